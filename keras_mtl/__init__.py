@@ -1,0 +1,20 @@
+"""Multi-task dense prediction in Keras 3: one image in, one map for each task out."""
+
+from importlib.metadata import version
+
+from keras_mtl import backbones, layers, losses, metrics, presets, tasks
+from keras_mtl.models import MultiTaskModel, TaskPrompter, load_model
+
+__version__ = version("keras-mtl")
+
+__all__ = [
+    "MultiTaskModel",
+    "TaskPrompter",
+    "backbones",
+    "layers",
+    "load_model",
+    "losses",
+    "metrics",
+    "presets",
+    "tasks",
+]

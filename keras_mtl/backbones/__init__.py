@@ -1,0 +1,5 @@
+"""What turns a keras-hub backbone into the features a model needs."""
+
+from keras_mtl.backbones.vision_transformer import PatchTokens, at_image_shape, vision_transformer
+
+__all__ = ["PatchTokens", "at_image_shape", "vision_transformer"]

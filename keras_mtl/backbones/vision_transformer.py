@@ -1,0 +1,178 @@
+"""Plain Vision Transformers: sizes, other image sizes, and the tokens a model starts from."""
+
+import keras
+import numpy as np
+from keras import ops
+
+# Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
+SIZES = {
+    "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
+    "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
+    "base": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
+    "large": {"num_layers": 24, "num_heads": 16, "hidden_dim": 1024, "mlp_dim": 4096},
+}
+
+
+def vision_transformer(
+    size: str, image_shape: tuple[int, int, int], patch_size: int = 16, **overrides
+) -> keras.Model:
+    """A randomly initialised `keras_hub.models.ViTBackbone` without class token.
+
+    Args:
+        size: `"tiny"`, `"small"`, `"base"` or `"large"`.
+        image_shape: `(height, width, 3)` in pixels, multiples of `patch_size`.
+        patch_size: int, pixels.
+        **overrides: any argument of `keras_hub.models.ViTBackbone`, for instance
+            `num_layers=6`.
+
+    Raises:
+        ValueError: if `size` is unknown or patches do not divide the image.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (64, 96, 3))
+    >>> backbone.hidden_dim
+    192
+    """
+    import keras_hub  # imports TensorFlow where it is installed, so not at the top
+
+    if size not in SIZES:
+        raise ValueError(f"Unknown Vision Transformer size {size!r}; choose one of {list(SIZES)}.")
+    for axis, length in zip(("height", "width"), image_shape[:2], strict=True):
+        if length % patch_size or length < 1:
+            below = max(length // patch_size, 1) * patch_size
+            raise ValueError(
+                f"Image {axis} {length} is not a multiple of the patch size {patch_size}; "
+                f"use for example {below} or {below + patch_size}."
+            )
+    config = {"use_class_token": False, **SIZES[size], **overrides}
+    return keras_hub.models.ViTBackbone(
+        image_shape=tuple(image_shape), patch_size=patch_size, **config
+    )
+
+
+def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
+    """The same ViT, weights included, for another image size.
+
+    The grid part of the position embedding is resized bicubically once, here.
+
+    Args:
+        backbone: `keras_hub.models.ViTBackbone`.
+        image_shape: `(height, width, 3)` in pixels, multiples of the patch size.
+
+    Returns:
+        A new `ViTBackbone`; the given one is left as it is.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (64, 64, 3))
+    >>> keras_mtl.backbones.at_image_shape(backbone, (64, 96, 3)).image_shape
+    (64, 96, 3)
+    """
+    config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
+    resized = type(backbone).from_config(config)
+    old_grid, new_grid = grid_of(backbone), grid_of(resized)
+    for old, new in zip(backbone.weights, resized.weights, strict=True):
+        value = ops.convert_to_numpy(old)
+        if old.path.endswith("position_embedding/embeddings"):
+            extra = len(value) - old_grid[0] * old_grid[1]  # the class token's entry
+            grid = value[extra:].reshape(*old_grid, -1)
+            grid = resize_bicubic(grid, new_grid).reshape(-1, value.shape[-1])
+            value = np.concatenate([value[:extra], grid])
+        new.assign(value)
+    return resized
+
+
+def grid_of(backbone: keras.Model) -> tuple[int, int]:
+    """Patches of a ViT along `(height, width)`."""
+    (height, width, _), (patch_h, patch_w) = backbone.image_shape, backbone.patch_size
+    return height // patch_h, width // patch_w
+
+
+def resize_bicubic(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resizes `(h, w, C)` to `(*size, C)`: bicubic, a = -0.75, half-pixel centres.
+
+    This is what the field's PyTorch code does to position embeddings; the backends'
+    own bicubic kernels differ from it and from each other.
+    """
+    for axis, length in enumerate(size):
+        grid = np.moveaxis(grid, axis, 0)
+        old = len(grid)
+        source = (np.arange(length) + 0.5) * old / length - 0.5
+        first = np.floor(source).astype(int)
+        total = 0.0
+        for tap in range(-1, 3):
+            distance = np.abs(source - (first + tap))
+            near = (1.25 * distance - 2.25) * distance**2 + 1
+            far = -0.75 * (((distance - 5) * distance + 8) * distance - 4)
+            weight = np.where(distance <= 1, near, far)
+            total = total + weight[:, None, None] * grid[np.clip(first + tap, 0, old - 1)]
+        grid = np.moveaxis(total, 0, axis)
+    return grid.astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class PatchTokens(keras.layers.Layer):
+    """Patch projection plus position embedding of a ViT, without its class token.
+
+    Holds the backbone's own projection and position table; the table's class-token
+    entry, if there is one, is never read.
+
+    Args:
+        projection: `keras.layers.Conv2D`, the backbone's patch projection.
+        position_embedding: `keras.layers.Embedding`, the backbone's.
+
+    Call arguments:
+        images: tensor `(B, height, width, 3)`, normalised.
+
+    Returns:
+        Tensor `(B, N, C)`, row by row from the top left.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3))
+    >>> tokens = keras_mtl.backbones.PatchTokens.of(backbone)
+    >>> tuple(tokens(keras.ops.ones((1, 32, 48, 3))).shape)
+    (1, 6, 192)
+    """
+
+    def __init__(self, projection: keras.layers.Conv2D, position_embedding, **kwargs):
+        super().__init__(**kwargs)
+        self.projection = projection
+        self.position_embedding = position_embedding
+
+    @classmethod
+    def of(cls, backbone: keras.Model, **kwargs) -> "PatchTokens":
+        """The `PatchTokens` of a `keras_hub.models.ViTBackbone`."""
+        embedding = backbone.get_layer("vit_patching_and_embedding")
+        return cls(embedding.patch_embedding, embedding.position_embedding, **kwargs)
+
+    def build(self, images_shape):
+        if not self.projection.built:
+            self.projection.build(images_shape)
+        if not self.position_embedding.built:
+            self.position_embedding.build()
+
+    def call(self, images):
+        x = self.projection(images)
+        _, h, w, channels = x.shape
+        x = ops.reshape(x, (-1, h * w, channels))
+        return x + ops.cast(self.position_embedding.embeddings[-h * w :], x.dtype)
+
+    def compute_output_shape(self, images_shape):
+        batch, h, w, channels = self.projection.compute_output_shape(images_shape)
+        return (batch, h * w, channels)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "projection": serialize(self.projection),
+            "position_embedding": serialize(self.position_embedding),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        deserialize = keras.saving.deserialize_keras_object
+        parts = {key: deserialize(config[key]) for key in ("projection", "position_embedding")}
+        return cls(**{**config, **parts})

@@ -1,0 +1,377 @@
+"""Spatial-channel task prompt learning (TaskPrompter, Sec. 3.2, Eq. 2-5)."""
+
+import math
+
+import keras
+from keras import ops
+
+VARIANTS = ("paper", "released")
+
+
+def window_partition(x, grid: tuple[int, int], windows: tuple[int, int]):
+    """Cuts the spatial axis into windows of neighbouring patches (Sec. 3.2 and A.2).
+
+    Args:
+        x: tensor `(B, R, N)`, R rows (task prompts or channels) over N patches.
+        grid: `(H, W)`, patches along height and width, `H * W = N`.
+        windows: windows along height and width; they must divide `grid`.
+
+    Returns:
+        Tensor `(B, windows, R, N / windows)`.
+    """
+    (h, w), (nh, nw) = grid, windows
+    rows = x.shape[1]
+    x = ops.reshape(x, (-1, rows, nh, h // nh, nw, w // nw))
+    x = ops.transpose(x, (0, 2, 4, 1, 3, 5))
+    return ops.reshape(x, (-1, nh * nw, rows, (h // nh) * (w // nw)))
+
+
+def window_merge(x, grid: tuple[int, int], windows: tuple[int, int]):
+    """Undoes `window_partition`: `(B, windows, R, N / windows)` to `(B, R, N)`."""
+    (h, w), (nh, nw) = grid, windows
+    rows = x.shape[2]
+    x = ops.reshape(x, (-1, nh, nw, rows, h // nh, w // nw))
+    x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
+    return ops.reshape(x, (-1, rows, h * w))
+
+
+def _two_layer_mlp(units: int, dtype, name: str) -> keras.Sequential:
+    return keras.Sequential(
+        [
+            keras.layers.Dense(units, activation=keras.activations.gelu, dtype=dtype),
+            keras.layers.Dense(units, dtype=dtype),
+        ],
+        name=name,
+    )
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class ChannelTaskPromptLearning(keras.layers.Layer):
+    """Task prompts attend to the channels of the patch tokens (Eq. 2, 4 and 5).
+
+    A prompt is mapped from C channels to N patches; then prompts and channels are
+    both N-vectors, and each prompt queries the channels within local windows of the
+    patch grid (the heads of this attention).
+
+    Args:
+        grid: `(H, W)`, patches along height and width.
+        windows: windows along height and width; their product is the number of
+            channel heads.
+        variant: `"paper"` (the equations) or `"released"` (the published network:
+            one linear map C -> N, no key and value projections, and the attended
+            result is not used: the prompts are updated by a linear map N -> C of
+            the channel prompts).
+        update_prompts: bool. Whether an update of the prompts is computed. The
+            paper's last block has nobody to read it.
+
+    Call arguments:
+        prompts: tensor `(B, T, C)`, task prompts after LayerNorm.
+        patches: tensor `(B, N, C)`, patch tokens after LayerNorm.
+
+    Returns:
+        Dict with `"affinity"` `(B, windows, T, C)`, the raw product of queries and
+        keys, and, if `update_prompts`, `"prompts"` `(B, T, C)`.
+
+    Example:
+
+    >>> layer = keras_mtl.layers.ChannelTaskPromptLearning(grid=(4, 6), windows=(2, 2))
+    >>> out = layer(keras.ops.ones((1, 3, 8)), keras.ops.ones((1, 24, 8)))
+    >>> tuple(out["affinity"].shape), tuple(out["prompts"].shape)
+    ((1, 4, 3, 8), (1, 3, 8))
+
+    Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.2, Eq. 2, 4, 5, and A.2.
+    """
+
+    def __init__(
+        self,
+        grid: tuple[int, int],
+        windows: tuple[int, int],
+        variant: str = "paper",
+        update_prompts: bool = True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.grid = tuple(grid)
+        self.windows = tuple(windows)
+        self.variant = variant
+        self.update_prompts = update_prompts
+
+    def build(self, prompts_shape, patches_shape):
+        channels = prompts_shape[-1]
+        num_patches = math.prod(self.grid)
+        dense, dtype = keras.layers.Dense, self.dtype_policy
+        if self.variant == "released":
+            self.to_patches = dense(num_patches, dtype=dtype, name="to_patches")
+            self.to_patches.build(prompts_shape)
+            if self.update_prompts:
+                self.to_channels = dense(channels, dtype=dtype, name="to_channels")
+                self.to_channels.build((*prompts_shape[:-1], num_patches))
+            return
+        channel_prompts_shape = (*prompts_shape[:-1], num_patches)
+        self.to_patches = _two_layer_mlp(num_patches, dtype, "to_patches")
+        self.to_patches.build(prompts_shape)
+        self.query = dense(num_patches, use_bias=False, dtype=dtype, name="query")
+        self.query.build(channel_prompts_shape)
+        self.key = dense(channels, use_bias=False, dtype=dtype, name="key")
+        self.key.build(patches_shape)
+        if self.update_prompts:
+            self.value = dense(channels, use_bias=False, dtype=dtype, name="value")
+            self.value.build(patches_shape)
+            self.project = dense(num_patches, dtype=dtype, name="project")
+            self.project.build(channel_prompts_shape)
+            self.to_channels = _two_layer_mlp(channels, dtype, "to_channels")
+            self.to_channels.build(channel_prompts_shape)
+
+    def call(self, prompts, patches):
+        released = self.variant == "released"
+        channel_prompts = self.to_patches(prompts)  # Eq. 2: P^c, (B, T, N)
+        query = channel_prompts if released else self.query(channel_prompts)  # Eq. 4
+        key = ops.transpose(patches if released else self.key(patches), (0, 2, 1))  # (B, C, N)
+        query = window_partition(query, self.grid, self.windows)  # (B, windows, T, N / windows)
+        key = window_partition(key, self.grid, self.windows)  # (B, windows, C, N / windows)
+        affinity = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # A^c
+        if not self.update_prompts:
+            return {"affinity": affinity}
+        if released:
+            return {"affinity": affinity, "prompts": self.to_channels(channel_prompts)}
+
+        value = ops.transpose(self.value(patches), (0, 2, 1))
+        value = window_partition(value, self.grid, self.windows)
+        scale = 1 / math.sqrt(query.shape[-1])
+        weights = ops.softmax(ops.cast(affinity, "float32") * scale, axis=-1)
+        attended = ops.matmul(ops.cast(weights, value.dtype), value)
+        attended = self.project(window_merge(attended, self.grid, self.windows))  # P^c'
+        return {"affinity": affinity, "prompts": self.to_channels(attended)}  # f(P^c') of Eq. 5
+
+    def compute_output_spec(self, prompts, patches):
+        batch, tasks, channels = prompts.shape
+        dtype = self.compute_dtype
+        shape = (batch, math.prod(self.windows), tasks, channels)
+        spec = {"affinity": keras.KerasTensor(shape, dtype=dtype)}
+        if self.update_prompts:
+            spec["prompts"] = keras.KerasTensor(prompts.shape, dtype=dtype)
+        return spec
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "windows": self.windows,
+            "variant": self.variant,
+            "update_prompts": self.update_prompts,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class SpatialTaskPromptLearning(keras.layers.Layer):
+    """Self-attention over task prompts and patch tokens together (Eq. 3).
+
+    Args:
+        attention: `keras.layers.MultiHeadAttention`, the ViT block's own; one set
+            of projections serves prompts and patches.
+
+    Call arguments:
+        prompts: tensor `(B, T, C)`, task prompts after LayerNorm.
+        patches: tensor `(B, N, C)`, patch tokens after LayerNorm.
+
+    Returns:
+        Dict with `"prompts"` `(B, T, C)`, `"patches"` `(B, N, C)`, and
+        `"affinity"` `(B, heads, T, T + N)`: the prompts' rows of the raw product of
+        queries and keys, first over the T prompts, then over the N patches. The
+        other N rows never leave the fused attention.
+
+    Example:
+
+    >>> attention = keras.layers.MultiHeadAttention(num_heads=2, key_dim=4)
+    >>> layer = keras_mtl.layers.SpatialTaskPromptLearning(attention)
+    >>> out = layer(keras.ops.ones((1, 3, 8)), keras.ops.ones((1, 24, 8)))
+    >>> tuple(out["affinity"].shape)
+    (1, 2, 3, 27)
+
+    Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.2, Eq. 3.
+    """
+
+    def __init__(self, attention: keras.layers.MultiHeadAttention, **kwargs):
+        super().__init__(**kwargs)
+        self.attention = attention
+
+    def build(self, prompts_shape, patches_shape):
+        if not self.attention.built:
+            self.attention.build(patches_shape, patches_shape)
+
+    def call(self, prompts, patches):
+        num_prompts = prompts.shape[1]
+        tokens = ops.concatenate([prompts, patches], axis=1)  # [P^s; X]
+        query = self.attention.query_dense(tokens)  # Eq. 3: Q^s, K^s, V^s, (B, T+N, heads, d)
+        key = self.attention.key_dense(tokens)
+        value = self.attention.value_dense(tokens)
+        updated = self.attention.output_dense(ops.dot_product_attention(query, key, value))
+        affinity = ops.einsum("bthd,bnhd->bhtn", query[:, :num_prompts], key)  # T rows of A^s
+        return {
+            "prompts": updated[:, :num_prompts],
+            "patches": updated[:, num_prompts:],
+            "affinity": affinity,
+        }
+
+    def compute_output_spec(self, prompts, patches):
+        batch, tasks, _ = prompts.shape
+        shape = (batch, self.attention.num_heads, tasks, tasks + patches.shape[1])
+        dtype = self.compute_dtype
+        return {
+            "prompts": keras.KerasTensor(prompts.shape, dtype=dtype),
+            "patches": keras.KerasTensor(patches.shape, dtype=dtype),
+            "affinity": keras.KerasTensor(shape, dtype=dtype),
+        }
+
+    def get_config(self):
+        attention = keras.saving.serialize_keras_object(self.attention)
+        return {**super().get_config(), "attention": attention}
+
+    @classmethod
+    def from_config(cls, config):
+        attention = keras.saving.deserialize_keras_object(config["attention"])
+        return cls(**{**config, "attention": attention})
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class PromptedEncoderBlock(keras.layers.Layer):
+    """A ViT encoder block whose attention is Spatial-Channel Task Prompt Learning.
+
+    LayerNorm, attention projections and MLP are the given block's, one set for
+    prompts and patches, so the block of a pretrained ViT brings its weights along.
+
+    Args:
+        block: encoder block of a `keras_hub.models.ViTBackbone`.
+        grid: `(H, W)`, patches along height and width.
+        channel_windows: windows along height and width of the channel attention, or
+            `None` to leave channel task prompts out.
+        spatial_prompts: bool. Whether the prompts take part in the self-attention.
+        variant: `"paper"` or `"released"`, see `ChannelTaskPromptLearning`.
+        update_prompts: bool. Whether updated prompts are returned.
+        stochastic_depth: float. Probability of dropping a residual branch in
+            training, drawn for each image, apart for prompts and patches.
+
+    Call arguments:
+        prompts: tensor `(B, T, C)`.
+        patches: tensor `(B, N, C)`.
+
+    Returns:
+        Dict with `"patches"` `(B, N, C)`; `"prompts"` `(B, T, C)` if
+        `update_prompts`; `"spatial_affinity"` `(B, heads, T, T + N)` if
+        `spatial_prompts`; `"channel_affinity"` `(B, windows, T, C)` if
+        `channel_windows`.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3))
+    >>> block = backbone.get_layer("vit_encoder").encoder_layers[0]
+    >>> layer = keras_mtl.layers.PromptedEncoderBlock(block, (2, 3), channel_windows=(1, 1))
+    >>> out = layer(keras.ops.ones((1, 4, 192)), keras.ops.ones((1, 6, 192)))
+    >>> sorted(out)
+    ['channel_affinity', 'patches', 'prompts', 'spatial_affinity']
+
+    Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.2, Fig. 2.
+    """
+
+    def __init__(
+        self,
+        block: keras.layers.Layer,
+        grid: tuple[int, int],
+        channel_windows: tuple[int, int] | None = None,
+        spatial_prompts: bool = True,
+        variant: str = "paper",
+        update_prompts: bool = True,
+        stochastic_depth: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.block = block
+        self.grid = tuple(grid)
+        self.channel_windows = tuple(channel_windows) if channel_windows else None
+        self.spatial_prompts = spatial_prompts
+        self.variant = variant
+        self.update_prompts = update_prompts
+        self.stochastic_depth = stochastic_depth
+
+    def build(self, prompts_shape, patches_shape):
+        if not self.block.built:
+            self.block.build(patches_shape)
+        if self.spatial_prompts:
+            self.spatial = SpatialTaskPromptLearning(
+                self.block.mha, dtype=self.dtype_policy, name="spatial"
+            )
+            self.spatial.build(prompts_shape, patches_shape)
+        if self.channel_windows:
+            self.channel = ChannelTaskPromptLearning(
+                self.grid,
+                self.channel_windows,
+                variant=self.variant,
+                update_prompts=self.update_prompts,
+                dtype=self.dtype_policy,
+                name="channel",
+            )
+            self.channel.build(prompts_shape, patches_shape)
+        self.drop_path = keras.layers.Dropout(
+            self.stochastic_depth, noise_shape=(None, 1, 1), dtype=self.dtype_policy
+        )
+
+    def call(self, prompts, patches, training=False):
+        block, out = self.block, {}
+        p, x = block.layer_norm_1(prompts), block.layer_norm_1(patches)
+        prompt_update = 0.0
+        if self.spatial_prompts:
+            spatial = self.spatial(p, x)
+            prompt_update, patch_update = spatial["prompts"], spatial["patches"]  # P^s', X'
+            out["spatial_affinity"] = spatial["affinity"]
+        else:
+            patch_update = block.mha(x, x)
+        if self.channel_windows:
+            channel = self.channel(p, x)
+            out["channel_affinity"] = channel["affinity"]
+            if self.update_prompts:
+                prompt_update = prompt_update + channel["prompts"]  # Eq. 5
+
+        out["patches"] = self._refine(patches, patch_update, training)
+        if self.update_prompts:
+            out["prompts"] = self._refine(prompts, prompt_update, training)
+        return out
+
+    def _refine(self, tokens, update, training):
+        """The residual, LayerNorm and MLP of an ordinary ViT block."""
+        tokens = tokens + self.drop_path(update, training=training)
+        update = self.block.mlp(self.block.layer_norm_2(tokens), training=training)
+        return tokens + self.drop_path(update, training=training)
+
+    def compute_output_spec(self, prompts, patches, training=False):
+        batch, tasks, channels = prompts.shape
+
+        def spec(*shape):
+            return keras.KerasTensor((batch, *shape), dtype=self.compute_dtype)
+
+        out = {"patches": spec(*patches.shape[1:])}
+        if self.spatial_prompts:
+            out["spatial_affinity"] = spec(self.block.num_heads, tasks, tasks + patches.shape[1])
+        if self.channel_windows:
+            out["channel_affinity"] = spec(math.prod(self.channel_windows), tasks, channels)
+        if self.update_prompts:
+            out["prompts"] = spec(tasks, channels)
+        return out
+
+    def get_config(self):
+        block = keras.saving.serialize_keras_object(self.block)
+        block["config"].pop("key_dim", None)  # keras-hub writes it but does not take it back
+        return {
+            **super().get_config(),
+            "block": block,
+            "grid": self.grid,
+            "channel_windows": self.channel_windows,
+            "spatial_prompts": self.spatial_prompts,
+            "variant": self.variant,
+            "update_prompts": self.update_prompts,
+            "stochastic_depth": self.stochastic_depth,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        block = keras.saving.deserialize_keras_object(config["block"])
+        return cls(**{**config, "block": block})

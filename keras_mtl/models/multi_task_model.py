@@ -1,0 +1,320 @@
+"""What every architecture of this package has in common."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_mtl import tasks as task_lists
+from keras_mtl.backbones import vision_transformer
+from keras_mtl.presets import PRESETS
+from keras_mtl.tasks import Task
+
+# ImageNet's statistics, which the papers' backbones were trained with, on the 0..255 scale.
+IMAGE_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGE_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+class MultiTaskModel(keras.Model):
+    """A network from one RGB image to one raw map for each task.
+
+    Subclasses build a functional graph and pass it on with their tasks. Images are
+    `(B, H, W, 3)` RGB in 0..255; outputs are a dict `{task.name: (B, H, W,
+    task.channels)}` in float32 at the images' size.
+
+    Args:
+        inputs: `keras.Input`.
+        features: dict `{task.name: tensor (B, h, w, task.channels)}`, raw maps at any
+            resolution.
+        tasks: list of `keras_mtl.tasks.Task`.
+    """
+
+    def __init__(self, inputs, raw_maps: dict, tasks: Sequence[Task], **kwargs):
+        height, width, _ = inputs.shape[1:]
+        outputs = {
+            task.name: keras.layers.Resizing(
+                height, width, interpolation="bilinear", dtype="float32", name=task.name
+            )(raw_maps[task.name])
+            for task in tasks
+        }
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+        self.tasks = tasks
+
+    @classmethod
+    def from_preset(
+        cls,
+        name: str,
+        tasks: Sequence[Task] | None = None,
+        image_size: tuple[int, int] | None = None,
+        **arguments,
+    ) -> "MultiTaskModel":
+        """Builds a paper's configuration, randomly initialised.
+
+        Args:
+            name: a key of `keras_mtl.presets.PRESETS`.
+            tasks: list of tasks, instead of the dataset's.
+            image_size: `(height, width)` in pixels, instead of the paper's.
+            **arguments: of the architecture, instead of the preset's.
+
+        Raises:
+            ValueError: if there is no such preset of this architecture.
+        """
+        import keras_mtl.models as models
+
+        names = [key for key, preset in PRESETS.items() if issubclass(getattr(models, preset["model"]), cls)]
+        if name not in names:
+            raise ValueError(f"Unknown preset {name!r}; choose one of {', '.join(names)}.")
+        preset = PRESETS[name]
+        image_shape = (*(image_size or preset["image_size"]), 3)
+        # The published position tables carry an entry for a class token that nobody reads.
+        backbone = vision_transformer(preset["vit"], image_shape, use_class_token=True)
+        tasks = tasks or cls.preset_tasks(name)
+        return getattr(models, preset["model"])(
+            backbone, tasks, **{**preset["arguments"], **arguments}
+        )
+
+    @staticmethod
+    def preset_tasks(name: str) -> list[Task]:
+        """The tasks of a preset's dataset."""
+        return getattr(task_lists, PRESETS[name]["tasks"])()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images this model takes."""
+        return tuple(self.input_shape[1:3])
+
+    # === Training ===
+
+    def compile(
+        self, optimizer="auto", loss="auto", *, loss_weights="auto", metrics="auto", **kwargs
+    ):
+        """Configures training; whatever is `"auto"` comes from the tasks.
+
+        Args:
+            optimizer: `"auto"` (Adam, learning rate 2e-5, global-norm clipping at 10: the
+                published recipe without its schedule) or a Keras optimizer.
+            loss: `"auto"`, or a dict by task name.
+            loss_weights: `"auto"`, or a dict by task name.
+            metrics: `"auto"`, or a dict by task name.
+            **kwargs: as in `keras.Model.compile`.
+        """
+        if optimizer == "auto":
+            optimizer = keras.optimizers.Adam(2e-5, weight_decay=1e-6, global_clipnorm=10.0)
+        if loss == "auto":
+            loss = {task.name: task.loss() for task in self.tasks}
+        if loss_weights == "auto":
+            loss_weights = {task.name: task.loss_weight for task in self.tasks}
+        if metrics == "auto":
+            metrics = {task.name: task.metrics() for task in self.tasks}
+        super().compile(
+            optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
+        )
+
+    def fit(self, x=None, y=None, *, validation_data=None, **kwargs):
+        """Trains; see `keras.Model.fit`.
+
+        Args:
+            x: images `(n, H, W, 3)` with `y`, or a `tf.data.Dataset` (or any other dataset
+                Keras takes) of `(images, labels)`.
+            y: dict by task name of label arrays; keys that are not the model's are dropped.
+            validation_data: `(images, labels)` or a dataset.
+            **kwargs: as in `keras.Model.fit`.
+
+        Raises:
+            ValueError: if images or labels do not fit the model.
+        """
+        x, y = self._checked(x, y)
+        if isinstance(validation_data, (tuple, list)):
+            images, labels, *rest = validation_data
+            validation_data = (*self._checked(images, labels), *rest)
+        elif validation_data is not None:
+            validation_data, _ = self._checked(validation_data, None)
+        return super().fit(x, y, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Measures loss and metrics; see `keras.Model.evaluate` and `fit` for the arguments."""
+        x, y = self._checked(x, y)
+        return super().evaluate(x, y, **kwargs)
+
+    def _checked(self, x, y):
+        """The data with only this model's labels, after refusing what it would misread."""
+        height, width = self.image_size
+        if isinstance(y, dict):
+            self._check_images(np.shape(x))
+            y = self._own(y)
+            for task in self.tasks:
+                task.check_labels(y[task.name], height, width)
+        elif hasattr(x, "element_spec"):  # a tf.data.Dataset
+            images, labels, *_ = x.element_spec
+            self._check_images(tuple(images.shape))
+            own = self._own(labels)
+            for task in self.tasks:
+                task.check_label_shape(tuple(own[task.name].shape), height, width)
+            if len(own) < len(labels):
+                x = x.map(lambda images, labels, *rest: (images, self._own(labels), *rest))
+        return x, y
+
+    def _check_images(self, shape):
+        if len(shape) != 4 or tuple(shape[1:]) != (*self.image_size, 3):
+            height, width = self.image_size
+            raise ValueError(
+                f"Images have shape {tuple(shape)}; this model takes (batch, {height}, {width}, 3), "
+                "RGB in 0..255."
+            )
+
+    def _own(self, labels: dict) -> dict:
+        missing = [task.name for task in self.tasks if task.name not in labels]
+        if missing:
+            raise ValueError(
+                f"There are no labels for {', '.join(missing)} among {', '.join(labels)}; where a "
+                "task is not annotated, give its task.no_label(height, width)."
+            )
+        return {task.name: labels[task.name] for task in self.tasks}
+
+    # === Prediction ===
+
+    def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
+        """Final maps of photographs of any size.
+
+        A photograph is scaled to fit the model's image size, padded around with the mean
+        colour, and the raw maps are cropped and scaled back before they are decoded.
+
+        Args:
+            images: one photograph `(H, W, 3)`, RGB in 0..255, or a sequence of them, of
+                any sizes.
+            batch_size: int. Photographs run through the network at a time.
+
+        Returns:
+            Dict by task name of arrays at the photograph's size (class ids `(H, W)`, metres
+            `(H, W, 1)`, unit vectors `(H, W, 3)`, boundary probability `(H, W, 1)`, saliency
+            `(H, W)`); a list of them if a sequence was given.
+
+        Raises:
+            ValueError: if a photograph is not an RGB array.
+        """
+        single = getattr(images, "ndim", None) == 3
+        photographs = [np.asarray(image) for image in ([images] if single else images)]
+        fitted = [self._fit_to_input(photograph) for photograph in photographs]
+        maps = []
+        for start in range(0, len(fitted), batch_size):
+            chunk = fitted[start : start + batch_size]
+            raw = self.predict_on_batch(np.stack([image for image, _ in chunk]))
+            for i, (_, (top, left, height, width)) in enumerate(chunk):
+                size = photographs[start + i].shape[:2]
+                decoded = {}
+                for task in self.tasks:
+                    cropped = raw[task.name][i, top : top + height, left : left + width]
+                    restored = keras.ops.image.resize(cropped, size, interpolation="bilinear")
+                    decoded[task.name] = keras.ops.convert_to_numpy(task.decode(restored))
+                maps.append(decoded)
+        return maps[0] if single else maps
+
+    def _fit_to_input(self, photograph: np.ndarray):
+        """The photograph scaled and padded, and where in it the photograph lies."""
+        if photograph.ndim != 3 or photograph.shape[-1] != 3 or 0 in photograph.shape:
+            raise ValueError(
+                f"A photograph has shape {photograph.shape}; expected (height, width, 3), RGB."
+            )
+        height, width = self.image_size
+        scale = min(height / photograph.shape[0], width / photograph.shape[1])
+        inner = [
+            max(1, min(limit, round(length * scale)))
+            for limit, length in zip((height, width), photograph.shape[:2], strict=True)
+        ]
+        image = keras.ops.image.resize(
+            photograph.astype("float32"), inner, interpolation="bilinear", antialias=scale < 1
+        )
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        canvas = np.broadcast_to(np.float32(IMAGE_MEAN), (height, width, 3)).copy()
+        canvas[top : top + inner[0], left : left + inner[1]] = keras.ops.convert_to_numpy(image)
+        return canvas, (top, left, *inner)
+
+    # === Saving ===
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Saves to a `.keras` file; a file already there stays whole until the new one is."""
+        target = Path(filepath)
+        if target.exists() and not overwrite:
+            raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
+            fresh = Path(folder) / target.name
+            super().save(fresh, overwrite=True, **kwargs)
+            os.replace(fresh, target)
+
+    def load_weights(self, filepath, **kwargs):
+        """Loads weights saved by the same architecture.
+
+        Raises:
+            ValueError: if the file holds another architecture or cannot be read; the
+                model then keeps the weights it had.
+        """
+        before = self.get_weights()
+        try:
+            super().load_weights(filepath, **kwargs)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            self.set_weights(before)
+            raise ValueError(
+                f"{filepath} does not hold weights of this {type(self).__name__} with tasks "
+                f"{', '.join(task.name for task in self.tasks)}; load it into a model built with "
+                "the same arguments as the saved one."
+            ) from error
+
+    def export(self, filepath, **kwargs):
+        """Writes a SavedModel that takes raw RGB `(B, H, W, 3)` and returns the raw maps.
+
+        From PyTorch a SavedModel cannot be written: save a `.keras` file there and load it
+        under JAX or TensorFlow.
+        """
+        if keras.backend.backend() == "torch" and kwargs.get("format", "tf_saved_model") == (
+            "tf_saved_model"
+        ):
+            raise ValueError(
+                "A SavedModel cannot be written under PyTorch; save a .keras file, load it with "
+                "KERAS_BACKEND=jax or KERAS_BACKEND=tensorflow, and export there."
+            )
+        kwargs.setdefault("verbose", False)
+        return super().export(filepath, **kwargs)
+
+
+def load_model(filepath, compile: bool = False) -> MultiTaskModel:
+    """Loads a `.keras` file saved under any backend.
+
+    Args:
+        filepath: path of the file.
+        compile: bool. Whether to restore the optimizer and the compiled losses too; an
+            optimizer saved under PyTorch loads under PyTorch only.
+
+    Raises:
+        ValueError: if the file is broken or not a model of this package.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=4)
+    >>> model = keras_mtl.TaskPrompter(
+    ...     backbone, keras_mtl.tasks.nyud(), channel_windows=(1, 1), decode_dim=8
+    ... )
+    >>> model.save("model.keras")
+    >>> keras_mtl.load_model("model.keras").image_size
+    (32, 32)
+    """
+    if not Path(filepath).is_file():
+        raise ValueError(f"There is no file {filepath}.")
+    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
+
+    try:
+        model = keras.saving.load_model(filepath, compile=compile)
+    except Exception as error:
+        raise ValueError(
+            f"{filepath} cannot be read as a .keras model: it is broken or not one."
+        ) from error
+    if not isinstance(model, MultiTaskModel):
+        raise ValueError(
+            f"{filepath} holds a {type(model).__name__}, not a model of keras_mtl such as "
+            "TaskPrompter."
+        )
+    return model

@@ -1,0 +1,258 @@
+"""TaskPrompter: spatial-channel multi-task prompting for dense scene understanding.
+
+Ye and Xu, ICLR 2023. Learnable task prompts travel with the patch tokens through every
+block of a ViT (Sec. 3.1-3.2) and then query them to decode every task (Sec. 3.3).
+"""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
+from keras_mtl.layers import (
+    CrossTaskReweighting,
+    PredictionHead,
+    PromptedEncoderBlock,
+    SpatialChannelPromptDecoding,
+    TaskPrompts,
+)
+from keras_mtl.layers.spatial_channel_prompting import VARIANTS
+from keras_mtl.models.multi_task_model import IMAGE_MEAN, IMAGE_STD, MultiTaskModel
+from keras_mtl.tasks import Task
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class TaskPrompter(MultiTaskModel):
+    """TaskPrompter on a plain Vision Transformer.
+
+    Args:
+        backbone: `keras_hub.models.ViTBackbone`; its blocks become the model's, weights
+            included. Its image size is the model's.
+        tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`.
+        variant: `"paper"`, the equations as written, or `"released"`, the network behind
+            the published figures and checkpoints.
+        spatial_prompts: bool. Prompts take part in the self-attention (Eq. 3) and decode
+            spatially (Eq. 6). Without them there is no affinity among the prompts, and
+            so no cross-task reweighting either.
+        channel_prompts: bool. Prompts attend to channels (Eq. 4) and decode by channel
+            (Eq. 7).
+        channel_windows: windows of the channel attention along height and width (their
+            product is the paper's number of channel heads); they must divide the patch
+            grid.
+        cross_task_reweighting: bool. Mix the task features by the prompts' affinity.
+        prompting_levels: int, 1 to 4. Levels of hierarchical prompting, spread evenly
+            over the blocks; the last block is always one.
+        task_specific_encoders: bool. An encoder of its own for each task, each with one
+            prompt (A.8).
+        decode_dim: int or None. Channels of the decoded features; `None` keeps C.
+        final_dim: int or None. Channels of a task's feature map; `None` means
+            `decode_dim`.
+        stochastic_depth: float. Drop rate of the last block; rises linearly from 0.
+        **kwargs: `name` and the like, for `keras.Model`.
+
+    Raises:
+        ValueError: if an argument does not fit the others.
+
+    Example:
+
+    ```python
+    backbone = keras_mtl.backbones.vision_transformer("small", (448, 576, 3))
+    model = keras_mtl.TaskPrompter(backbone, keras_mtl.tasks.nyud(), decode_dim=128)
+    model.compile()
+    model.fit(dataset)
+    maps = model.predict_maps(photograph)
+    ```
+
+    Reference: Ye and Xu, TaskPrompter, ICLR 2023.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        tasks: Sequence[Task],
+        variant: str = "paper",
+        spatial_prompts: bool = True,
+        channel_prompts: bool = True,
+        channel_windows: tuple[int, int] = (4, 4),
+        cross_task_reweighting: bool = True,
+        prompting_levels: int = 4,
+        task_specific_encoders: bool = False,
+        decode_dim: int | None = None,
+        final_dim: int | None = None,
+        stochastic_depth: float = 0.15,
+        **kwargs,
+    ):
+        tasks = list(tasks)
+        _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts)
+        grid = grid_of(backbone)
+        windows = tuple(channel_windows) if channel_prompts else None
+        if windows:
+            _check_windows(backbone, grid, windows)
+        depth = backbone.num_layers
+        if not 1 <= prompting_levels <= min(4, depth):
+            raise ValueError(
+                f"prompting_levels is {prompting_levels}; expected 1 to {min(4, depth)}."
+            )
+        # After which blocks features are decoded: for 4 levels depth/4, depth/2, 3*depth/4, depth.
+        levels = [depth * k // prompting_levels for k in range(1, prompting_levels + 1)]
+        released = variant == "released"
+
+        def prompted_features(encoder, group: list[Task], prefix: str):
+            """Task features (B, h, w, F) of the tasks whose prompts share one encoder."""
+            # === Layers ===
+            patch_tokens = PatchTokens.of(encoder, name=f"{prefix}patch_tokens")
+            task_prompts = TaskPrompts(
+                len(group), truncated=released, name=f"{prefix}task_prompts"
+            )
+            blocks = [
+                PromptedEncoderBlock(
+                    block,
+                    grid,
+                    channel_windows=windows,
+                    spatial_prompts=spatial_prompts,
+                    variant=variant,
+                    # Nothing reads the prompts after the last block; the released network
+                    # carries the weights of their update all the same.
+                    update_prompts=released or i < depth - 1,
+                    stochastic_depth=stochastic_depth * i / max(depth - 1, 1),
+                    name=f"{prefix}prompted_block_{i + 1}",
+                )
+                for i, block in enumerate(encoder.get_layer("vit_encoder").encoder_layers)
+            ]
+            final_norm = encoder.get_layer("vit_encoder").layer_norm
+
+            # === Functional model ===
+            patches = patch_tokens(images)
+            prompts = task_prompts(patches)  # Eq. 1, as two tensors
+            decoded = []
+            for i, block in enumerate(blocks, start=1):
+                out = block(prompts, patches)
+                prompts, patches = out.get("prompts"), out["patches"]
+                if i not in levels:
+                    continue
+                affinity = out.get("spatial_affinity")
+                features = SpatialChannelPromptDecoding(
+                    len(group),
+                    grid,
+                    channel_windows=windows,
+                    spatial_prompts=spatial_prompts,
+                    variant=variant,
+                    decode_dim=decode_dim,
+                    final_dim=final_dim,
+                    name=f"{prefix}decoding_after_block_{i}",
+                )(
+                    final_norm(patches) if i == depth else patches,
+                    affinity[..., len(group) :] if spatial_prompts else None,
+                    out.get("channel_affinity"),
+                )
+                if cross_task_reweighting and spatial_prompts and not task_specific_encoders:
+                    features = CrossTaskReweighting(
+                        len(group), variant=variant, name=f"{prefix}reweighting_after_block_{i}"
+                    )(features, affinity[..., : len(group)])
+                decoded.append(features)
+            summed = keras.layers.add(decoded) if len(decoded) > 1 else decoded[0]
+            return {task.name: summed[:, t] for t, task in enumerate(group)}
+
+        inputs = keras.Input(backbone.image_shape, name="image")
+        images = keras.layers.Normalization(
+            mean=IMAGE_MEAN,
+            variance=[std**2 for std in IMAGE_STD],
+            dtype="float32",
+            name="image_normalization",
+        )(inputs)
+        features = {}
+        if task_specific_encoders:
+            for t, task in enumerate(tasks):
+                encoder = backbone if t == 0 else _copy(backbone, task.name)
+                features |= prompted_features(encoder, [task], prefix=f"{task.name}_")
+        else:
+            features = prompted_features(backbone, tasks, prefix="")
+        heads = {
+            task.name: PredictionHead(task.channels, upsampling=4, name=f"{task.name}_head")
+            for task in tasks
+        }
+        raw_maps = {name: head(features[name]) for name, head in heads.items()}
+        super().__init__(inputs, raw_maps, tasks, **kwargs)
+
+        # === Config ===
+        self._config = {
+            "backbone": keras.saving.serialize_keras_object(backbone),
+            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
+            "variant": variant,
+            "spatial_prompts": spatial_prompts,
+            "channel_prompts": channel_prompts,
+            "channel_windows": list(channel_windows),
+            "cross_task_reweighting": cross_task_reweighting,
+            "prompting_levels": prompting_levels,
+            "task_specific_encoders": task_specific_encoders,
+            "decode_dim": decode_dim,
+            "final_dim": final_dim,
+            "stochastic_depth": stochastic_depth,
+        }
+
+    def get_config(self):
+        return {"name": self.name, **self._config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
+
+        deserialize = keras.saving.deserialize_keras_object
+        return cls(
+            **{
+                **config,
+                "backbone": deserialize(config["backbone"]),
+                "tasks": [deserialize(task) for task in config["tasks"]],
+            }
+        )
+
+
+def _copy(backbone: keras.Model, name: str) -> keras.Model:
+    """A second encoder that starts from the same weights."""
+    copy = type(backbone).from_config(backbone.get_config())
+    copy.set_weights(backbone.get_weights())
+    norm = copy.get_layer("vit_encoder").layer_norm
+    norm.name = f"{norm.name}_{name}"  # it becomes a layer of the model, beside the first one's
+    return copy
+
+
+def _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts):
+    if type(backbone).__name__ != "ViTBackbone":
+        raise ValueError(
+            f"TaskPrompter needs a keras_hub ViTBackbone, but got {type(backbone).__name__}; build "
+            "one with keras_mtl.backbones.vision_transformer."
+        )
+    if backbone.dropout_rate or backbone.attention_dropout:
+        raise ValueError(
+            f"The backbone has dropout_rate={backbone.dropout_rate} and attention_dropout="
+            f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
+            "it with both at 0."
+        )
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise ValueError(
+            f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
+            "keras_mtl.tasks.nyud()."
+        )
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Task names are {names}; give every task a name of its own.")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}.")
+    if not spatial_prompts and not channel_prompts:
+        raise ValueError(
+            "spatial_prompts and channel_prompts are both off, which leaves nothing of "
+            "TaskPrompter; turn one of them on."
+        )
+
+
+def _check_windows(backbone, grid, windows):
+    for axis, patches, count, patch in zip(
+        ("height", "width"), grid, windows, backbone.patch_size, strict=True
+    ):
+        if patches % count:
+            below = max(patches // count, 1) * count * patch
+            raise ValueError(
+                f"{count} channel windows do not divide the {patches} patches along the image "
+                f"{axis} of {patches * patch}; use an image {axis} of {below} or "
+                f"{below + count * patch}, or other channel_windows."
+            )

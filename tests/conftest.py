@@ -1,0 +1,45 @@
+"""What several test files share."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Loads `tests/golden/<name>.npz` as a dict of arrays."""
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        with np.load(Path(__file__).parent / "golden" / f"{name}.npz") as values:
+            return dict(values)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def gradient():
+    """`gradient(function, x)`: the derivative of a scalar function at an array, as an array."""
+
+    def of(function, x: np.ndarray) -> np.ndarray:
+        backend = keras.backend.backend()
+        if backend == "jax":
+            import jax
+
+            return np.asarray(jax.grad(function)(x))
+        if backend == "tensorflow":
+            import tensorflow as tf
+
+            x = tf.convert_to_tensor(x)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = function(x)
+            return tape.gradient(y, x).numpy()
+        import torch
+
+        x = torch.tensor(x, requires_grad=True)
+        function(x).backward()
+        return x.grad.numpy()
+
+    return of

@@ -1,0 +1,198 @@
+"""The released variant against values measured on the published network, weight for weight.
+
+`golden_taskprompter_tiny.npz`: a tiny network with random weights, every weight under its
+published name, channels first; an input, every block's and level's intermediate values, the
+outputs, and one training step.
+"""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_mtl
+from keras_mtl import tasks
+
+TASKS = ("semseg", "sal", "normals")
+DEPTH = 4
+
+
+def published_weights(model, state):
+    """Pairs of (variable of ours, value of the published state)."""
+
+    def dense(layer, name, shape=None):
+        yield layer.kernel, state[f"{name}.weight"].T
+        yield layer.bias, state[f"{name}.bias"]
+
+    def conv(layer, name):
+        yield layer.kernel, state[f"{name}.weight"].transpose(2, 3, 1, 0)
+        yield layer.bias, state[f"{name}.bias"]
+
+    def norm(layer, name):
+        yield layer.gamma, state[f"{name}.weight"]
+        yield layer.beta, state[f"{name}.bias"]
+
+    def batch_norm(layer, name):
+        yield from norm(layer, name)
+        yield layer.moving_mean, state[f"{name}.running_mean"]
+        yield layer.moving_variance, state[f"{name}.running_var"]
+
+    tokens = model.get_layer("patch_tokens")
+    yield from conv(tokens.projection, "backbone.patch_embed.proj")
+    yield tokens.position_embedding.embeddings, state["backbone.pos_embed"][0]
+    yield model.get_layer("task_prompts").prompts, state["backbone.task_prompts"]
+    for i in range(DEPTH):
+        layer, prefix = model.get_layer(f"prompted_block_{i + 1}"), f"backbone.blocks.{i}"
+        block, mha = layer.block, layer.block.mha
+        yield from norm(block.layer_norm_1, f"{prefix}.norm1")
+        yield from norm(block.layer_norm_2, f"{prefix}.norm2")
+        qkv = zip(
+            (mha.query_dense, mha.key_dense, mha.value_dense),
+            np.split(state[f"{prefix}.attn.qkv.weight"], 3),
+            np.split(state[f"{prefix}.attn.qkv.bias"], 3),
+            strict=True,
+        )
+        for projection, kernel, bias in qkv:
+            yield projection.kernel, kernel.T.reshape(projection.kernel.shape)
+            yield projection.bias, bias.reshape(projection.bias.shape)
+        out = state[f"{prefix}.attn.proj.weight"].T
+        yield mha.output_dense.kernel, out.reshape(mha.output_dense.kernel.shape)
+        yield mha.output_dense.bias, state[f"{prefix}.attn.proj.bias"]
+        yield from dense(layer.channel.to_patches, f"{prefix}.attn.token_trans")
+        yield from dense(layer.channel.to_channels, f"{prefix}.attn.token_trans1")
+        yield from dense(block.mlp.dense_1, f"{prefix}.mlp.fc1")
+        yield from dense(block.mlp.dense_2, f"{prefix}.mlp.fc2")
+    yield from norm(model.get_layer("ln"), "backbone.norm")
+    for level in range(DEPTH):
+        decoding = model.get_layer(f"decoding_after_block_{level + 1}")
+        for t, task in enumerate(TASKS):
+            spatial, channel = decoding.reduce[t]
+            yield from conv(spatial, f"backbone.fea_decode_spa.{level}.{task}.0")
+            yield from conv(channel, f"backbone.fea_decode_chan.{level}.{task}.0")
+            fuse, prefix = decoding.fuse[t].layers, f"backbone.fea_fuse.{level}.{task}"
+            yield from conv(fuse[0], f"{prefix}.0")
+            yield from conv(fuse[1], f"{prefix}.1")
+            yield from batch_norm(fuse[2], f"{prefix}.2")
+            yield from conv(fuse[4], f"{prefix}.4")
+            try:
+                mlp = model.get_layer(f"reweighting_after_block_{level + 1}").over_heads[t].layers
+            except ValueError:  # a model without reweighting
+                continue
+            for layer, part in zip(mlp, (0, 2), strict=True):
+                name = f"backbone.ctr_attn_conv.{level}.{task}.{part}"
+                yield layer.kernel, state[f"{name}.weight"][:, :, 0, 0].T
+                yield layer.bias, state[f"{name}.bias"]
+    for task in TASKS:
+        body = model.get_layer(f"{task}_head").body.layers
+        yield from conv(body[1], f"heads.{task}.mt_proj.0")
+        yield from batch_norm(body[2], f"heads.{task}.mt_proj.1")
+        yield from conv(body[4], f"heads.{task}.linear_pred")
+
+
+def released(state, **arguments):
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny",
+        (64, 96, 3),
+        num_layers=DEPTH,
+        num_heads=3,
+        hidden_dim=48,
+        mlp_dim=192,
+        use_class_token=True,
+    )
+    model = keras_mtl.TaskPrompter(
+        backbone,
+        [
+            tasks.SemanticSegmentation(channels=21),
+            tasks.SaliencyDetection(),
+            tasks.SurfaceNormals(),
+        ],
+        variant="released",
+        channel_windows=(2, 2),
+        decode_dim=20,
+        final_dim=24,
+        **arguments,
+    )
+    pairs = list(published_weights(model, state))
+    assert {id(variable) for variable, _ in pairs} == {
+        id(w) for w in model.variables if "seed" not in w.path and "image_normalization" not in w.path
+    }
+    for variable, value in pairs:
+        variable.assign(value)
+    return model
+
+
+@pytest.fixture(scope="module")
+def values(golden):
+    return golden("golden_taskprompter_tiny")
+
+
+@pytest.fixture(scope="module")
+def state(values):
+    return {k.removeprefix("state/"): v for k, v in values.items() if k.startswith("state/")}
+
+
+@pytest.fixture(scope="module")
+def model(state):
+    return released(state)
+
+
+def raw_rgb(normalised):
+    """The photograph whose normalised form is the golden input."""
+    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+    return (normalised.transpose(0, 2, 3, 1) * std + mean) * 255
+
+
+def assert_close(ours, golden):
+    ours = ops.convert_to_numpy(ours)
+    assert ours.shape == golden.shape
+    assert np.abs(ours - golden).max() < 1e-4 * np.abs(golden).max()
+
+
+def channels_first(x):
+    return np.moveaxis(ops.convert_to_numpy(x), -1, 1)
+
+
+def test_every_intermediate(model, values):
+    names = ["patch_tokens", "ln"]
+    names += [f"prompted_block_{i}" for i in range(1, DEPTH + 1)]
+    names += [f"reweighting_after_block_{i}" for i in range(1, DEPTH + 1)]
+    names += [f"{task}_head" for task in TASKS]
+    outputs = {name: model.get_layer(name).output for name in names}
+    outputs["fused"] = {task: model.get_layer(f"{task}_head").input for task in TASKS}
+    found = keras.Model(model.input, outputs)(raw_rgb(values["input"]), training=False)
+
+    positions = values["state/backbone.pos_embed"][:, 1:]  # the first entry is the class token's
+    assert_close(found["patch_tokens"], values["inter/patch_embed"] + positions)
+    for i in range(DEPTH):
+        parts = ("channel_affinity", "patches", "prompts", "spatial_affinity")
+        block = dict(zip(parts, found[f"prompted_block_{i + 1}"], strict=True))
+        prefix = f"inter/block{i}"
+        assert_close(block["patches"], values[f"{prefix}/x"])
+        assert_close(block["prompts"], values[f"{prefix}/task_prompts"])
+        assert_close(block["spatial_affinity"], values[f"{prefix}/raw_spatial"][:, :, : len(TASKS)])
+        raw_channel = values[f"{prefix}/raw_channel"]  # (B, T, C, nh, nw)
+        raw_channel = raw_channel.reshape(*raw_channel.shape[:3], -1).transpose(0, 3, 1, 2)
+        assert_close(block["channel_affinity"], raw_channel)
+        tokens = found["ln"] if i == DEPTH - 1 else block["patches"]
+        assert_close(tokens, values[f"inter/level{i}/x_tokens"])
+        level = found[f"reweighting_after_block_{i + 1}"]
+        for t, task in enumerate(TASKS):
+            assert_close(channels_first(level[:, t]), values[f"inter/level{i}/{task}"])
+    for task in TASKS:
+        upsampled = keras.layers.UpSampling2D(4, interpolation="bilinear")(found["fused"][task])
+        assert_close(channels_first(upsampled), values[f"inter/fused_x4/{task}"])
+        assert_close(channels_first(found[f"{task}_head"]), values[f"inter/head_lowres/{task}"])
+
+
+def test_outputs(model, values):
+    found = model(raw_rgb(values["input"]), training=False)
+    for task in TASKS:
+        assert_close(channels_first(found[task]), values[f"out/{task}"])
+
+
+def test_without_reweighting(state, values):
+    model = released(state, cross_task_reweighting=False)
+    heads = {task: model.get_layer(f"{task}_head").output for task in TASKS}
+    found = keras.Model(model.input, heads)(raw_rgb(values["input"]), training=False)
+    for task in TASKS:
+        assert_close(channels_first(found[task]), values[f"out_noctr_head_lowres/{task}"])

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from keras_mtl import backbones, layers, losses, metrics, presets, tasks
+from keras_mtl import backbones, callbacks, layers, losses, metrics, presets, tasks, visualize
 from keras_mtl.models import MultiTaskModel, TaskPrompter, load_model
 
 __version__ = version("keras-mtl")
@@ -11,10 +11,12 @@ __all__ = [
     "MultiTaskModel",
     "TaskPrompter",
     "backbones",
+    "callbacks",
     "layers",
     "load_model",
     "losses",
     "metrics",
     "presets",
     "tasks",
+    "visualize",
 ]

@@ -127,6 +127,8 @@ class MultiTaskModel(keras.Model):
             ValueError: if images or labels do not fit the model.
         """
         x, y = self._checked(x, y)
+        if y is None:
+            kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         if isinstance(validation_data, (tuple, list)):
             images, labels, *rest = validation_data
             validation_data = (*self._checked(images, labels), *rest)

@@ -1,0 +1,66 @@
+# `make` lists the targets. Everything is installed and written below this folder.
+
+PYTHON ?= python3
+BACKEND ?= jax
+WORKERS ?= 2
+ARGS ?=
+
+# PyTorch's default Linux wheel brings gigabytes of CUDA libraries. To keep the environment small, let pip
+# see PyTorch's index of CPU wheels: 2.13.0+cpu then wins over 2.13.0.
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make venv
+TORCH ?= torch==2.13.0
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Settings and caches of Keras and Matplotlib stay in the environment, whatever a home directory holds.
+export KERAS_HOME ?= $(CURDIR)/$(VENV)/keras
+export MPLCONFIGDIR ?= $(CURDIR)/$(VENV)/matplotlib
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv train test test-jax test-tensorflow test-torch lint format clean
+
+help: ## List the targets
+	@echo "Usage: make <target>"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+venv: $(INSTALLED) ## Install everything into .venv (PYTHON=python3, TORCH=torch==2.13.0)
+
+# PyTorch comes first and on its own, so that nothing after it picks another build.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "keras_mtl needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make venv PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,dev]"
+	@touch $@
+
+train: $(INSTALLED) ## Train on NYUD-v2 (BACKEND=jax|tensorflow|torch, ARGS="--help")
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py $(ARGS)
+
+test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend
+
+# One thread a worker, so that the workers do not fight over the cores (NPROC is XLA's thread pool).
+THREADS := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1
+
+test-jax: ## The tests on JAX (WORKERS=2, ARGS="-k name")
+test-tensorflow: ## The tests on TensorFlow
+test-torch: ## The tests on PyTorch
+test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
+	@echo "=== pytest on the $* backend ==="
+	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+lint: $(INSTALLED) ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED) ## Fix style and formatting in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove caches and build output (.venv and runs/ stay)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,189 @@
+"""The one training run behind the `train_*.py` scripts."""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+import keras_mtl
+from keras_mtl.data import prepared, rooms
+
+
+def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -> None:
+    options = _arguments(output, description)
+    out = Path(options.output)
+    out.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(options.seed)
+    if options.mixed_precision:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+    print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
+
+    # === Data ===
+    size = tuple(options.image_size)
+    if options.data:
+        split = {"tasks": tasks, "image_size": size, "batch_size": options.batch_size}
+        training = prepared.load(options.data, "train", training=True, seed=options.seed, **split)
+        validation = prepared.load(options.data, "val", **split)
+        sample_labels = {task.name: [] for task in tasks}
+        for _, labels in training.take(25):
+            for name, label in labels.items():
+                sample_labels[name].append(label.numpy())
+        sample_labels = {name: np.concatenate(label) for name, label in sample_labels.items()}
+    else:
+        print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
+        images, sample_labels = rooms.arrays(tasks, options.scenes, size, seed=0, progress=True)
+        training = _batches(images, sample_labels, options.batch_size, options.seed)
+        held_out = rooms.arrays(tasks, options.held_out, size, seed=1, progress=True)
+        validation = _batches(*held_out, options.batch_size)
+
+    # === Model ===
+    backbone = keras_mtl.backbones.vision_transformer(
+        options.backbone,
+        (*size, 3),
+        patch_size=options.patch_size,
+        **({"num_layers": options.layers} if options.layers else {}),
+    )
+    model = keras_mtl.TaskPrompter(
+        backbone,
+        tasks,
+        channel_windows=tuple(options.channel_windows),
+        decode_dim=options.decode_dim,
+    )
+    rate = keras.optimizers.schedules.PolynomialDecay(
+        options.learning_rate, options.steps, end_learning_rate=0.0, power=0.9
+    )
+    model.compile(keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0))
+    print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
+
+    # === Training ===
+    epochs = min(options.epochs, options.steps)
+    panel_images, panel_labels = next(iter(validation.unbatch().batch(3)))
+    panel_images = panel_images.numpy()
+    panel_labels = {name: label.numpy() for name, label in panel_labels.items()}
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(out / "model.keras", "val_loss", save_best_only=True),
+        keras.callbacks.CSVLogger(str(out / "log.csv")),
+        keras.callbacks.TensorBoard(str(out / "tensorboard")),
+        keras_mtl.callbacks.PredictionPanels(out / "tensorboard", panel_images, panel_labels),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    start = time.perf_counter()
+    model.fit(
+        training,
+        epochs=epochs,
+        steps_per_epoch=math.ceil(options.steps / epochs),
+        validation_data=validation,
+        callbacks=callbacks,
+    )
+    print(f"Trained {options.steps} steps in {(time.perf_counter() - start) / 60:.1f} minutes")
+
+    # === Results ===
+    model = keras_mtl.load_model(out / "model.keras")
+    model.compile()
+    scores = model.evaluate(validation, return_dict=True, verbose=0)
+    table = _table(tasks, scores, _constant_scores(tasks, sample_labels, validation))
+    print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
+    (out / "results.md").write_text(table + "\n")
+    (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+    maps = model.predict_maps(list(panel_images))
+    maps = {task.name: [each[task.name] for each in maps] for task in tasks}
+    figure = keras_mtl.visualize.panel(panel_images, maps, tasks, panel_labels)
+    figure.savefig(out / "panel.png")
+    _export(out)
+    print(f"Wrote {out}/: model.keras, saved_model/, panel.png, results.md, log.csv, tensorboard/")
+
+
+def _arguments(output: str, description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+    def option(name, default, text, **kwargs):
+        kwargs.setdefault("type", type(default))
+        shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
+        parser.add_argument(
+            name, default=default, help=text.replace("%d", str(shown)), **kwargs
+        )
+
+    parser.add_argument("--data", metavar="DIR", help="prepared dataset; default: generated rooms")
+    option("--scenes", 1500, "rooms to train on (default %d)")
+    option("--held-out", 100, "rooms to test on (default %d)")
+    option("--model", "taskprompter", "architecture (default %d)", choices=["taskprompter"])
+    sizes = list(keras_mtl.backbones.SIZES)
+    option("--backbone", "tiny", "Vision Transformer size (default %d)", choices=sizes)
+    option("--layers", 0, "blocks of the backbone, if not its size's own (default %d)")
+    option("--patch-size", 16, "pixels (default %d)")
+    option("--image-size", (96, 128), "height and width in pixels (default %d)", type=int, nargs=2)
+    option("--channel-windows", (2, 2), "along height and width (default %d)", type=int, nargs=2)
+    option("--decode-dim", 64, "channels of the decoded features (default %d)")
+    option("--steps", 1000, "training steps (default %d)")
+    option("--epochs", 5, "times to validate, over all steps (default %d)")
+    option("--batch-size", 8, "images in a step (default %d)")
+    option("--learning-rate", 1e-3, "at the start of the polynomial decay (default %d)")
+    option("--seed", 0, "of weights and order (default %d)")
+    option("--output", output, "folder for results (default %d)")
+    parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
+    return parser.parse_args()
+
+
+def _batches(images, labels, batch_size, seed=None):
+    """Batches of arrays; shuffled and repeated if a seed is given."""
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    if seed is not None:
+        dataset = dataset.shuffle(len(images), seed=seed).repeat()
+    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def _constant_scores(tasks, labels, validation) -> dict[str, float]:
+    """Headline metrics of the best guess that does not look at the image."""
+    scores = {}
+    for task in tasks:
+        guess = task.constant(labels[task.name])
+        metric = task.metrics()[0]
+        for _, batch in validation:
+            truth = batch[task.name].numpy()
+            shape = (*truth.shape[:3], task.channels)
+            metric.update_state(truth, np.broadcast_to(guess, shape).copy())
+        scores[task.name] = float(metric.result())
+    return scores
+
+
+def _table(tasks, scores: dict, constant: dict) -> str:
+    rows = [("task", "metric", "this model", "constant guess", "")]
+    for task in tasks:
+        ours, floor = scores[f"{task.name}_{task.headline}"], constant[task.name]
+        better = "higher" if task.higher_is_better else "lower"
+        metric = f"{task.headline} [{task.unit}]"
+        rows.append((task.name, metric, f"{ours:.3f}", f"{floor:.3f}", f"{better} is better"))
+    rows.insert(1, tuple("-" * max(len(row[i]) for row in rows) for i in range(5)))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    lines = []
+    for row in rows:
+        cells = " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(f"| {cells} |")
+    return "\n".join(lines)
+
+
+def _export(out: Path) -> None:
+    """Writes the SavedModel, from TensorFlow if this is PyTorch, which cannot."""
+    code = "import sys, keras_mtl; keras_mtl.load_model(sys.argv[1]).export(sys.argv[2])"
+    if keras.backend.backend() == "torch":
+        subprocess.run(
+            [sys.executable, "-c", code, str(out / "model.keras"), str(out / "saved_model")],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow"},
+            check=True,
+        )
+    else:
+        keras_mtl.load_model(out / "model.keras").export(out / "saved_model")

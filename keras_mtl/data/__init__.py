@@ -1,0 +1,1 @@
+"""Data for multi-task dense prediction: generated scenes, reading, augmentation, batching."""

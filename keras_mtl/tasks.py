@@ -261,7 +261,7 @@ class DepthEstimation(Task):
         return losses.DepthLoss()
 
     def metrics(self):
-        return [metrics.DepthRMSE(), metrics.DepthAbsRel()]
+        return [metrics.DepthRMSE()]
 
     def decode(self, raw):
         return ops.maximum(raw, 0.0)
@@ -313,7 +313,7 @@ class SurfaceNormals(Task):
         return losses.NormalsLoss()
 
     def metrics(self):
-        return [metrics.NormalsMeanError(), metrics.NormalsWithin(11.25)]
+        return [metrics.NormalsMeanError()]
 
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)

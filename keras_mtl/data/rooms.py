@@ -15,14 +15,8 @@ import numpy as np
 from keras_mtl.data.ray_casting import UP, Camera, View, albedo, dot, unit
 from keras_mtl.data.room_layout import compose
 from keras_mtl.data.shapes import Draw
+from keras_mtl.tasks import NYUD_CLASSES
 
-NYUD_CLASSES = (
-    "wall", "floor", "cabinet", "bed", "chair", "sofa", "table", "door", "window", "bookshelf",
-    "picture", "counter", "blinds", "desk", "shelves", "curtain", "dresser", "pillow", "mirror",
-    "floor mat", "clothes", "ceiling", "books", "refridgerator", "television", "paper", "towel",
-    "shower curtain", "box", "whiteboard", "person", "night stand", "toilet", "sink", "lamp",
-    "bathtub", "bag", "otherstructure", "otherfurniture", "otherprop",
-)  # fmt: skip
 PASCAL_CLASSES = {
     "bottle": 5, "chair": 9, "table": 11, "person": 15, "plant": 16, "sofa": 18, "television": 20,
 }  # fmt: skip

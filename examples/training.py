@@ -53,9 +53,7 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
         channel_windows=tuple(options.channel_windows),
         decode_dim=options.decode_dim,
     )
-    rate = keras.optimizers.schedules.PolynomialDecay(
-        options.learning_rate, options.steps, end_learning_rate=0.0, power=0.9
-    )
+    rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
     model.compile(keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0))
     print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
 
@@ -105,9 +103,7 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
     def option(name, default, text, **kwargs):
         kwargs.setdefault("type", type(default))
         shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
-        parser.add_argument(
-            name, default=default, help=text.replace("%d", str(shown)), **kwargs
-        )
+        parser.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
     parser.add_argument("--data", metavar="DIR", help="prepared dataset; default: generated rooms")
     option("--scenes", 1500, "rooms to train on (default %d)")

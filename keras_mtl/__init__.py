@@ -2,7 +2,17 @@
 
 from importlib.metadata import version
 
-from keras_mtl import backbones, callbacks, layers, losses, metrics, presets, tasks, visualize
+from keras_mtl import (
+    backbones,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    presets,
+    schedules,
+    tasks,
+    visualize,
+)
 from keras_mtl.models import MultiTaskModel, TaskPrompter, load_model
 
 __version__ = version("keras-mtl")
@@ -17,6 +27,7 @@ __all__ = [
     "losses",
     "metrics",
     "presets",
+    "schedules",
     "tasks",
     "visualize",
 ]

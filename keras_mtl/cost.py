@@ -54,7 +54,9 @@ def _macs_jax(model, shape):
                 per_output = math.prod(kernel) // kernel[out_axis]
                 total += math.prod(equation.outvars[0].aval.shape) * per_output
             repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
-            total += repeats * sum(count(inner) for inner in jax.extend.core.jaxprs_in_params(equation.params))
+            total += repeats * sum(
+                count(inner) for inner in jax.extend.core.jaxprs_in_params(equation.params)
+            )
         return total
 
     def forward(trainable, non_trainable, images):
@@ -88,7 +90,9 @@ def _macs_tensorflow(model, shape):
             }
             total += math.prod(lengths.values())
         elif operation.type in ("MatMul", "BatchMatMulV2"):
-            transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
+            transposed = operation.get_attr(
+                "transpose_a" if operation.type == "MatMul" else "adj_x"
+            )
             length = shapes[0][-2 if transposed else -1]
             total += math.prod(operation.outputs[0].shape) * length
         elif operation.type == "Conv2D":

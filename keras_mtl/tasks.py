@@ -199,7 +199,8 @@ class SemanticSegmentation(Task):
         return colours[np.asarray(final)]
 
     def _first_wrong(self, labels):
-        wrong = labels[((labels < 0) | (labels >= self.channels)) & (labels != self.ignore)]
+        known = (labels >= 0) & (labels < self.channels) & (labels == np.floor(labels))
+        wrong = labels[~known & (labels != self.ignore)]
         if wrong.size:
             return wrong.flat[0], f"class ids 0 to {self.channels - 1}"
 

@@ -38,17 +38,21 @@ def vision_transformer(
 
     if size not in SIZES:
         raise ValueError(f"Unknown Vision Transformer size {size!r}; choose one of {list(SIZES)}.")
-    for axis, length in zip(("height", "width"), image_shape[:2], strict=True):
-        if length % patch_size or length < 1:
-            below = max(length // patch_size, 1) * patch_size
-            raise ValueError(
-                f"Image {axis} {length} is not a multiple of the patch size {patch_size}; "
-                f"use for example {below} or {below + patch_size}."
-            )
+    _check_image_shape(image_shape, (patch_size, patch_size))
     config = {"use_class_token": False, **SIZES[size], **overrides}
     return keras_hub.models.ViTBackbone(
         image_shape=tuple(image_shape), patch_size=patch_size, **config
     )
+
+
+def _check_image_shape(image_shape, patch_size: tuple[int, int]):
+    for axis, length, patch in zip(("height", "width"), image_shape[:2], patch_size, strict=True):
+        if length % patch or length < 1:
+            below = max(length // patch, 1) * patch
+            raise ValueError(
+                f"Image {axis} {length} is not a multiple of the patch size {patch}; "
+                f"use for example {below} or {below + patch}."
+            )
 
 
 def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> keras.Model:
@@ -69,6 +73,7 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
     >>> keras_mtl.backbones.at_image_shape(backbone, (64, 96, 3)).image_shape
     (64, 96, 3)
     """
+    _check_image_shape(image_shape, backbone.patch_size)
     config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
     resized = type(backbone).from_config(config)
     old_grid, new_grid = grid_of(backbone), grid_of(resized)

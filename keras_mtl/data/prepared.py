@@ -70,7 +70,8 @@ def load(
             labels[task.name] = tf.reshape(label, task.label_shape(*image_size))
         return image, labels
 
-    read = tfds.ReadConfig(shuffle_seed=seed)
+    # A dataset that was stored in order may be shuffled all the same.
+    read = tfds.ReadConfig(shuffle_seed=seed, enable_ordering_guard=False)
     dataset = builder.as_dataset(split=split, shuffle_files=training, read_config=read)
     if training:
         dataset = dataset.shuffle(256, seed=seed).repeat()

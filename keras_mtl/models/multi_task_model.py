@@ -1,7 +1,9 @@
 """What every architecture of this package has in common."""
 
+import io
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,9 +66,14 @@ class MultiTaskModel(keras.Model):
         """
         import keras_mtl.models as models
 
-        names = [key for key, preset in PRESETS.items() if issubclass(getattr(models, preset["model"]), cls)]
+        names = [
+            key
+            for key, preset in PRESETS.items()
+            if issubclass(getattr(models, preset["model"]), cls)
+        ]
         if name not in names:
-            raise ValueError(f"Unknown preset {name!r}; choose one of {', '.join(names)}.")
+            known = f"choose one of {', '.join(names)}" if names else "it has none"
+            raise ValueError(f"Unknown preset {name!r} of {cls.__name__}; {known}.")
         preset = PRESETS[name]
         image_shape = (*(image_size or preset["image_size"]), 3)
         # The published position tables carry an entry for a class token that nobody reads.
@@ -113,6 +120,12 @@ class MultiTaskModel(keras.Model):
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
         )
 
+    def compile_from_config(self, config):
+        """Restores what `compile` was given; Keras asks for it where `compile` is overridden."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def fit(self, x=None, y=None, *, validation_data=None, **kwargs):
         """Trains; see `keras.Model.fit`.
 
@@ -144,13 +157,14 @@ class MultiTaskModel(keras.Model):
     def _checked(self, x, y):
         """The data with only this model's labels, after refusing what it would misread."""
         height, width = self.image_size
-        if isinstance(y, dict):
+        if y is not None or isinstance(x, np.ndarray):
             self._check_images(np.shape(x))
             y = self._own(y)
             for task in self.tasks:
                 task.check_labels(y[task.name], height, width)
         elif hasattr(x, "element_spec"):  # a tf.data.Dataset
-            images, labels, *_ = x.element_spec
+            spec = x.element_spec
+            images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
             self._check_images(tuple(images.shape))
             own = self._own(labels)
             for task in self.tasks:
@@ -168,6 +182,11 @@ class MultiTaskModel(keras.Model):
             )
 
     def _own(self, labels: dict) -> dict:
+        if not isinstance(labels, dict):
+            raise ValueError(
+                f"Labels are {'missing' if labels is None else f'a {type(labels).__name__}'}; expected "
+                f"a dict by task name: {', '.join(task.name for task in self.tasks)}."
+            )
         missing = [task.name for task in self.tasks if task.name not in labels]
         if missing:
             raise ValueError(
@@ -197,7 +216,7 @@ class MultiTaskModel(keras.Model):
         Raises:
             ValueError: if a photograph is not an RGB array.
         """
-        single = getattr(images, "ndim", None) == 3
+        single = getattr(images, "ndim", None) in (2, 3)
         photographs = [np.asarray(image) for image in ([images] if single else images)]
         fitted = [self._fit_to_input(photograph) for photograph in photographs]
         maps = []
@@ -255,6 +274,10 @@ class MultiTaskModel(keras.Model):
         """
         before = self.get_weights()
         try:
+            # Keras itself reads on over weights that the model or the file lacks.
+            found, expected = _stored_weights(filepath), len(self.weights)
+            if found != expected and not kwargs.get("skip_mismatch"):
+                raise ValueError(f"The file holds {found} weights; this model has {expected}.")
             super().load_weights(filepath, **kwargs)
         except FileNotFoundError:
             raise
@@ -281,6 +304,19 @@ class MultiTaskModel(keras.Model):
             )
         kwargs.setdefault("verbose", False)
         return super().export(filepath, **kwargs)
+
+
+def _stored_weights(filepath) -> int:
+    """How many arrays of the layers a `.keras` or `.weights.h5` file holds."""
+    import h5py
+
+    if str(filepath).endswith(".keras"):
+        with zipfile.ZipFile(filepath) as archive:
+            filepath = io.BytesIO(archive.read("model.weights.h5"))
+    arrays = []
+    with h5py.File(filepath, "r") as file:
+        file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
+    return len(arrays)
 
 
 def load_model(filepath, compile: bool = False) -> MultiTaskModel:

@@ -101,9 +101,7 @@ class TaskPrompter(MultiTaskModel):
             """Task features (B, h, w, F) of the tasks whose prompts share one encoder."""
             # === Layers ===
             patch_tokens = PatchTokens.of(encoder, name=f"{prefix}patch_tokens")
-            task_prompts = TaskPrompts(
-                len(group), truncated=released, name=f"{prefix}task_prompts"
-            )
+            task_prompts = TaskPrompts(len(group), truncated=released, name=f"{prefix}task_prompts")
             blocks = [
                 PromptedEncoderBlock(
                     block,
@@ -222,6 +220,11 @@ def _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts)
             f"TaskPrompter needs a keras_hub ViTBackbone, but got {type(backbone).__name__}; build "
             "one with keras_mtl.backbones.vision_transformer."
         )
+    if backbone.data_format != "channels_last":
+        raise ValueError(
+            f"The backbone's data_format is {backbone.data_format!r}; build it with "
+            "data_format='channels_last'."
+        )
     if backbone.dropout_rate or backbone.attention_dropout:
         raise ValueError(
             f"The backbone has dropout_rate={backbone.dropout_rate} and attention_dropout="
@@ -246,6 +249,11 @@ def _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts)
 
 
 def _check_windows(backbone, grid, windows):
+    if len(windows) != 2 or not all(isinstance(n, int) and n > 0 for n in windows):
+        raise ValueError(
+            f"channel_windows is {windows}; expected two positive integers, windows along height "
+            "and width, such as (4, 4)."
+        )
     for axis, patches, count, patch in zip(
         ("height", "width"), grid, windows, backbone.patch_size, strict=True
     ):

@@ -114,7 +114,9 @@ def released(state, **arguments):
     )
     pairs = list(published_weights(model, state))
     assert {id(variable) for variable, _ in pairs} == {
-        id(w) for w in model.variables if "seed" not in w.path and "image_normalization" not in w.path
+        id(w)
+        for w in model.variables
+        if "seed" not in w.path and "image_normalization" not in w.path
     }
     for variable, value in pairs:
         variable.assign(value)
@@ -159,7 +161,7 @@ def test_every_intermediate(model, values):
     names += [f"{task}_head" for task in TASKS]
     outputs = {name: model.get_layer(name).output for name in names}
     outputs["fused"] = {task: model.get_layer(f"{task}_head").input for task in TASKS}
-    found = keras.Model(model.input, outputs)(raw_rgb(values["input"]), training=False)
+    found = keras.Model(model.input, outputs).predict_on_batch(raw_rgb(values["input"]))
 
     positions = values["state/backbone.pos_embed"][:, 1:]  # the first entry is the class token's
     assert_close(found["patch_tokens"], values["inter/patch_embed"] + positions)
@@ -185,7 +187,7 @@ def test_every_intermediate(model, values):
 
 
 def test_outputs(model, values):
-    found = model(raw_rgb(values["input"]), training=False)
+    found = model.predict_on_batch(raw_rgb(values["input"]))
     for task in TASKS:
         assert_close(channels_first(found[task]), values[f"out/{task}"])
 
@@ -193,6 +195,89 @@ def test_outputs(model, values):
 def test_without_reweighting(state, values):
     model = released(state, cross_task_reweighting=False)
     heads = {task: model.get_layer(f"{task}_head").output for task in TASKS}
-    found = keras.Model(model.input, heads)(raw_rgb(values["input"]), training=False)
+    found = keras.Model(model.input, heads).predict_on_batch(raw_rgb(values["input"]))
     for task in TASKS:
         assert_close(channels_first(found[task]), values[f"out_noctr_head_lowres/{task}"])
+
+
+# === One training step: batch statistics, no stochastic depth, PASCAL-Context's loss weights ===
+
+
+def label_of(task, values):
+    """The golden label of a task, in our convention where it differs."""
+    label = np.moveaxis(values[f"train/label/{task}"], 1, -1)
+    if task == "normals":
+        return np.where(label == 255, 0, label)  # no label is the zero vector here
+    return label[..., 0].astype("int32")
+
+
+@pytest.fixture(scope="module")
+def step(state, values, training_step):
+    """The model, and its losses, outputs and gradients in one training step."""
+    model = released(state, stochastic_depth=0.0)
+    labels = {task: label_of(task, values) for task in TASKS}
+    images = raw_rgb(values["input"])
+
+    def losses(outputs):
+        return {
+            task.name: task.loss()(labels[task.name], outputs[task.name]) for task in model.tasks
+        }
+
+    def total(outputs):
+        weights = {task.name: task.loss_weight for task in model.tasks}
+        return sum(weights[name] * loss for name, loss in losses(outputs).items())
+
+    loss, outputs, gradients = training_step(model, images, total)
+    each = {name: float(loss) for name, loss in losses(outputs).items()}
+    return model, {**each, "total": loss}, outputs, gradients
+
+
+def test_training_outputs_and_losses(step, values):
+    _, losses, outputs, _ = step
+    for task in TASKS:  # every fourth pixel is kept in the file
+        every_fourth = channels_first(outputs[task][:, ::4, ::4])
+        assert_close(every_fourth, values[f"train/out_stride4/{task}"])
+    for name, loss in losses.items():
+        assert loss == pytest.approx(float(values[f"train/loss/{name}"]), rel=1e-5)
+
+
+def test_training_gradients(step, state, values):
+    model, _, _, gradients = step
+    golden = {k: v for k, v in values.items() if k.startswith("train/grad/")}
+    missing = {name: np.full(value.shape, np.nan) for name, value in state.items()}
+    expected = missing | {k.removeprefix("train/grad/"): v for k, v in golden.items()}
+    compared = 0
+    for variable, gradient in published_weights(model, expected):
+        if np.isfinite(gradient).all():
+            found = gradients[id(variable)]
+            assert np.abs(found - gradient).max() < 2e-4 * np.abs(gradient).max(), variable.path
+            compared += 1
+    assert compared == len(golden) + 2  # query, key and value are one published weight
+
+
+def test_training_gradients_mean_size(step, state, values):
+    """Every weight of the network, by the mean absolute value of its gradient."""
+    model, _, _, gradients = step
+    names = [name for name in state if f"train/grad_absmean/{name}" in values]
+    numbered = {name: np.full_like(value, -1) for name, value in state.items()}
+    numbered |= {name: np.full_like(state[name], i) for i, name in enumerate(names)}
+    sizes = {}
+    for variable, number in published_weights(model, numbered):
+        if number.flat[0] >= 0:
+            name = names[int(number.flat[0])]
+            sizes.setdefault(name, []).append(np.abs(gradients[id(variable)]).ravel())
+    assert sizes.keys() == set(names)
+    compared = sum(len(parts) for parts in sizes.values())
+    assert compared == len(model.trainable_variables) == len(gradients)
+    for name, parts in sizes.items():
+        found = np.concatenate(parts)
+        # A single number is a sum over the whole image, the terms of which nearly cancel; a bias
+        # before a batch normalization has no gradient but for rounding.
+        tolerance = 1e-3 if found.size > 1 else 3e-3
+        expected = float(values[f"train/grad_absmean/{name}"])
+        assert found.mean() == pytest.approx(expected, rel=tolerance, abs=1e-6), name
+
+
+def test_training_gradient_norm(step, values):
+    squares = sum((gradient.astype("float64") ** 2).sum() for gradient in step[-1].values())
+    assert np.sqrt(squares) == pytest.approx(float(values["train/grad_norm"]), rel=1e-4)

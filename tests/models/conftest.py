@@ -1,0 +1,54 @@
+"""What the models' tests share: one training step on any backend."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+
+@pytest.fixture(scope="session")
+def training_step():
+    """`training_step(model, images, loss)`: what one step in training mode computes.
+
+    `loss` maps the model's outputs to a scalar. Returns the scalar, the outputs, and a dict from
+    the id of every trainable variable to its gradient, as arrays. No weight is updated.
+    """
+
+    def step(model, images, loss):
+        backend = keras.backend.backend()
+        variables = model.trainable_variables
+        if backend == "jax":
+            import jax
+
+            def objective(values):
+                state = [variable.value for variable in model.non_trainable_variables]
+                outputs, _ = model.stateless_call(values, state, images, training=True)
+                return loss(outputs), outputs
+
+            differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True))
+            (total, outputs), gradients = differentiate([v.value for v in variables])
+        elif backend == "tensorflow":
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                outputs = model(images, training=True)
+                total = loss(outputs)
+            gradients = tape.gradient(
+                total,
+                [variable.value for variable in variables],
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+        else:
+            model.zero_grad()
+            outputs = model(images, training=True)
+            total = loss(outputs)
+            total.backward()
+            gradients = [
+                ops.zeros_like(v.value) if v.value.grad is None else v.value.grad for v in variables
+            ]
+        arrays = map(ops.convert_to_numpy, gradients)
+        by_variable = {id(v): np.array(array) for v, array in zip(variables, arrays, strict=True)}
+        outputs = keras.tree.map_structure(ops.convert_to_numpy, outputs)
+        return float(ops.convert_to_numpy(total)), outputs, by_variable
+
+    return step

@@ -1,0 +1,112 @@
+"""The example scripts, run as a user runs them, on the smallest settings."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SMALL = (
+    "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "
+    "--channel-windows 1 1 --layers 4 --decode-dim 8"
+).split()
+
+
+def run(script, *arguments):
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    done = run("train_nyud.py", *SMALL, "--output", out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done.stdout
+
+
+def test_training_leaves_everything(trained):
+    out, printed = trained
+    names = {path.name for path in out.iterdir()}
+    wanted = {"model.keras", "saved_model", "panel.png", "log.csv", "tensorboard", "results.md"}
+    assert wanted <= names
+    assert not [name for name in names if name.startswith(".")]  # no half-written file
+    scores = json.loads((out / "results.json").read_text())
+    assert np.isfinite(list(scores.values())).all()
+    assert (out / "results.md").read_text().strip() in printed
+    for headline in ("mIoU [%]", "RMSE [m]", "mErr [degrees]", "F_within_2px [%]"):
+        assert headline in printed
+
+
+def test_saved_model_repeats_the_model(trained, tmp_path):
+    """Loaded by TensorFlow alone, it gives what the .keras file gives."""
+    import keras_mtl
+
+    out, _ = trained
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
+    np.save(tmp_path / "image.npy", image)
+    code = (
+        "import sys, numpy as np, tensorflow as tf; loaded = tf.saved_model.load(sys.argv[1]);"
+        "maps = loaded.serve(tf.constant(np.load(sys.argv[2])));"
+        "np.savez(sys.argv[3], **{k: v.numpy() for k, v in maps.items()})"
+    )
+    found = tmp_path / "maps.npz"
+    command = [sys.executable, "-c", code, out / "saved_model", tmp_path / "image.npy", found]
+    subprocess.run(command, check=True, capture_output=True)
+    expected = keras_mtl.load_model(out / "model.keras").predict_on_batch(image)
+    with np.load(found) as maps:
+        assert set(maps) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(maps[name], value, atol=1e-4 * np.abs(value).max())
+
+
+def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
+    data = pytest.importorskip("skimage.data")
+    out, _ = trained
+    photograph = data.coffee()[:317, :501]
+    Image.fromarray(photograph).save(tmp_path / "coffee.jpg")
+    done = run(
+        "predict.py", out / "model.keras", tmp_path / "coffee.jpg", "--output", tmp_path / "maps"
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "maps" / "coffee-panel.png").stat().st_size > 10_000
+    with np.load(tmp_path / "maps" / "coffee-maps.npz") as maps:
+        shapes = {name: maps[name].shape for name in maps}
+        assert shapes == {
+            "semseg": (317, 501),
+            "depth": (317, 501, 1),
+            "normals": (317, 501, 3),
+            "edge": (317, 501, 1),
+        }
+        assert maps["depth"].min() >= 0
+        np.testing.assert_allclose(np.linalg.norm(maps["normals"], axis=-1), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", None])
+def test_a_photograph_that_is_no_image(tmp_path, content):
+    path = tmp_path / "notes.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("predict.py", tmp_path / "model.keras", path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("predict.py: ")
+    assert str(path) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_model_that_is_none(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    (tmp_path / "model.keras").write_bytes(b"no model")
+    done = run("predict.py", tmp_path / "model.keras", tmp_path / "photo.png")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("predict.py: ")
+    assert "Traceback" not in done.stderr

@@ -43,8 +43,10 @@ train: $(INSTALLED) ## Train on NYUD-v2 (BACKEND=jax|tensorflow|torch, ARGS="--h
 
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend
 
-# One thread a worker, so that the workers do not fight over the cores (NPROC is XLA's thread pool).
-THREADS := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1
+# One thread a worker, so that the workers do not fight over the cores (NPROC is XLA's thread pool), and
+# code that XLA compiles quickly rather than code that runs quickly: the networks are tiny.
+THREADS := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1 \
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 test-jax: ## The tests on JAX (WORKERS=2, ARGS="-k name")
 test-tensorflow: ## The tests on TensorFlow

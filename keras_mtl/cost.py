@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line; `python -m keras_mtl.cost --help` explains it."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_mtl.cost",
-        description="Prints the parameters and the multiply-accumulates (for one image) of a preset.",
+        description="Prints a preset's parameters and multiply-accumulates (for one image).",
     )
     parser.add_argument("preset", metavar="PRESET", help="one of: " + ", ".join(PRESETS))
     parser.add_argument("--tasks", type=int, metavar="N", help="only the preset's first N tasks")

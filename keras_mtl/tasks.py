@@ -12,9 +12,9 @@ from keras_mtl import losses, metrics
 
 NYUD_CLASSES = (
     "wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, "
-    "blinds, desk, shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, books, "
-    "refridgerator, television, paper, towel, shower curtain, box, whiteboard, person, night stand, "
-    "toilet, sink, lamp, bathtub, bag, otherstructure, otherfurniture, otherprop"
+    "blinds, desk, shelves, curtain, dresser, pillow, mirror, floor mat, clothes, ceiling, "
+    "books, refridgerator, television, paper, towel, shower curtain, box, whiteboard, person, "
+    "night stand, toilet, sink, lamp, bathtub, bag, otherstructure, otherfurniture, otherprop"
 ).split(", ")
 PASCAL_CLASSES = (
     "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
@@ -145,7 +145,7 @@ class SemanticSegmentation(Task):
     Example:
 
     >>> task = keras_mtl.tasks.SemanticSegmentation(channels=3, labels=["wall", "floor", "bed"])
-    >>> task.decode(np.array([[[0.1, 0.7, 0.2]]])).tolist()
+    >>> np.array(task.decode(np.array([[[0.1, 0.7, 0.2]]]))).tolist()
     [[1]]
     """
 
@@ -296,7 +296,7 @@ class SurfaceNormals(Task):
     Example:
 
     >>> task = keras_mtl.tasks.SurfaceNormals()
-    >>> np.array(task.decode(np.array([[[0.0, 3.0, -4.0]]]))).round(3).tolist()
+    >>> np.array(task.decode(np.array([[[0.0, 3.0, -4.0]]])), float).round(3).tolist()
     [[[0.0, 0.6, -0.8]]]
     """
 

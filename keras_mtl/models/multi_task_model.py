@@ -177,15 +177,16 @@ class MultiTaskModel(keras.Model):
         if len(shape) != 4 or tuple(shape[1:]) != (*self.image_size, 3):
             height, width = self.image_size
             raise ValueError(
-                f"Images have shape {tuple(shape)}; this model takes (batch, {height}, {width}, 3), "
-                "RGB in 0..255."
+                f"Images have shape {tuple(shape)}; this model takes "
+                f"(batch, {height}, {width}, 3), RGB in 0..255."
             )
 
     def _own(self, labels: dict) -> dict:
         if not isinstance(labels, dict):
+            found = "missing" if labels is None else f"a {type(labels).__name__}"
             raise ValueError(
-                f"Labels are {'missing' if labels is None else f'a {type(labels).__name__}'}; expected "
-                f"a dict by task name: {', '.join(task.name for task in self.tasks)}."
+                f"Labels are {found}; expected a dict by task name: "
+                f"{', '.join(task.name for task in self.tasks)}."
             )
         missing = [task.name for task in self.tasks if task.name not in labels]
         if missing:

@@ -1,0 +1,451 @@
+"""What all architectures share: prediction on any photograph, files, errors and export."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_mtl
+from keras_mtl.data import rooms
+from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud
+
+SIZE = (32, 48)
+BACKEND = keras.backend.backend()
+
+
+def assert_one_sentence(error, *parts):
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".") and len(text) < 350, text
+    assert all(part in text for part in parts), text
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class SeesColours(keras_mtl.MultiTaskModel):
+    """Depth is the mean of red, green and blue in hundredths; the class is the strongest one."""
+
+    def __init__(self, image_size=SIZE, **kwargs):
+        image = keras.Input((*image_size, 3))
+        mean = keras.layers.Conv2D(
+            1, 1, use_bias=False, kernel_initializer=keras.initializers.Constant(1 / 300)
+        )
+        tasks = [DepthEstimation(), SemanticSegmentation(channels=3)]
+        super().__init__(image, {"depth": mean(image), "semseg": image}, tasks, **kwargs)
+        self._size = image_size
+
+    def get_config(self):
+        return {"image_size": self._size, "name": self.name}
+
+
+def task_prompter(decode_dim=4, **arguments):
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (*SIZE, 3), num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32
+    )
+    return keras_mtl.TaskPrompter(
+        backbone,
+        nyud(),
+        channel_windows=(2, 3),
+        prompting_levels=1,
+        decode_dim=decode_dim,
+        **arguments,
+    )
+
+
+@pytest.fixture(scope="module")
+def colours():
+    model = SeesColours()
+    model.compile()
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return task_prompter()
+
+
+# === Photographs of any size ===
+
+
+def ramp(height, width):
+    """A photograph that brightens to the right, faster than downwards."""
+    y = (np.arange(height) + 0.5)[:, None] / height
+    x = (np.arange(width) + 0.5)[None] / width
+    return np.repeat((20 + 60 * y + 160 * x)[..., None], 3, axis=-1).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(32, 48), (64, 96), (37, 101), (400, 20), (8, 9), (1, 1), (1, 300)],
+    ids=str,
+)
+def test_maps_have_the_size_of_the_photograph(colours, size):
+    # A constant colour must come back unmixed with the colour of the padding.
+    maps = colours.predict_maps(np.full((*size, 3), (250, 40, 10), "uint8"))
+    assert set(maps) == {"depth", "semseg"}
+    assert maps["depth"].shape == (*size, 1) and maps["depth"].dtype == "float32"
+    assert maps["semseg"].shape == size and maps["semseg"].dtype == "int32"
+    np.testing.assert_allclose(maps["depth"], 1.0, rtol=1e-4)
+    assert (maps["semseg"] == 0).all()
+
+
+def test_a_photograph_of_the_models_size_is_left_as_it_is(colours):
+    photograph = np.random.default_rng(0).uniform(0, 255, (*SIZE, 3)).astype("float32")
+    maps = colours.predict_maps(photograph)
+    np.testing.assert_allclose(maps["depth"][..., 0], photograph.mean(-1) / 100, rtol=1e-5)
+    np.testing.assert_array_equal(maps["semseg"], photograph.argmax(-1))
+
+
+@pytest.mark.parametrize("size", [(64, 96), (37, 101), (150, 40), (20, 24)], ids=str)
+def test_maps_lie_where_the_photograph_does(colours, size):
+    photograph = ramp(*size)
+    depth = colours.predict_maps(photograph)["depth"][..., 0]
+    # Resizing keeps a ramp, but for the pixels within two of the model's from the border.
+    scale = max(size[0] / SIZE[0], size[1] / SIZE[1], 1)
+    border = int(np.ceil(2 * scale))
+    inside = (slice(border, -border), slice(border, -border))
+    wanted = photograph[..., 0] / 100
+    assert depth[inside].size
+    np.testing.assert_allclose(depth[inside], wanted[inside], atol=2e-3)
+    assert np.abs(depth - wanted).max() < 0.2
+
+
+def test_classes_meet_where_the_colours_do(colours):
+    photograph = np.zeros((40, 120, 3), "uint8")
+    photograph[:, :75, 0], photograph[:, 75:, 2] = 200, 200
+    photograph[30:] = (0, 200, 0)
+    classes = colours.predict_maps(photograph)["semseg"]
+    wanted = photograph.argmax(-1)
+    near = 3  # the photograph has 2.5 times the model's resolution
+    assert (classes[: 30 - near, : 75 - near] == wanted[: 30 - near, : 75 - near]).all()
+    assert (classes[: 30 - near, 75 + near :] == wanted[: 30 - near, 75 + near :]).all()
+    assert (classes[30 + near :] == 1).all()
+
+
+def test_many_photographs_of_many_sizes(colours):
+    photographs = [ramp(37, 101), ramp(32, 48).astype("uint8"), ramp(90, 20), ramp(37, 101)]
+    together = colours.predict_maps(photographs, batch_size=3)
+    assert isinstance(together, list) and len(together) == 4
+    for photograph, maps in zip(photographs, together, strict=True):
+        assert maps["depth"].shape == (*photograph.shape[:2], 1)
+        for name, alone in colours.predict_maps(photograph).items():
+            np.testing.assert_allclose(maps[name], alone, atol=1e-5)
+    batch = colours.predict_maps(np.stack([ramp(*SIZE)] * 2))
+    assert isinstance(batch, list) and len(batch) == 2
+    assert colours.predict_maps([]) == []
+
+
+@pytest.mark.parametrize("shape", [(37, 20), (37, 20, 1), (37, 20, 4), (0, 20, 3)], ids=str)
+def test_what_is_no_rgb_photograph(colours, shape):
+    photograph = np.zeros(shape, "uint8")
+    with pytest.raises(ValueError) as error:
+        colours.predict_maps(photograph)
+    assert_one_sentence(error, str(shape), "(height, width, 3)")
+    with pytest.raises(ValueError) as error:
+        colours.predict_maps([ramp(10, 10), photograph])
+    assert_one_sentence(error, str(shape), "(height, width, 3)")
+
+
+# === Files ===
+
+
+def test_a_failed_save_leaves_the_earlier_file(colours, tmp_path, monkeypatch):
+    file = tmp_path / "model.keras"
+    colours.save(file)
+    before = file.read_bytes()
+
+    def fail(self, filepath, **kwargs):
+        Path(filepath).write_bytes(b"half a model")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        colours.save(file)
+    with pytest.raises(OSError, match="no space left"):
+        colours.save(tmp_path / "another.keras")
+    assert list(tmp_path.iterdir()) == [file]
+    assert file.read_bytes() == before
+
+
+def test_save(colours, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    colours.save("model.keras")
+    colours.save("model.keras")  # replaces it
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+    assert type(keras_mtl.load_model("model.keras")) is SeesColours
+    with pytest.raises(ValueError) as error:
+        colours.save("model.keras", overwrite=False)
+    assert_one_sentence(error, "model.keras", "overwrite=True")
+    with pytest.raises(ValueError, match="keras"):
+        colours.save("model.zip")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_load_weights(model, tmp_path, suffix):
+    file = tmp_path / f"model{suffix}"
+    (model.save if suffix == ".keras" else model.save_weights)(file)
+    other = task_prompter()
+    other.load_weights(file)
+    for a, b in zip(other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def broken(path, model):
+    path.write_bytes(b"these are no weights")
+
+
+def truncated(path, model):
+    model.save(path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def wider(path, model):
+    task_prompter(decode_dim=6).save(path)
+
+
+def without_reweighting(path, model):
+    task_prompter(cross_task_reweighting=False).save(path)
+
+
+def with_reweighting_only(path, model):
+    """The file has layers that the model below lacks."""
+    model.save(path)
+
+
+def of_another_kind(path, model):
+    SeesColours().save(path)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [broken, truncated, wider, without_reweighting, with_reweighting_only, of_another_kind],
+    ids=lambda write: write.__name__,
+)
+def test_weights_that_do_not_fit(model, tmp_path, write):
+    file = tmp_path / "file.keras"
+    write(file, model)
+    arguments = {"cross_task_reweighting": False} if write is with_reweighting_only else {}
+    target = task_prompter(**arguments)
+    before = target.get_weights()
+    with pytest.raises(ValueError) as error:
+        target.load_weights(file)
+    assert_one_sentence(error, "file.keras", "TaskPrompter", "semseg, depth, normals, edge")
+    for a, b in zip(target.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_load_model_refuses(model, tmp_path):
+    def refused(path, *parts):
+        with pytest.raises(ValueError) as error:
+            keras_mtl.load_model(path)
+        assert_one_sentence(error, path.name, *parts)
+
+    refused(tmp_path / "missing.keras", "no file")
+    text = tmp_path / "text.keras"
+    text.write_text("not a model")
+    refused(text, "broken or not one")
+    half = tmp_path / "half.keras"
+    truncated(half, model)
+    refused(half, "broken or not one")
+    ours_not = tmp_path / "plain.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(ours_not)
+    refused(ours_not, "Sequential", "TaskPrompter")
+
+
+# === Presets ===
+
+
+def test_unknown_presets():
+    with pytest.raises(ValueError) as error:
+        keras_mtl.TaskPrompter.from_preset("taskprompter_vit_giant")
+    assert_one_sentence(error, "'taskprompter_vit_giant'", "taskprompter_vit_large_nyud")
+    with pytest.raises(ValueError) as error:
+        SeesColours.from_preset("taskprompter_vit_large_nyud")  # another architecture's
+    assert_one_sentence(error, "SeesColours", "'taskprompter_vit_large_nyud'")
+
+
+def test_every_preset_can_be_named():
+    for name, preset in keras_mtl.presets.PRESETS.items():
+        assert issubclass(getattr(keras_mtl, preset["model"]), keras_mtl.MultiTaskModel)
+        assert keras_mtl.MultiTaskModel.preset_tasks(name)
+        assert len(preset["image_size"]) == 2
+
+
+# === Data that does not fit ===
+
+
+def good_data(count=2, size=SIZE):
+    rng = np.random.default_rng(0)
+    return rng.uniform(0, 255, (count, *size, 3)).astype("float32"), {
+        "depth": rng.uniform(1, 9, (count, *size, 1)).astype("float32"),
+        "semseg": rng.integers(0, 3, (count, *size)).astype("int32"),
+    }
+
+
+def small_images():
+    images, labels = good_data()
+    return images[:, :16], labels
+
+
+def grey_images():
+    images, labels = good_data()
+    return images[..., :1], labels
+
+
+def one_image():
+    images, labels = good_data()
+    return images[0], labels
+
+
+def small_labels():
+    images, labels = good_data()
+    return images, {**labels, "depth": labels["depth"][:, :16]}
+
+
+def labels_without_axis():
+    images, labels = good_data()
+    return images, {**labels, "depth": labels["depth"][..., 0]}
+
+
+def labels_missing():
+    images, labels = good_data()
+    return images, {"depth": labels["depth"], "heat": labels["depth"]}
+
+
+def no_labels():
+    return good_data()[0], None
+
+
+def labels_not_by_name():
+    images, labels = good_data()
+    return images, labels["depth"]
+
+
+MISFITS = [
+    (small_images, ["Images", "(2, 16, 48, 3)", "(batch, 32, 48, 3)"]),
+    (grey_images, ["Images", "(2, 32, 48, 1)", "(batch, 32, 48, 3)"]),
+    (one_image, ["Images", "(32, 48, 3)", "(batch, 32, 48, 3)"]),
+    (small_labels, ["'depth'", "(2, 16, 48, 1)", "(batch, 32, 48, 1)"]),
+    (labels_without_axis, ["'depth'", "(2, 32, 48)", "(batch, 32, 48, 1)"]),
+    (labels_missing, ["semseg", "depth, heat", "no_label"]),
+    (no_labels, ["depth, semseg"]),
+    (labels_not_by_name, ["depth, semseg"]),
+]
+
+
+@pytest.mark.parametrize(("data", "parts"), MISFITS, ids=lambda x: getattr(x, "__name__", ""))
+def test_data_that_does_not_fit(colours, data, parts):
+    images, labels = data()
+    how = {"batch_size": 2, "verbose": 0}
+    for call in (
+        lambda: colours.fit(images, labels, **how),
+        lambda: colours.evaluate(images, labels, **how),
+        lambda: colours.fit(*good_data(), validation_data=(images, labels), **how),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert_one_sentence(error, *parts)
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [misfit for misfit in MISFITS if misfit[0] is not one_image],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_dataset_that_does_not_fit(colours, data, parts):
+    tf = pytest.importorskip("tensorflow")
+    images, labels = data()
+    dataset = tf.data.Dataset.from_tensor_slices(images if labels is None else (images, labels))
+    dataset = dataset.batch(2)
+    good = tf.data.Dataset.from_tensor_slices(good_data()).batch(2)
+    parts = [part.replace("(2,", "(None,") for part in parts]
+    for call in (
+        lambda: colours.fit(dataset, verbose=0),
+        lambda: colours.evaluate(dataset, verbose=0),
+        lambda: colours.fit(good, validation_data=dataset, verbose=0),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert_one_sentence(error, *parts)
+
+
+@pytest.mark.parametrize(("name", "value"), [("depth", -1.0), ("depth", np.nan), ("semseg", 3)])
+def test_values_that_are_no_labels(colours, name, value):
+    images, labels = good_data()
+    labels[name][1, 3, 4] = value
+    with pytest.raises(ValueError) as error:
+        colours.fit(images, labels, verbose=0)
+    assert_one_sentence(error, repr(name), str(value))
+
+
+def test_compile_with_arguments_of_ones_own():
+    model = SeesColours()
+    model.compile("sgd", loss_weights={"depth": 2.0, "semseg": 0.0}, metrics=None)
+    scores = model.evaluate(*good_data(), verbose=0, return_dict=True)
+    assert set(scores) == {"loss", "depth_loss", "semseg_loss"}
+    assert scores["loss"] == pytest.approx(2 * scores["depth_loss"], rel=1e-5)
+
+
+def test_compile_auto():
+    model = SeesColours()
+    model.compile()
+    optimizer = model.optimizer
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(2e-5)
+    assert optimizer.weight_decay == 1e-6 and optimizer.global_clipnorm == 10
+
+
+# === Export ===
+
+SERVE = """
+import os, sys
+import numpy as np
+import tensorflow as tf
+folder, file = sys.argv[1:]
+if file.endswith(".keras"):
+    import keras_mtl
+    keras_mtl.load_model(file).export(folder)
+loaded = tf.saved_model.load(folder)
+images = np.load(folder + ".npy")
+found = {f"{n}_{k}": v.numpy() for n in (1, 3) for k, v in loaded.serve(images[:n]).items()}
+np.savez(folder + ".npz", **found)
+"""
+
+
+def test_export(model, tmp_path):
+    pytest.importorskip("tensorflow")
+    images = rooms.arrays(nyud(), 3, SIZE)[0].astype("float32")
+    expected = {key: ops.convert_to_numpy(x) for key, x in model(images, training=False).items()}
+    folder, file = tmp_path / "saved_model", tmp_path / "model.keras"
+    np.save(f"{folder}.npy", images)
+    if BACKEND == "torch":
+        with pytest.raises(ValueError) as error:
+            model.export(folder)
+        assert_one_sentence(error, "PyTorch", "KERAS_BACKEND=tensorflow")
+        assert not folder.exists()
+        model.save(file)
+    else:
+        model.export(folder)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(folder)
+        found = {f"{n}_{k}": v for n in (1, 3) for k, v in loaded.serve(images[:n]).items()}
+    else:
+        # A process of its own: without Keras around, or with another backend.
+        subprocess.run(
+            [sys.executable, "-c", SERVE, folder, file if BACKEND == "torch" else ""],
+            env={**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"},
+            check=True,
+        )
+        found = np.load(f"{folder}.npz")
+    for name, wanted in expected.items():
+        for count in (1, 3):
+            value = np.asarray(found[f"{count}_{name}"])
+            assert value.shape == wanted[:count].shape
+            error = np.abs(value - wanted[:count]).max()
+            assert error < 1e-5 * max(1, np.abs(wanted).max()), name

@@ -1,0 +1,97 @@
+"""One `.keras` file gives the same outputs, scores and training step on all three backends."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mtl
+from keras_mtl.data import rooms
+from keras_mtl.tasks import nyud
+
+if keras.backend.backend() != "jax":
+    pytest.skip("runs once, on JAX, for all three backends", allow_module_level=True)
+
+BACKENDS = ("jax", "tensorflow", "torch")
+# JAX compiles a step in a third of the time.
+XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+SIZE = (32, 48)
+
+SCRIPT = """
+import sys
+import keras, numpy as np
+import keras_mtl
+
+folder = sys.argv[1]
+data = np.load(f"{folder}/data.npz")
+images = data["image"]
+labels = {key: data[key] for key in data if key != "image"}
+model = keras_mtl.load_model(f"{folder}/model.keras")
+# TensorFlow need not trace a graph for one step.
+eager = keras.backend.backend() == "tensorflow"
+model.compile(keras.optimizers.SGD(1e-4), run_eagerly=eager)
+how = {"batch_size": 2, "verbose": 0}
+found = {f"output {key}": value for key, value in model.predict(images, **how).items()}
+scores = model.evaluate(images, labels, return_dict=True, **how)
+found |= {f"before {key}": value for key, value in scores.items()}
+model.fit(images, labels, shuffle=False, **how)
+scores = model.evaluate(images, labels, return_dict=True, **how)
+found |= {f"after {key}": value for key, value in scores.items() if key.endswith("loss")}
+np.savez(f"{folder}/{keras.backend.backend()}.npz", **found)
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("backends")
+    keras.utils.set_random_seed(0)
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (*SIZE, 3), num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32
+    )
+    model = keras_mtl.TaskPrompter(
+        backbone,
+        nyud(),
+        channel_windows=(2, 3),
+        prompting_levels=1,
+        decode_dim=8,
+        stochastic_depth=0.0,
+    )
+    # A fresh network may answer nothing but zeros to an image, the direction or class of which is
+    # rounding; a trained one has biases.
+    rng = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        if weight.path.endswith(("bias", "beta")):
+            weight.assign(rng.normal(0, 0.5, weight.shape))
+    model.save(folder / "model.keras")
+    images, labels = rooms.arrays(nyud(), 2, SIZE)
+    np.savez(folder / "data.npz", image=images, **labels)
+    for backend in BACKENDS:
+        result = subprocess.run(
+            [sys.executable, "-c", SCRIPT, folder],
+            env={
+                **os.environ,
+                "KERAS_BACKEND": backend,
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                "XLA_FLAGS": XLA,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, f"{backend}: {result.stderr}"
+    return {backend: dict(np.load(folder / f"{backend}.npz")) for backend in BACKENDS}
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_same_as_on_jax(found, backend):
+    assert set(found[backend]) == set(found["jax"])
+    for key, wanted in found["jax"].items():
+        error = np.abs(found[backend][key] - wanted).max()
+        assert error <= 1e-4 * max(1e-3, np.abs(wanted).max()), key
+
+
+def test_the_step_changed_something(found):
+    assert found["jax"]["after loss"] < found["jax"]["before loss"]

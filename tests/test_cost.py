@@ -1,0 +1,140 @@
+import json
+
+import keras
+import pytest
+
+import keras_mtl
+from keras_mtl import cost
+from keras_mtl.presets import PRESETS
+from keras_mtl.tasks import nyud
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+
+
+def conv_dense_attention():
+    image = keras.Input((8, 12, 3))
+    x = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="conv")(image)  # (4, 6, 8)
+    tokens = keras.layers.Reshape((24, 8))(x)
+    attended = keras.layers.MultiHeadAttention(num_heads=2, key_dim=5, name="mha")(tokens, tokens)
+    classes = keras.layers.Dense(7, name="dense")(keras.layers.Add()([tokens, attended]))
+    x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
+    scores = keras.layers.Dense(9)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(image, [classes, scores])
+
+
+def test_counted_by_hand():
+    conv = 4 * 6 * 8 * (3 * 3 * 3)
+    projections = 4 * 24 * 8 * (2 * 5)  # query, key, value, output
+    scores = 2 * 24 * 24 * 5
+    weighted = 2 * 24 * 24 * 5
+    dense = 24 * 8 * 7 + 8 * 9
+    model = conv_dense_attention()
+    assert cost.macs(model) == conv + projections + scores + weighted + dense
+
+    conv = 3 * 3 * 3 * 8 + 8
+    attention = 3 * (8 * 10 + 10) + 10 * 8 + 8
+    dense = 8 * 7 + 7 + 8 * 9 + 9
+    assert cost.parameters(model) == conv + attention + dense
+
+
+@pytest.mark.parametrize(
+    ("variant", "parameters", "macs"),
+    [("paper", 51_191, 582_064), ("released", 42_477, 533_120)],
+)
+def test_same_on_every_backend(variant, parameters, macs):
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (32, 48, 3), num_layers=4, num_heads=2, hidden_dim=16, mlp_dim=32
+    )
+    model = keras_mtl.TaskPrompter(
+        backbone, nyud(), variant=variant, channel_windows=(2, 3), decode_dim=8
+    )
+    assert cost.parameters(model) == parameters
+    assert cost.macs(model) == macs
+
+
+# === The command line ===
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch):
+    preset = {
+        "model": "TaskPrompter",
+        "vit": "tiny",
+        "image_size": (32, 48),
+        "tasks": "nyud",
+        "arguments": {"channel_windows": (1, 1), "decode_dim": 8, "prompting_levels": 1},
+    }
+    monkeypatch.setitem(PRESETS, "tiny_nyud", preset)
+    # The tiny ViT has 12 blocks; two are enough here.
+    sizes = keras_mtl.backbones.SIZES
+    monkeypatch.setitem(sizes, "tiny", {**sizes["tiny"], "num_layers": 2})
+    return "tiny_nyud"
+
+
+def test_json_line(tiny_preset, capsys):
+    cost.main([tiny_preset, "--json", "--tasks", "2"])
+    (line,) = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    model = keras_mtl.MultiTaskModel.from_preset(tiny_preset, tasks=nyud("semseg", "depth"))
+    assert found == {
+        "preset": "tiny_nyud",
+        "tasks": ["semseg", "depth"],
+        "image_size": [32, 48],
+        "parameters": cost.parameters(model),
+        "macs": cost.macs(model),
+    }
+
+
+def test_printed_lines(tiny_preset, capsys):
+    cost.main([tiny_preset])
+    heading, parameters, macs = capsys.readouterr().out.splitlines()
+    assert heading == "tiny_nyud: semseg, depth, normals, edge at 32x48"
+    assert parameters.split()[0] == "parameters" and parameters.endswith(" M")
+    assert macs.split()[0] == "MACs" and " G " in macs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["taskprompter_vit_giant"], ["'taskprompter_vit_giant'", *PRESETS]),
+        (["taskprompter_vit_large_nyud", "--tasks", "5"], ["--tasks is 5", "1 to 4"]),
+        (["taskprompter_vit_large_pascal", "--tasks", "0"], ["--tasks is 0", "1 to 5"]),
+    ],
+    ids=["preset", "many", "none"],
+)
+def test_wrong_arguments(arguments, parts, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cost.main(arguments)
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    message = err.splitlines()[-1]  # after argparse's usage
+    assert message.endswith(".") and all(part in message for part in parts), message
+
+
+# === The published figures ===
+
+# preset, tasks, parameters in millions, multiply-accumulates in billions
+PUBLISHED = [
+    ("taskprompter_vit_large_pascal", 1, 363.85, 388.7),
+    ("taskprompter_vit_large_pascal", 2, 373.16, 415.7),
+    ("taskprompter_vit_large_pascal", 3, 382.48, 442.6),
+    ("taskprompter_vit_large_pascal", 4, 391.79, 469.6),
+    ("taskprompter_vit_large_pascal", 5, 401.10, 496.6),
+    ("taskprompter_vit_base_pascal", 5, 418.33, 1153.4),
+    ("taskprompter_vit_large_nyud", 4, 513.51, 839.7),
+]
+BUILT = {("taskprompter_vit_large_pascal", 2), ("taskprompter_vit_large_nyud", 4)}
+
+
+@pytest.mark.parametrize(("preset", "tasks", "parameters", "macs"), PUBLISHED)
+def test_published_figures(preset, tasks, parameters, macs, capsys):
+    if not TENSORFLOW or (preset, tasks) not in BUILT:
+        pytest.skip(
+            "a published configuration takes half a minute and several GB: two are built, on "
+            f"TensorFlow; `python -m keras_mtl.cost {preset} --tasks {tasks}` prints this one"
+        )
+    cost.main([preset, "--tasks", str(tasks), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert round(found["parameters"] / 1e6, 2) == parameters
+    assert found["macs"] / 1e9 == pytest.approx(macs, abs=0.1)

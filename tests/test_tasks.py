@@ -1,0 +1,284 @@
+"""Every kind of task: its losses, metrics, decoding, label checks and pictures agree."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_mtl import tasks
+
+H, W = 12, 16
+
+KINDS = {
+    "semseg": lambda: tasks.SemanticSegmentation(channels=5, labels=["a", "b", "c", "d", "e"]),
+    "semseg unnamed": lambda: tasks.SemanticSegmentation("floors", channels=3, loss_weight=0.5),
+    "human_parts": tasks.HumanParts,
+    "depth": tasks.DepthEstimation,
+    "normals": tasks.SurfaceNormals,
+    "edge": tasks.BoundaryDetection,
+    "sal": lambda: tasks.SaliencyDetection(loss_weight=3.0),
+}
+
+
+@pytest.fixture(params=list(KINDS))
+def task(request):
+    return KINDS[request.param]()
+
+
+def some_labels(task, seed=0):
+    """Labels of two images, a part of them without label."""
+    rng = np.random.default_rng(seed)
+    shape = (2, *task.label_shape(H, W))
+    if isinstance(task, tasks.DepthEstimation):
+        labels = rng.uniform(0.5, 9, shape)
+    elif isinstance(task, tasks.SurfaceNormals):
+        labels = rng.normal(size=shape)
+        labels /= np.linalg.norm(labels, axis=-1, keepdims=True)
+    elif isinstance(task, tasks.SemanticSegmentation):
+        labels = rng.integers(0, task.channels, shape)
+    elif isinstance(task, tasks.BoundaryDetection):
+        labels = np.zeros(shape)
+        labels[:, :, W // 2] = 1
+    else:
+        labels = rng.integers(0, 2, shape)
+    labels[0, :2] = task.ignore
+    return labels.astype(task.label_dtype)
+
+
+def random_raw(task):
+    return np.random.default_rng(1).normal(size=(2, H, W, task.channels)).astype("float32")
+
+
+def test_every_kind_is_listed():
+    def below(cls):
+        return {cls}.union(*map(below, cls.__subclasses__()))
+
+    public = {c for c in below(tasks.Task) if c.__module__ == tasks.__name__}
+    assert public - {tasks.Task} == {type(make()) for make in KINDS.values()}
+
+
+def test_serialization(task):
+    serialized = keras.saving.serialize_keras_object(task)
+    twin = keras.saving.deserialize_keras_object(json.loads(json.dumps(serialized)))
+    assert type(twin) is type(task)
+    assert twin.get_config() == task.get_config() == type(task)(**task.get_config()).get_config()
+    assert (twin.name, twin.channels, twin.loss_weight) == (
+        task.name,
+        task.channels,
+        task.loss_weight,
+    )
+    assert repr(twin) == repr(task)
+
+
+def test_headline_is_the_first_metric(task):
+    headline = task.metrics()[0]
+    assert headline.name == task.headline
+    assert headline.higher_is_better is task.higher_is_better
+    assert task.unit in ("%", "m", "degrees")
+    names = [metric.name for metric in task.metrics()]
+    assert len(set(names)) == len(names)
+    assert task.metrics()[0] is not headline  # new ones for every model
+
+
+def test_loss_takes_the_labels(task):
+    labels, raw = some_labels(task), random_raw(task)
+    value = float(task.loss()(labels, raw))
+    assert np.isfinite(value) and value > 0
+    # Pixels without label do not count, whatever is predicted there.
+    unseen = raw.copy()
+    unseen[0, :2] = 7 * unseen[0, :2] - 3
+    assert float(task.loss()(labels, unseen)) == pytest.approx(value, rel=1e-6)
+    none = np.stack([task.no_label(H, W)] * 2)
+    assert float(task.loss()(none, raw)) == 0
+
+
+def test_better_output_scores_better(task):
+    labels = some_labels(task)
+    perfect = np.zeros((2, H, W, task.channels), "float32")
+    if isinstance(task, (tasks.DepthEstimation, tasks.SurfaceNormals)):
+        perfect = labels.copy()
+    elif task.channels == 1:
+        perfect[labels == 1], perfect[labels != 1] = 9.0, -9.0
+    else:
+        for i in range(task.channels):
+            perfect[labels == i, i] = 9.0
+    scores = []
+    for raw in (random_raw(task), perfect):
+        metric = task.metrics()[0]
+        metric.update_state(labels, raw)
+        scores.append(float(metric.result()))
+    worse, better = scores if task.higher_is_better else scores[::-1]
+    assert worse < better
+    assert scores[1] == pytest.approx(100 if task.higher_is_better else 0, abs=1e-3)
+    assert float(task.loss()(labels, perfect)) < float(task.loss()(labels, random_raw(task)))
+
+
+def test_decode(task):
+    raw = random_raw(task)
+    final = ops.convert_to_numpy(task.decode(raw))
+    assert final.shape == (2, *task.label_shape(H, W))
+    np.testing.assert_array_equal(
+        final, ops.convert_to_numpy(task.decode(ops.convert_to_tensor(raw)))
+    )
+    np.testing.assert_allclose(  # one map without batch axis
+        final[0], ops.convert_to_numpy(task.decode(raw[0])), rtol=1e-6
+    )
+    assert np.isfinite(ops.convert_to_numpy(task.decode(0 * raw))).all()
+    assert np.isfinite(ops.convert_to_numpy(task.decode(1e4 * raw))).all()
+    if isinstance(task, tasks.SemanticSegmentation):
+        assert final.dtype == "int32"
+        np.testing.assert_array_equal(final, raw.argmax(-1))
+        return
+    assert final.dtype == "float32"
+    if isinstance(task, tasks.DepthEstimation):
+        np.testing.assert_array_equal(final, np.maximum(raw, 0))
+    elif isinstance(task, tasks.SurfaceNormals):
+        np.testing.assert_allclose(np.linalg.norm(final, axis=-1), 1, rtol=1e-5)
+    else:
+        logit = raw[..., 1] - raw[..., 0] if task.channels == 2 else raw
+        np.testing.assert_allclose(final, 1 / (1 + np.exp(-logit)), rtol=1e-5)
+
+
+def test_constant_is_the_best_single_guess(task):
+    labels = some_labels(task)
+    labels[:, 3:] = labels[0, 3, 0]  # most of it is one value
+    guess = task.constant(labels)
+    assert guess.shape == (task.channels,) and guess.dtype == "float32"
+    assert np.isfinite(guess).all()
+
+    def score(raw):
+        metric = task.metrics()[0]
+        metric.update_state(labels, np.broadcast_to(raw, (2, H, W, task.channels)).copy())
+        value = float(metric.result())
+        return value if task.higher_is_better else -value
+
+    if isinstance(task, tasks.SemanticSegmentation):
+        others = np.eye(task.channels, dtype="float32")
+    elif isinstance(task, tasks.DepthEstimation):
+        others = np.array([[0.5], [2.0], [9.0]]) + guess
+    elif isinstance(task, tasks.SurfaceNormals):
+        others = np.concatenate([np.eye(3), -np.eye(3)])
+    else:
+        return  # the best F-measure comes from a threshold, and not from one value
+    assert all(score(guess) >= score(other.astype("float32")) for other in others)
+
+
+def test_no_label(task):
+    none = task.no_label(H, W)
+    assert none.shape == task.label_shape(H, W) and none.dtype == task.label_dtype
+    task.check_labels(np.stack([none, none]), H, W)
+    for metric in task.metrics():
+        metric.update_state(none[None], random_raw(task)[:1])
+        assert float(metric.result()) == 0
+
+
+def test_pictures(task):
+    raw = random_raw(task)
+    maps = [
+        some_labels(task)[0],
+        task.no_label(H, W),
+        ops.convert_to_numpy(task.decode(raw))[0],
+        ops.convert_to_numpy(task.decode(100 * raw))[0],
+    ]
+    for final in maps:
+        picture = task.picture(final)
+        assert picture.shape == (H, W, 3) and picture.dtype == "uint8"
+    none = task.picture(task.no_label(H, W))
+    assert (none == none[0, 0]).all() and (none[0, 0] >= 127).all()
+    assert len(np.unique(task.picture(maps[2]).reshape(-1, 3), axis=0)) > 1
+
+
+def test_colours_tell_classes_apart():
+    for task in (*tasks.nyud("semseg"), *tasks.pascal_context("semseg", "human_parts")):
+        assert task.palette.shape == (task.channels, 3)
+        assert len(np.unique(task.palette, axis=0)) == task.channels
+        np.testing.assert_array_equal(task.picture(np.arange(3)), task.palette[:3])
+
+
+# === Label checks ===
+
+
+def assert_one_sentence(error, *parts):
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".") and len(text) < 250, text
+    assert all(part in text for part in parts), text
+
+
+def test_check_labels_accepts(task):
+    labels = some_labels(task)
+    task.check_labels(labels, H, W)
+    task.check_labels(labels.astype("float64"), H, W)
+    task.check_label_shape((None, *task.label_shape(H, W)), H, W)
+    task.check_label_shape((4, None, None, *task.label_shape(H, W)[2:]), H, W)
+    if task.label_dtype == "int32":
+        task.check_labels(labels.astype("uint8"), H, W)
+
+
+def test_check_labels_refuses_a_shape(task):
+    shape = (2, *task.label_shape(H, W))
+    another = (*shape[:3], 2) if len(shape) == 4 else (*shape, 1)
+    for wrong in (shape[1:], (2, W, H, *shape[3:]), another, (2, H), ()):
+        with pytest.raises(ValueError) as error:
+            task.check_labels(np.zeros(wrong, task.label_dtype), H, W)
+        assert_one_sentence(error, repr(task.name), str(tuple(wrong)), f"(batch, {H}, {W}")
+
+
+WRONG = {
+    "semseg": [-1, 5, 254, 256, 1.5, np.nan],
+    "semseg unnamed": [3],
+    "human_parts": [7, -1],
+    "depth": [-0.1, np.nan, np.inf],
+    "normals": [0.5, 2.0, np.nan, np.inf],
+    "edge": [2, 0.5, -1, 254, np.nan],
+    "sal": [2, 0.5, -1, np.nan],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(kind, value) for kind, values in WRONG.items() for value in values]
+)
+def test_check_labels_refuses_a_value(kind, value):
+    task = KINDS[kind]()
+    dtype = task.label_dtype if value == np.floor(value) and np.isfinite(value) else "float32"
+    labels = some_labels(task).astype(dtype)
+    labels[1, 4, 5] = value
+    with pytest.raises(ValueError) as error:
+        task.check_labels(labels, H, W)
+    shown = f"{value:.1f}"[:3] if isinstance(value, float) else str(value)
+    assert_one_sentence(error, repr(task.name), shown, f"or {task.ignore} where")
+
+
+def test_class_names_must_match_the_classes():
+    with pytest.raises(ValueError) as error:
+        tasks.SemanticSegmentation(channels=3, labels=["wall", "floor"])
+    assert_one_sentence(error, "'semseg'", "3", "2")
+
+
+# === The papers' lists ===
+
+
+def test_nyud():
+    found = tasks.nyud()
+    assert [t.name for t in found] == ["semseg", "depth", "normals", "edge"]
+    assert [t.channels for t in found] == [40, 1, 3, 1]
+    assert [t.loss_weight for t in found] == [1, 1, 10, 50]
+    assert len(set(found[0].labels)) == 40
+
+
+def test_pascal_context():
+    found = tasks.pascal_context()
+    assert [t.name for t in found] == ["semseg", "human_parts", "sal", "normals", "edge"]
+    assert [t.channels for t in found] == [21, 7, 2, 3, 1]
+    assert [t.loss_weight for t in found] == [1, 2, 5, 10, 50]
+    assert len(set(found[0].labels)) == 21 and len(set(found[1].labels)) == 7
+
+
+@pytest.mark.parametrize("dataset", [tasks.nyud, tasks.pascal_context])
+def test_some_of_the_tasks(dataset):
+    assert [t.name for t in dataset("edge", "semseg")] == ["edge", "semseg"]
+    assert [t.name for t in dataset("normals")] == ["normals"]
+    with pytest.raises(ValueError) as error:
+        dataset("edge", "heat")
+    assert_one_sentence(error, "'heat'", *(t.name for t in dataset()))

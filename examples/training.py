@@ -50,8 +50,10 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
     model = keras_mtl.TaskPrompter(
         backbone,
         tasks,
+        variant=options.variant,
         channel_windows=tuple(options.channel_windows),
         decode_dim=options.decode_dim,
+        stochastic_depth=options.stochastic_depth,
     )
     rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
     model.compile(keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0))
@@ -109,6 +111,8 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
     option("--scenes", 1500, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
     option("--model", "taskprompter", "architecture (default %d)", choices=["taskprompter"])
+    variants = ["paper", "released"]
+    option("--variant", "paper", "equations as written, or the released network", choices=variants)
     sizes = list(keras_mtl.backbones.SIZES)
     option("--backbone", "tiny", "Vision Transformer size (default %d)", choices=sizes)
     option("--layers", 0, "blocks of the backbone, if not its size's own (default %d)")
@@ -116,6 +120,7 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
     option("--image-size", (96, 128), "height and width in pixels (default %d)", type=int, nargs=2)
     option("--channel-windows", (2, 2), "along height and width (default %d)", type=int, nargs=2)
     option("--decode-dim", 64, "channels of the decoded features (default %d)")
+    option("--stochastic-depth", 0.05, "drop rate of the last block (default %d)")
     option("--steps", 1000, "training steps (default %d)")
     option("--epochs", 5, "times to validate, over all steps (default %d)")
     option("--batch-size", 8, "images in a step (default %d)")

@@ -40,9 +40,24 @@ def vision_transformer(
         raise ValueError(f"Unknown Vision Transformer size {size!r}; choose one of {list(SIZES)}.")
     _check_image_shape(image_shape, (patch_size, patch_size))
     config = {"use_class_token": False, **SIZES[size], **overrides}
-    return keras_hub.models.ViTBackbone(
+    backbone = keras_hub.models.ViTBackbone(
         image_shape=tuple(image_shape), patch_size=patch_size, **config
     )
+    for block in backbone.get_layer("vit_encoder").encoder_layers:
+        _initialize_projections(block.mha, config["hidden_dim"])
+    return backbone
+
+
+def _initialize_projections(attention: keras.layers.MultiHeadAttention, channels: int):
+    """Draws the projections as the C x C matrices they are (Dosovitskiy et al.: Glorot uniform).
+
+    Keras reads the shape (C, heads, d) of a kernel as a convolution's and so draws queries, keys
+    and values several times too small, which holds training from scratch up for long.
+    """
+    for name in ("query", "key", "value", "output"):
+        kernel = getattr(attention, f"{name}_dense").kernel
+        drawn = keras.initializers.GlorotUniform()((channels, channels))
+        kernel.assign(ops.reshape(drawn, kernel.shape))
 
 
 def _check_image_shape(image_shape, patch_size: tuple[int, int]):

@@ -175,3 +175,15 @@ def test_image_sizes_off_the_patches(image_shape, wrong, works):
         assert "\n" not in str(error.value)
     for shape in works:
         assert tiny(shape).image_shape == shape
+
+
+def test_projections_start_as_glorot_matrices():
+    """Each projection is its own draw with the variance of a C x C Glorot uniform matrix."""
+    block = vision_transformer("tiny", (16, 16, 3), num_layers=1).get_layer("vit_encoder")
+    mha = block.encoder_layers[0].mha
+    dense = (mha.query_dense, mha.key_dense, mha.value_dense, mha.output_dense)
+    kernels = [ops.convert_to_numpy(layer.kernel) for layer in dense]
+    for kernel in kernels:
+        assert kernel.std() == pytest.approx(np.sqrt(1 / 192), rel=0.02)
+    drawn = np.stack([kernel.reshape(-1) for kernel in kernels])
+    assert np.abs(np.corrcoef(drawn) - np.eye(4)).max() < 0.05

@@ -38,7 +38,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,dev]"
 	@touch $@
 
-train: $(INSTALLED) ## Train on NYUD-v2 (BACKEND=jax|tensorflow|torch, ARGS="--help")
+train: $(INSTALLED) ## Train on generated rooms (BACKEND=jax|tensorflow|torch, ARGS="--help")
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py $(ARGS)
 
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend

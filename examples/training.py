@@ -45,7 +45,6 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
         options.backbone,
         (*size, 3),
         patch_size=options.patch_size,
-        **({"num_layers": options.layers} if options.layers else {}),
     )
     model = keras_mtl.TaskPrompter(
         backbone,
@@ -108,22 +107,21 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
         parser.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
     parser.add_argument("--data", metavar="DIR", help="prepared dataset; default: generated rooms")
-    option("--scenes", 1500, "rooms to train on (default %d)")
+    option("--scenes", 3000, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
     option("--model", "taskprompter", "architecture (default %d)", choices=["taskprompter"])
     variants = ["paper", "released"]
     option("--variant", "paper", "equations as written, or the released network", choices=variants)
     sizes = list(keras_mtl.backbones.SIZES)
-    option("--backbone", "tiny", "Vision Transformer size (default %d)", choices=sizes)
-    option("--layers", 0, "blocks of the backbone, if not its size's own (default %d)")
-    option("--patch-size", 16, "pixels (default %d)")
-    option("--image-size", (96, 128), "height and width in pixels (default %d)", type=int, nargs=2)
+    option("--backbone", "nano", "Vision Transformer size (default %d)", choices=sizes)
+    option("--patch-size", 8, "pixels (default %d)")
+    option("--image-size", (48, 64), "height and width in pixels (default %d)", type=int, nargs=2)
     option("--channel-windows", (2, 2), "along height and width (default %d)", type=int, nargs=2)
-    option("--decode-dim", 64, "channels of the decoded features (default %d)")
-    option("--stochastic-depth", 0.05, "drop rate of the last block (default %d)")
-    option("--steps", 1000, "training steps (default %d)")
-    option("--epochs", 5, "times to validate, over all steps (default %d)")
-    option("--batch-size", 8, "images in a step (default %d)")
+    option("--decode-dim", 32, "channels of the decoded features (default %d)")
+    option("--stochastic-depth", 0.0, "drop rate of the last block (default %d)")
+    option("--steps", 4000, "training steps (default %d)")
+    option("--epochs", 8, "times to validate, over all steps (default %d)")
+    option("--batch-size", 4, "images in a step (default %d)")
     option("--learning-rate", 1e-3, "at the start of the polynomial decay (default %d)")
     option("--seed", 0, "of weights and order (default %d)")
     option("--output", output, "folder for results (default %d)")

@@ -13,7 +13,7 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = (
     "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "
-    "--channel-windows 1 1 --layers 4 --decode-dim 8"
+    "--patch-size 16 --channel-windows 1 1 --decode-dim 8"
 ).split()
 
 

@@ -4,8 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-# Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
+# Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1; nano is
+# no published size: it trains from scratch on small images in minutes on a CPU.
 SIZES = {
+    "nano": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
     "base": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -19,7 +21,7 @@ def vision_transformer(
     """A randomly initialised `keras_hub.models.ViTBackbone` without class token.
 
     Args:
-        size: `"tiny"`, `"small"`, `"base"` or `"large"`.
+        size: `"nano"`, `"tiny"`, `"small"`, `"base"` or `"large"`.
         image_shape: `(height, width, 3)` in pixels, multiples of `patch_size`.
         patch_size: int, pixels.
         **overrides: any argument of `keras_hub.models.ViTBackbone`, for instance

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-# Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1; nano is
-# no published size: it trains from scratch on small images in minutes on a CPU.
+# Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
+# Nano is no published size: it trains from scratch on small images in minutes on a CPU.
 SIZES = {
     "nano": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},

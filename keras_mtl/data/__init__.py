@@ -1,1 +1,1 @@
-"""Data for multi-task dense prediction: generated scenes, reading, augmentation, batching."""
+"""Data for multi-task dense prediction: generated rooms, and datasets prepared with TFDS."""

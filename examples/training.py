@@ -18,10 +18,9 @@ import numpy as np
 import keras_mtl
 from keras_mtl.data import prepared, rooms
 
-
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
-ROOMS_LOSS_WEIGHTS = ["depth=5"]
+ROOMS_LOSS_WEIGHTS = [("depth", 5.0)]
 
 
 def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -> None:
@@ -60,9 +59,10 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
         stochastic_depth=options.stochastic_depth,
     )
     weights = {task.name: task.loss_weight for task in tasks}
-    for given in options.loss_weight or ([] if options.data else ROOMS_LOSS_WEIGHTS):
-        name, _, weight = given.partition("=")
-        weights[name] = float(weight)
+    for name, weight in options.loss_weight or ([] if options.data else ROOMS_LOSS_WEIGHTS):
+        if name not in weights:
+            sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
+        weights[name] = weight
     rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
     optimizer = keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0)
     model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
@@ -136,14 +136,22 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
     parser.add_argument(
         "--loss-weight",
         action="append",
+        type=_task_and_weight,
         metavar="TASK=WEIGHT",
-        help="instead of the published weight; repeatable (default for rooms "
-        f"{' '.join(ROOMS_LOSS_WEIGHTS)})",
+        help="instead of the published weight; repeatable (default for rooms depth=5)",
     )
     option("--seed", 0, "of weights and order (default %d)")
     option("--output", output, "folder for results (default %d)")
     parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
     return parser.parse_args()
+
+
+def _task_and_weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TASK=WEIGHT, such as depth=5") from None
 
 
 def _constant_scores(tasks, training, validation) -> dict[str, float]:

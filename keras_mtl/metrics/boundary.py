@@ -18,7 +18,7 @@ class BoundaryF(DatasetMetric):
     """Best F-measure of boundaries with a tolerance in pixels, in percent. This is NOT odsF.
 
     Nothing is thinned and pixels are not matched one to one, so that thick boundaries cost
-    little: watch it during training, and report the odsF of `keras_mtl.evaluation`.
+    little: watch it during training, and do not report it as odsF.
 
     At each threshold 0.01, 0.02 .. 0.99 on the probability, a predicted pixel is right if a
     labelled boundary lies within `tolerance` pixels (precision), and a labelled boundary pixel is

@@ -122,7 +122,7 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
     option("--model", "taskprompter", "architecture (default %d)", choices=["taskprompter"])
     variants = ["paper", "released"]
     option("--variant", "paper", "equations as written, or the released network", choices=variants)
-    sizes = list(keras_mtl.backbones.SIZES)
+    sizes = list(keras_mtl.backbones.VIT_SIZES)
     option("--backbone", "nano", "Vision Transformer size (default %d)", choices=sizes)
     option("--patch-size", 8, "pixels (default %d)")
     option("--image-size", (48, 64), "height and width in pixels (default %d)", type=int, nargs=2)

@@ -13,12 +13,14 @@ from keras_mtl import (
     tasks,
     visualize,
 )
-from keras_mtl.models import MultiTaskModel, TaskPrompter, load_model
+from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet, load_model
 
 __version__ = version("keras-mtl")
 
 __all__ = [
+    "MultiTaskBaseline",
     "MultiTaskModel",
+    "TPANet",
     "TaskPrompter",
     "backbones",
     "callbacks",

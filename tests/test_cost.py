@@ -66,7 +66,7 @@ def tiny_preset(monkeypatch):
     }
     monkeypatch.setitem(PRESETS, "tiny_nyud", preset)
     # The tiny ViT has 12 blocks; two are enough here.
-    sizes = keras_mtl.backbones.SIZES
+    sizes = keras_mtl.backbones.VIT_SIZES
     monkeypatch.setitem(sizes, "tiny", {**sizes["tiny"], "num_layers": 2})
     return "tiny_nyud"
 

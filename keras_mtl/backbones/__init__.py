@@ -1,10 +1,38 @@
-"""What turns a keras-hub backbone into the features a model needs."""
+"""What turns a keras-hub backbone, or our HRNet, into the features a model needs."""
 
+from keras_mtl.backbones.adapters import (
+    PatchMap,
+    PyramidOutputs,
+    SimpleFeaturePyramid,
+    deserialize_backbone,
+    feature_pyramid,
+)
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
+
+#from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
-    SIZES,
+    VIT_SIZES,
     PatchTokens,
     at_image_shape,
     vision_transformer,
 )
 
-__all__ = ["SIZES", "PatchTokens", "at_image_shape", "vision_transformer"]
+__all__ = [
+    "HRNET_SIZES",
+    "VIT_SIZES",
+    "SWIN_SIZES",
+    "FeaturePyramid",
+    "HRNet",
+    "PatchMap",
+    "PatchTokens",
+    "PyramidOutputs",
+    "SimpleFeaturePyramid",
+    "SwinTransformer",
+    "at_image_shape",
+    "deserialize_backbone",
+    "feature_pyramid",
+    "hrnet",
+    "swin_transformer",
+    "vision_transformer",
+]

@@ -6,7 +6,7 @@ from keras import ops
 
 # Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
 # Nano is no published size: it trains from scratch on small images in minutes on a CPU.
-SIZES = {
+VIT_SIZES = {
     "nano": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
@@ -38,10 +38,12 @@ def vision_transformer(
     """
     import keras_hub  # imports TensorFlow where it is installed, so not at the top
 
-    if size not in SIZES:
-        raise ValueError(f"Unknown Vision Transformer size {size!r}; choose one of {list(SIZES)}.")
+    if size not in VIT_SIZES:
+        raise ValueError(
+            f"Unknown Vision Transformer size {size!r}; choose one of {list(VIT_SIZES)}."
+        )
     _check_image_shape(image_shape, (patch_size, patch_size))
-    config = {"use_class_token": False, **SIZES[size], **overrides}
+    config = {"use_class_token": False, **VIT_SIZES[size], **overrides}
     backbone = keras_hub.models.ViTBackbone(
         image_shape=tuple(image_shape), patch_size=patch_size, **config
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
-from keras_mtl.backbones import vision_transformer
 from keras_mtl.presets import PRESETS
 from keras_mtl.tasks import Task
 
@@ -23,13 +23,14 @@ IMAGE_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 class MultiTaskModel(keras.Model):
     """A network from one RGB image to one raw map for each task.
 
-    Subclasses build a functional graph and pass it on with their tasks. Images are
-    `(B, H, W, 3)` RGB in 0..255; outputs are a dict `{task.name: (B, H, W,
-    task.channels)}` in float32 at the images' size.
+    Subclasses build a functional graph, pass it on with their tasks, and keep their
+    constructor's arguments, serialized, in `_config`. Images are `(B, H, W, 3)` RGB in
+    0..255; outputs are a dict `{task.name: (B, H, W, task.channels)}` in float32 at the
+    images' size.
 
     Args:
         inputs: `keras.Input`.
-        features: dict `{task.name: tensor (B, h, w, task.channels)}`, raw maps at any
+        raw_maps: dict `{task.name: tensor (B, h, w, task.channels)}`, raw maps at any
             resolution.
         tasks: list of `keras_mtl.tasks.Task`.
     """
@@ -75,9 +76,9 @@ class MultiTaskModel(keras.Model):
             known = f"choose one of {', '.join(names)}" if names else "it has none"
             raise ValueError(f"Unknown preset {name!r} of {cls.__name__}; {known}.")
         preset = PRESETS[name]
+        build, size, *options = preset["backbone"]
         image_shape = (*(image_size or preset["image_size"]), 3)
-        # The published position tables carry an entry for a class token that nobody reads.
-        backbone = vision_transformer(preset["vit"], image_shape, use_class_token=True)
+        backbone = getattr(backbones, build)(size, image_shape, **dict(*options))
         tasks = tasks or cls.preset_tasks(name)
         return getattr(models, preset["model"])(
             backbone, tasks, **{**preset["arguments"], **arguments}
@@ -256,6 +257,15 @@ class MultiTaskModel(keras.Model):
 
     # === Saving ===
 
+    def get_config(self):
+        return {"name": self.name, **self._config}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        backbone = backbones.deserialize_backbone(config["backbone"])
+        tasks = [keras.saving.deserialize_keras_object(task) for task in config["tasks"]]
+        return cls(**{**config, "backbone": backbone, "tasks": tasks})
+
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves to a `.keras` file; a file already there stays whole until the new one is."""
         target = Path(filepath)
@@ -305,6 +315,30 @@ class MultiTaskModel(keras.Model):
             )
         kwargs.setdefault("verbose", False)
         return super().export(filepath, **kwargs)
+
+
+def normalized_images(images):
+    """Images in 0..255 by ImageNet's mean and standard deviation: every model's first layer."""
+    return keras.layers.Normalization(
+        mean=IMAGE_MEAN,
+        variance=[std**2 for std in IMAGE_STD],
+        dtype="float32",
+        name="image_normalization",
+    )(images)
+
+
+def check_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks as a list, after refusing what no model can be built for."""
+    tasks = list(tasks)
+    if not tasks or not all(isinstance(task, Task) for task in tasks):
+        raise ValueError(
+            f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
+            "keras_mtl.tasks.nyud()."
+        )
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Task names are {names}; give every task a name of its own.")
+    return tasks
 
 
 def _stored_weights(filepath) -> int:

@@ -17,7 +17,7 @@ from keras_mtl.layers import (
     TaskPrompts,
 )
 from keras_mtl.layers.spatial_channel_prompting import VARIANTS
-from keras_mtl.models.multi_task_model import IMAGE_MEAN, IMAGE_STD, MultiTaskModel
+from keras_mtl.models.multi_task_model import MultiTaskModel, check_tasks, normalized_images
 from keras_mtl.tasks import Task
 
 
@@ -82,8 +82,8 @@ class TaskPrompter(MultiTaskModel):
         stochastic_depth: float = 0.15,
         **kwargs,
     ):
-        tasks = list(tasks)
-        _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts)
+        tasks = check_tasks(tasks)
+        _check_arguments(backbone, variant, spatial_prompts, channel_prompts)
         grid = grid_of(backbone)
         windows = tuple(channel_windows) if channel_prompts else None
         if windows:
@@ -152,12 +152,7 @@ class TaskPrompter(MultiTaskModel):
             return {task.name: summed[:, t] for t, task in enumerate(group)}
 
         inputs = keras.Input(backbone.image_shape, name="image")
-        images = keras.layers.Normalization(
-            mean=IMAGE_MEAN,
-            variance=[std**2 for std in IMAGE_STD],
-            dtype="float32",
-            name="image_normalization",
-        )(inputs)
+        images = normalized_images(inputs)
         features = {}
         if task_specific_encoders:
             for t, task in enumerate(tasks):
@@ -188,22 +183,6 @@ class TaskPrompter(MultiTaskModel):
             "stochastic_depth": stochastic_depth,
         }
 
-    def get_config(self):
-        return {"name": self.name, **self._config}
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
-
-        deserialize = keras.saving.deserialize_keras_object
-        return cls(
-            **{
-                **config,
-                "backbone": deserialize(config["backbone"]),
-                "tasks": [deserialize(task) for task in config["tasks"]],
-            }
-        )
-
 
 def _copy(backbone: keras.Model, name: str) -> keras.Model:
     """A second encoder that starts from the same weights."""
@@ -214,7 +193,7 @@ def _copy(backbone: keras.Model, name: str) -> keras.Model:
     return copy
 
 
-def _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts):
+def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
     if type(backbone).__name__ != "ViTBackbone":
         raise ValueError(
             f"TaskPrompter needs a keras_hub ViTBackbone, but got {type(backbone).__name__}; build "
@@ -231,14 +210,6 @@ def _check_arguments(backbone, tasks, variant, spatial_prompts, channel_prompts)
             f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
             "it with both at 0."
         )
-    if not tasks or not all(isinstance(task, Task) for task in tasks):
-        raise ValueError(
-            f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
-            "keras_mtl.tasks.nyud()."
-        )
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Task names are {names}; give every task a name of its own.")
     if variant not in VARIANTS:
         raise ValueError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}.")
     if not spatial_prompts and not channel_prompts:

@@ -7,7 +7,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.backbones import PatchTokens, vision_transformer
-from keras_mtl.backbones.vision_transformer import SIZES, at_image_shape, grid_of, resize_bicubic
+from keras_mtl.backbones.vision_transformer import VIT_SIZES, at_image_shape, grid_of, resize_bicubic
 
 TINY = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 12}
 
@@ -73,7 +73,7 @@ def test_a_models_encoder_is_the_backbone_itself(images):
     assert np.abs(model.predict_on_batch(images)["depth"] - before).max() > 1e-4
 
 
-@pytest.mark.parametrize("size", [size for size in SIZES if size != "nano"])  # our own size
+@pytest.mark.parametrize("size", [size for size in VIT_SIZES if size != "nano"])  # our own size
 def test_sizes_are_the_published_ones(size):
     published = {  # width, heads; ViT, Table 1; DeiT, Table 1
         "tiny": (192, 3),
@@ -81,7 +81,7 @@ def test_sizes_are_the_published_ones(size):
         "base": (768, 12),
         "large": (1024, 16),
     }
-    config = SIZES[size]
+    config = VIT_SIZES[size]
     assert (config["hidden_dim"], config["num_heads"]) == published[size]
     assert config["num_layers"] == (24 if size == "large" else 12)
     assert config["mlp_dim"] == 4 * config["hidden_dim"]

@@ -1,0 +1,258 @@
+"""keras-hub's backbones as feature pyramids."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+from keras import ops
+
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+
+
+def feature_pyramid(
+    backbone: keras.Model | FeaturePyramid,
+    image_shape: tuple[int, int, int] | None = None,
+    strides: Sequence[int] = (),
+) -> FeaturePyramid:
+    """Any backbone as a `FeaturePyramid`; the backbone's weights become the pyramid's.
+
+    Args:
+        backbone: a `FeaturePyramid` (returned as it is), or from `keras_hub.models` a
+            `SwinTransformerBackbone`, a `ViTBackbone`, `DINOV2Backbone` or `DINOV3Backbone`
+            (one map at the patch stride), or a backbone with `pyramid_outputs` such as
+            `ResNetBackbone`, `MiTBackbone` or `EfficientNetBackbone`.
+        image_shape: `(height, width, 3)` in pixels; `None` means the backbone's own.
+        strides: strides that the model needs. For a plain Vision Transformer they come from a
+            `SimpleFeaturePyramid`.
+
+    Raises:
+        ValueError: if the backbone cannot give what is asked for.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (64, 96, 3))
+    >>> keras_mtl.backbones.feature_pyramid(backbone).channels
+    {16: 192}
+    >>> keras_mtl.backbones.feature_pyramid(backbone, strides=(4, 8, 16, 32)).channels
+    {4: 48, 8: 96, 16: 192, 32: 192}
+    """
+    kind = type(backbone).__name__
+    if isinstance(backbone, FeaturePyramid):
+        pyramid = backbone
+    elif kind == "SwinTransformerBackbone":
+        from keras_mtl.backbones.swin_transformer import SwinTransformer  # TMP
+
+        pyramid = SwinTransformer(backbone, image_shape)
+    elif kind in ("ViTBackbone", "DINOV2Backbone", "DINOV3Backbone"):
+        pyramid = PatchMap(backbone)
+    elif getattr(backbone, "pyramid_outputs", None):
+        pyramid = PyramidOutputs(backbone, image_shape)
+    else:
+        raise ValueError(
+            f"{kind} is no backbone that gives feature maps; use a keras_hub backbone with "
+            "pyramid_outputs, a ViT or Swin backbone, or a keras_mtl.backbones.FeaturePyramid."
+        )
+    if image_shape is not None and tuple(image_shape) != pyramid.image_shape:
+        raise ValueError(
+            f"image_shape is {tuple(image_shape)}, but this {kind} takes images of "
+            f"{pyramid.image_shape}; build it for the size you want."
+        )
+    missing = [stride for stride in strides if stride not in pyramid.channels]
+    if missing and isinstance(pyramid, PatchMap):
+        pyramid = SimpleFeaturePyramid(pyramid)
+        missing = [stride for stride in strides if stride not in pyramid.channels]
+    if missing:
+        raise ValueError(
+            f"{kind} gives features at strides {', '.join(map(str, pyramid.channels))}, but the "
+            f"model needs {', '.join(map(str, strides))}; use a backbone that gives them, or a "
+            "model with fewer scales."
+        )
+    return pyramid
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class PyramidOutputs(FeaturePyramid):
+    """The `pyramid_outputs` of a keras-hub backbone such as ResNet, MiT or EfficientNet.
+
+    Feature sizes are the backbone's, which may round down where `FeaturePyramid` rounds up.
+
+    Args:
+        backbone: `keras_hub.models.FeaturePyramidBackbone` of feature maps.
+        image_shape: `(height, width, 3)` in pixels; `None` means the backbone's own.
+
+    Raises:
+        ValueError: if the image size is not known, or not the backbone's.
+    """
+
+    def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
+        taken = tuple(backbone.inputs[0].shape[1:])
+        image_shape = tuple(image_shape or taken)
+        if None in image_shape:
+            raise ValueError(
+                f"This {type(backbone).__name__} takes images of any size; say which with "
+                "keras_mtl.backbones.feature_pyramid(backbone, image_shape=(height, width, 3))."
+            )
+        if any(length not in (None, own) for length, own in zip(taken, image_shape, strict=True)):
+            raise ValueError(
+                f"image_shape is {image_shape}, but this {type(backbone).__name__} takes images "
+                f"of {taken}; build it for the size you want."
+            )
+        super().__init__(image_shape, **kwargs)
+        # The names of the levels do not tell: P1 has stride 2 in one backbone and 4 in another.
+        maps = list(backbone.pyramid_outputs.values())
+        shapes = keras.Model(backbone.inputs, maps).compute_output_shape((None, *image_shape))
+        by_stride = {
+            2 ** round(math.log2(max(image_shape[:2]) / max(shape[1:3]))): (one, tuple(shape))
+            for one, shape in zip(maps, shapes, strict=True)
+        }
+        self._shapes = {stride: by_stride[stride][1] for stride in sorted(by_stride)}
+        self.channels = {stride: shape[-1] for stride, shape in self._shapes.items()}
+        self.levels = keras.Model(
+            backbone.inputs, [by_stride[stride][0] for stride in self._shapes]
+        )
+        self._backbone = keras.saving.serialize_keras_object(backbone)
+
+    def build(self, images_shape):
+        pass  # the backbone's layers are
+
+    def call(self, images, training=False):
+        levels = self.levels(images, training=training)
+        return {
+            stride: ops.cast(level, self.compute_dtype)
+            for stride, level in zip(self.channels, levels, strict=True)
+        }
+
+    def compute_output_spec(self, images, training=None):
+        return {
+            stride: keras.KerasTensor((images.shape[0], *shape[1:]), self.compute_dtype)
+            for stride, shape in self._shapes.items()
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "backbone": self._backbone}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "backbone": deserialize_backbone(config["backbone"])})
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class PatchMap(FeaturePyramid):
+    """The last tokens of a plain Vision Transformer as one map, at the stride of its patches.
+
+    Args:
+        backbone: `keras_hub.models.ViTBackbone`, `DINOV2Backbone` or `DINOV3Backbone`; its image
+            size is the layer's.
+
+    Raises:
+        ValueError: if patches do not divide the image.
+    """
+
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone.image_shape, **kwargs)
+        patch = backbone.patch_size
+        self.stride = patch if isinstance(patch, int) else patch[0]
+        height, width, _ = self.image_shape
+        if height % self.stride or width % self.stride:
+            raise ValueError(
+                f"Images are {height}x{width}, not multiples of this {type(backbone).__name__}'s "
+                f"patches of {self.stride} pixels; build it for a size that is."
+            )
+        self.channels = {self.stride: backbone.hidden_dim}
+        self.tokens = keras.Model(backbone.inputs, backbone.output)
+        self._backbone = keras.saving.serialize_keras_object(backbone)
+
+    def build(self, images_shape):
+        pass  # the backbone's layers are
+
+    def call(self, images, training=False):
+        tokens = self.tokens(images, training=training)
+        h, w = (length // self.stride for length in self.image_shape[:2])
+        # Class and register tokens, where there are any, come first.
+        patches = ops.reshape(tokens[:, -h * w :], (-1, h, w, self.channels[self.stride]))
+        return {self.stride: ops.cast(patches, self.compute_dtype)}
+
+    def get_config(self):
+        config = {**super().get_config(), "backbone": self._backbone}
+        del config["image_shape"]  # the backbone's
+        return config
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "backbone": deserialize_backbone(config["backbone"])})
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class SimpleFeaturePyramid(FeaturePyramid):
+    """Strides 4, 8, 16 and 32 from the last map of a plain Vision Transformer.
+
+    The map goes through two transposed convolutions, one, none, and a max pooling. Where patches
+    are not 16 pixels wide, the results are resized bilinearly to the strides.
+
+    Args:
+        patch_map: `PatchMap`.
+
+    Reference: Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV
+        2022, Sec. 3, without the convolutions that bring all maps to one width.
+    """
+
+    def __init__(self, patch_map: PatchMap, **kwargs):
+        super().__init__(patch_map.image_shape, **kwargs)
+        self.patch_map = patch_map
+        (width,) = patch_map.channels.values()
+        self.channels = {4: width // 4, 8: width // 2, 16: width, 32: width}
+
+    def build(self, images_shape):
+        if not self.patch_map.built:
+            self.patch_map.build(images_shape)
+        policy = self.dtype_policy
+
+        def deconvolution(width):
+            return keras.layers.Conv2DTranspose(width, 2, strides=2, dtype=policy)
+
+        height, width, _ = self.image_shape
+        (patch,) = self.patch_map.channels
+        self.branches = {
+            4: keras.Sequential(
+                [
+                    deconvolution(self.channels[8]),
+                    keras.layers.LayerNormalization(epsilon=1e-6, dtype=policy),
+                    keras.layers.Activation(keras.activations.gelu, dtype=policy),
+                    deconvolution(self.channels[4]),
+                ],
+                name="stride_4",
+            ),
+            8: keras.Sequential([deconvolution(self.channels[8])], name="stride_8"),
+            16: keras.layers.Identity(dtype=policy),
+            32: keras.layers.MaxPooling2D(2, padding="same", dtype=policy),
+        }
+        for branch in self.branches.values():
+            branch.build((None, height // patch, width // patch, self.channels[16]))
+
+    def call(self, images, training=False):
+        (patches,) = self.patch_map(images, training=training).values()
+        features = {}
+        for stride, branch in self.branches.items():
+            size = tuple(math.ceil(length / stride) for length in self.image_shape[:2])
+            x = branch(patches)
+            if tuple(x.shape[1:3]) != size:
+                x = ops.image.resize(x, size, interpolation="bilinear")
+            features[stride] = ops.cast(x, self.compute_dtype)
+        return features
+
+    def get_config(self):
+        config = super().get_config()
+        del config["image_shape"]  # the backbone's
+        return {**config, "patch_map": keras.saving.serialize_keras_object(self.patch_map)}
+
+    @classmethod
+    def from_config(cls, config):
+        patch_map = keras.saving.deserialize_keras_object(config["patch_map"])
+        return cls(**{**config, "patch_map": patch_map})
+
+
+def deserialize_backbone(config: dict) -> keras.Model:
+    """A keras-hub backbone, randomly initialised, from `serialize_keras_object`'s answer."""
+    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
+
+    return keras.saving.deserialize_keras_object(config)

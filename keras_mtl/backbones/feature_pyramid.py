@@ -1,0 +1,61 @@
+"""The one contract between backbones and pyramid models: images in, `{stride: features}` out."""
+
+import math
+from collections.abc import Sequence
+
+import keras
+
+
+class FeaturePyramid(keras.layers.Layer):
+    """A backbone as a layer: images to a dict `{stride: features}`.
+
+    Subclasses set `channels` and implement `build` and `call`.
+
+    Args:
+        image_shape: `(height, width, 3)` in pixels.
+        **kwargs: `name` and the like, for `keras.layers.Layer`.
+
+    Attributes:
+        image_shape: tuple, as given.
+        channels: dict `{stride: number of channels}`, finest stride first.
+
+    Call arguments:
+        images: tensor `(B, height, width, 3)`, normalised by ImageNet's mean and standard
+            deviation.
+
+    Returns:
+        Dict `{stride: tensor (B, ceil(height / stride), ceil(width / stride), channels[stride])}`.
+    """
+
+    channels: dict[int, int]
+
+    def __init__(self, image_shape: tuple[int, int, int], **kwargs):
+        super().__init__(**kwargs)
+        self.image_shape = tuple(image_shape)
+
+    def compute_output_spec(self, images, training=None):
+        height, width, _ = self.image_shape
+        return {
+            stride: keras.KerasTensor(
+                (images.shape[0], math.ceil(height / stride), math.ceil(width / stride), channels),
+                self.compute_dtype,
+            )
+            for stride, channels in self.channels.items()
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "image_shape": list(self.image_shape)}
+
+
+def concatenate_features(features: dict, strides: Sequence[int], size: tuple[int, int]):
+    """The maps at `strides`, resized bilinearly to `size` and concatenated, finest first.
+
+    Reference: Task Prior Attention Network, Sec. 3.1.
+    """
+    resized = [
+        keras.layers.Resizing(*size, interpolation="bilinear", name=f"resize_stride_{stride}")(
+            features[stride]
+        )
+        for stride in strides
+    ]
+    return keras.layers.Concatenate(name="concatenated_features")(resized)

@@ -1,0 +1,77 @@
+"""The reference point of both papers: a shared backbone and one small head for each task."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_mtl.backbones import FeaturePyramid, feature_pyramid
+from keras_mtl.backbones.feature_pyramid import concatenate_features
+from keras_mtl.layers import PredictionHead
+from keras_mtl.models.multi_task_model import MultiTaskModel, check_tasks, normalized_images
+from keras_mtl.tasks import Task
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class MultiTaskBaseline(MultiTaskModel):
+    """The backbone's features, brought to their finest size, and a head for each task.
+
+    A head is a 3x3 convolution, batch normalization, ReLU and a 1x1 convolution. With one task
+    in the list this is the single-task baseline.
+
+    Args:
+        backbone: whatever `keras_mtl.backbones.feature_pyramid` takes: with Swin or HRNet this is
+            TPANet's baseline, with a plain ViT (one map, at its patches' stride) TaskPrompter's.
+            Its image size is the model's.
+        tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`.
+        head_width: int or None. Channels inside a head; `None` means a quarter of the features'.
+        **kwargs: `name` and the like, for `keras.Model`.
+
+    Raises:
+        ValueError: if the backbone gives no feature maps.
+
+    Example:
+
+    ```python
+    backbone = keras_mtl.backbones.hrnet("18_small", (448, 576, 3))
+    model = keras_mtl.MultiTaskBaseline(backbone, keras_mtl.tasks.nyud("depth"))
+    model.compile()
+    model.fit(dataset)
+    ```
+
+    References: Task Prior Attention Network, Sec. 4.1; Ye and Xu, TaskPrompter, ICLR 2023,
+        Table 1.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model | FeaturePyramid,
+        tasks: Sequence[Task],
+        head_width: int | None = None,
+        **kwargs,
+    ):
+        tasks = check_tasks(tasks)
+        pyramid = feature_pyramid(backbone)
+        # Some backbones give maps finer than the papers' stride 4, too.
+        strides = [stride for stride in pyramid.channels if stride >= 4] or list(pyramid.channels)
+        channels = sum(pyramid.channels[stride] for stride in strides)
+
+        inputs = keras.Input(pyramid.image_shape, name="image")
+        features = pyramid(normalized_images(inputs))
+        x = concatenate_features(features, strides, features[strides[0]].shape[1:3])
+        raw_maps = {
+            task.name: PredictionHead(
+                task.channels,
+                width=head_width or channels // 4,
+                activation="relu",
+                name=f"{task.name}_head",
+            )(x)
+            for task in tasks
+        }
+        super().__init__(inputs, raw_maps, tasks, **kwargs)
+
+        # === Config ===
+        self._config = {
+            "backbone": keras.saving.serialize_keras_object(pyramid),
+            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
+            "head_width": head_width,
+        }

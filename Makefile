@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BACKEND ?= jax
+MODEL ?= taskprompter
 WORKERS ?= 2
 ARGS ?=
 
@@ -38,8 +39,8 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,dev]"
 	@touch $@
 
-train: $(INSTALLED) ## Train on generated rooms (BACKEND=jax|tensorflow|torch, ARGS="--help")
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py $(ARGS)
+train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline, BACKEND=jax|tensorflow|torch, ARGS="--help")
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py --model $(MODEL) $(ARGS)
 
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend
 

@@ -1,6 +1,6 @@
 """Predicts every task of a trained model for one photograph of any size.
 
-    python examples/predict.py runs/nyud/model.keras photo.jpg
+    python examples/predict.py runs/taskprompter_nyud/model.keras photo.jpg
 
 writes photo-panel.png (the photograph beside a picture of each map) and photo-maps.npz (the
 maps themselves: class ids, metres, unit vectors, probabilities).

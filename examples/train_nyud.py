@@ -3,7 +3,7 @@
 Without --data it trains on generated rooms, so it runs anywhere:
 
     KERAS_BACKEND=jax python examples/train_nyud.py
-    KERAS_BACKEND=tensorflow python examples/train_nyud.py --backbone small --image-size 224 224
+    KERAS_BACKEND=tensorflow python examples/train_nyud.py --model tpanet --backbone swin_tiny
     KERAS_BACKEND=torch python examples/train_nyud.py --steps 200 --output runs/quick
 """
 
@@ -12,4 +12,4 @@ import training
 from keras_mtl import tasks
 
 if __name__ == "__main__":
-    training.main(tasks.nyud(), output="runs/nyud", description=__doc__)
+    training.main(tasks.nyud(), dataset="nyud", description=__doc__)

@@ -23,8 +23,8 @@ from keras_mtl.data import prepared, rooms
 ROOMS_LOSS_WEIGHTS = [("depth", 5.0)]
 
 
-def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -> None:
-    options = _arguments(output, description)
+def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) -> None:
+    options = _arguments(dataset, description)
     out = Path(options.output)
     out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
@@ -45,19 +45,10 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
         validation = rooms.dataset(tasks, options.held_out, seed=1, **split)
 
     # === Model ===
-    backbone = keras_mtl.backbones.vision_transformer(
-        options.backbone,
-        (*size, 3),
-        patch_size=options.patch_size,
-    )
-    model = keras_mtl.TaskPrompter(
-        backbone,
-        tasks,
-        variant=options.variant,
-        channel_windows=tuple(options.channel_windows),
-        decode_dim=options.decode_dim,
-        stochastic_depth=options.stochastic_depth,
-    )
+    try:
+        model = MODELS[options.model](options, tasks)
+    except ValueError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
     weights = {task.name: task.loss_weight for task in tasks}
     for name, weight in options.loss_weight or ([] if options.data else ROOMS_LOSS_WEIGHTS):
         if name not in weights:
@@ -106,30 +97,73 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], output: str, description: str) -
     print(f"Wrote {out}/: model.keras, saved_model/, panel.png, results.md, log.csv, tensorboard/")
 
 
-def _arguments(output: str, description: str) -> argparse.Namespace:
+# What trains from scratch on rooms in minutes on a CPU.
+DEFAULTS = {
+    "taskprompter": {"backbone": "vit_nano", "image_size": (48, 64), "steps": 4000},
+    "tpanet": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 2000},
+    "baseline": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 2000},
+}
+
+
+def _backbone(options):
+    build, size = keras_mtl.presets.BACKBONES[options.backbone]
+    arguments = {"patch_size": options.patch_size} if build == "vision_transformer" else {}
+    return getattr(keras_mtl.backbones, build)(size, (*options.image_size, 3), **arguments)
+
+
+def _taskprompter(options, tasks):
+    return keras_mtl.TaskPrompter(
+        _backbone(options),
+        tasks,
+        variant=options.variant,
+        channel_windows=tuple(options.channel_windows),
+        decode_dim=options.decode_dim,
+        stochastic_depth=options.stochastic_depth,
+    )
+
+
+def _tpanet(options, tasks):
+    return keras_mtl.TPANet(
+        _backbone(options),
+        tasks,
+        dim=options.dim,
+        groups=options.groups,
+        head_width=options.head_width,
+        key_value_pooling=options.key_value_pooling,
+        stochastic_depth=options.stochastic_depth,
+    )
+
+
+def _baseline(options, tasks):
+    return keras_mtl.MultiTaskBaseline(_backbone(options), tasks, head_width=options.head_width)
+
+
+MODELS = {"taskprompter": _taskprompter, "tpanet": _tpanet, "baseline": _baseline}
+
+
+def _arguments(dataset: str, description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
-    def option(name, default, text, **kwargs):
+    def option(name, default, text, group=parser, **kwargs):
         kwargs.setdefault("type", type(default))
         shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
-        parser.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
+        group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
+    option("--model", "taskprompter", "architecture (default %d)", choices=list(MODELS))
+    # The other defaults depend on it.
+    model = parser.parse_known_args([a for a in sys.argv[1:] if a not in ("-h", "--help")])[0].model
+    defaults = DEFAULTS[model]
+    backbones = list(keras_mtl.presets.BACKBONES)
+    text = f"one of {', '.join(backbones)} (default for {model}: %d)"
+    option("--backbone", defaults["backbone"], text, choices=backbones, metavar="NAME")
     parser.add_argument("--data", metavar="DIR", help="prepared dataset; default: generated rooms")
     option("--scenes", 5000, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
-    option("--model", "taskprompter", "architecture (default %d)", choices=["taskprompter"])
-    variants = ["paper", "released"]
-    option("--variant", "paper", "equations as written, or the released network", choices=variants)
-    sizes = list(keras_mtl.backbones.VIT_SIZES)
-    option("--backbone", "nano", "Vision Transformer size (default %d)", choices=sizes)
-    option("--patch-size", 8, "pixels (default %d)")
-    option("--image-size", (48, 64), "height and width in pixels (default %d)", type=int, nargs=2)
-    option("--channel-windows", (2, 2), "along height and width (default %d)", type=int, nargs=2)
-    option("--decode-dim", 32, "channels of the decoded features (default %d)")
-    option("--stochastic-depth", 0.0, "drop rate of the last block (default %d)")
-    option("--steps", 4000, "training steps (default %d)")
+    size = "height and width in pixels (default %d)"
+    option("--image-size", defaults["image_size"], size, type=int, nargs=2)
+    option("--steps", defaults["steps"], f"training steps (default for {model}: %d)")
     option("--epochs", 5, "times to validate, over all steps (default %d)")
     option("--batch-size", 4, "images in a step (default %d)")
     option("--learning-rate", 1e-3, "at the start of the polynomial decay (default %d)")
@@ -140,9 +174,29 @@ def _arguments(output: str, description: str) -> argparse.Namespace:
         metavar="TASK=WEIGHT",
         help="instead of the published weight; repeatable (default for rooms depth=5)",
     )
+    depth = "drop rate of the last block, or of TPANet's last perceptron (default %d)"
+    option("--stochastic-depth", 0.0, depth)
     option("--seed", 0, "of weights and order (default %d)")
-    option("--output", output, "folder for results (default %d)")
+    option("--output", f"runs/{model}_{dataset}", "folder for results (default %d)")
     parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
+    option("--patch-size", 8, "pixels, for a Vision Transformer (default %d)")
+
+    group = parser.add_argument_group("taskprompter")
+    variants = ["paper", "released"]
+    text = "equations as written, or the released network (default %d)"
+    option("--variant", "paper", text, group, choices=variants)
+    text = "along height and width (default %d)"
+    option("--channel-windows", (2, 2), text, group, type=int, nargs=2)
+    option("--decode-dim", 32, "channels of the decoded features (default %d)", group)
+
+    group = parser.add_argument_group("tpanet")
+    option("--dim", 32, "channels of a task's features (default %d)", group)
+    option("--groups", 1, "of the task prior extractor's convolutions (default %d)", group)
+    text = "average pooling of the attention's keys and values (default %d)"
+    option("--key-value-pooling", 1, text, group)
+
+    group = parser.add_argument_group("tpanet and baseline")
+    option("--head-width", 64, "channels inside a task's head (default %d)", group)
     return parser.parse_args()
 
 

@@ -1,16 +1,19 @@
 """Parameters and multiply-accumulates of a model: `python -m keras_mtl.cost PRESET`.
 
 MACs are counted from the computation that the backend traces for one image, without running
-it: matrix products and convolutions. Interpolation is not counted (JAX writes it as matrix
-products; the other backends do not).
+it: matrix products and convolutions. Products of one activation with another are attention's;
+many tools of the field do not see them, so they are given by themselves too. Interpolation is
+not counted (JAX writes it as matrix products; the other backends do not).
 """
 
 import argparse
 import json
 import math
+from typing import NamedTuple
 
 import keras
 
+from keras_mtl.layers import attention
 from keras_mtl.models import MultiTaskModel
 from keras_mtl.presets import PRESETS
 
@@ -20,67 +23,96 @@ def parameters(model: keras.Model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def macs(model: keras.Model) -> int:
+class Macs(NamedTuple):
     """Multiply-accumulates of one forward pass of one image.
+
+    Attributes:
+        total: int. All matrix products and convolutions.
+        attention: int. Those among them of activations with activations, not with weights.
+    """
+
+    total: int
+    attention: int
+
+
+def macs(model: keras.Model) -> Macs:
+    """Counts the multiply-accumulates of one forward pass of one image.
 
     Args:
         model: model with a single image input of known size.
-
-    Returns:
-        Multiply-accumulates of all matrix products and convolutions.
     """
     shape = (1, *model.input_shape[1:])
     count = {"jax": _macs_jax, "tensorflow": _macs_tensorflow, "torch": _macs_torch}
-    return count[keras.backend.backend()](model, shape)
+    with attention.as_written():
+        return count[keras.backend.backend()](model, shape)
 
 
 def _macs_jax(model, shape):
     import jax
     import jax.extend
 
-    def count(jaxpr):
-        total = 0
+    def count(jaxpr, from_image):
+        """Counts in a jaxpr, given which of its arguments depend on the image."""
+        total = between = 0
+        activations = {v for v, yes in zip(jaxpr.invars, from_image, strict=True) if yes}
         for equation in jaxpr.eqns:
             if equation.params.get("name") == "_resize":
+                activations.update(equation.outvars)
                 continue
+            operands = [
+                not isinstance(v, jax.extend.core.Literal) and v in activations
+                for v in equation.invars
+            ]
+            if any(operands):
+                activations.update(equation.outvars)
             if equation.primitive.name == "dot_general":
                 left = equation.invars[0].aval.shape
                 (contracted, _), _ = equation.params["dimension_numbers"]
                 length = math.prod(left[axis] for axis in contracted)
-                total += math.prod(equation.outvars[0].aval.shape) * length
+                products = math.prod(equation.outvars[0].aval.shape) * length
+                total += products
+                between += products * all(operands)
             elif equation.primitive.name == "conv_general_dilated":
                 kernel = equation.invars[1].aval.shape
                 out_axis = equation.params["dimension_numbers"].rhs_spec[0]
                 per_output = math.prod(kernel) // kernel[out_axis]
                 total += math.prod(equation.outvars[0].aval.shape) * per_output
             repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
-            total += repeats * sum(
-                count(inner) for inner in jax.extend.core.jaxprs_in_params(equation.params)
-            )
-        return total
+            for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                same = len(inner.invars) == len(operands)
+                inside = operands if same else [any(operands)] * len(inner.invars)
+                inner_total, inner_between = count(inner, inside)
+                total += repeats * inner_total
+                between += repeats * inner_between
+        return Macs(total, between)
 
-    def forward(trainable, non_trainable, images):
+    def forward(images, trainable, non_trainable):
         return model.stateless_call(trainable, non_trainable, images, training=False)[0]
 
     def abstract(variables):
         return [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in variables]
 
-    traced = jax.make_jaxpr(forward)(
+    jaxpr = jax.make_jaxpr(forward)(
+        jax.ShapeDtypeStruct(shape, "float32"),
         abstract(model.trainable_variables),
         abstract(model.non_trainable_variables),
-        jax.ShapeDtypeStruct(shape, "float32"),
-    )
-    return count(traced.jaxpr)
+    ).jaxpr
+    return count(jaxpr, [v is jaxpr.invars[0] for v in jaxpr.invars])
 
 
 def _macs_tensorflow(model, shape):
     import tensorflow as tf
 
     forward = tf.function(lambda images: model(images, training=False), jit_compile=False)
-    graph = forward.get_concrete_function(tf.TensorSpec(shape, "float32")).graph
-    total = 0
-    for operation in graph.get_operations():
+    traced = forward.get_concrete_function(tf.TensorSpec(shape, "float32"))
+    total = between = 0
+    activations = {traced.inputs[0].ref()}
+    for operation in traced.graph.get_operations():  # in an order in which they can be run
+        operands = [tensor.ref() in activations for tensor in operation.inputs]
+        if any(operands):
+            activations.update(tensor.ref() for tensor in operation.outputs)
         shapes = [tuple(tensor.shape) for tensor in operation.inputs]
+        products = 0
         if operation.type == "Einsum":
             terms = operation.get_attr("equation").decode().split("->")[0].split(",")
             lengths = {
@@ -88,29 +120,53 @@ def _macs_tensorflow(model, shape):
                 for term, shape in zip(terms, shapes, strict=True)
                 for index, length in zip(term, shape, strict=True)
             }
-            total += math.prod(lengths.values())
+            products = math.prod(lengths.values())
         elif operation.type in ("MatMul", "BatchMatMulV2"):
             transposed = operation.get_attr(
                 "transpose_a" if operation.type == "MatMul" else "adj_x"
             )
             length = shapes[0][-2 if transposed else -1]
-            total += math.prod(operation.outputs[0].shape) * length
+            products = math.prod(operation.outputs[0].shape) * length
         elif operation.type == "Conv2D":
-            total += math.prod(operation.outputs[0].shape) * math.prod(shapes[1][:-1])
-    return total
+            products = math.prod(operation.outputs[0].shape) * math.prod(shapes[1][:-1])
+        total += products
+        between += products * all(operands)
+    return Macs(total, between)
 
 
 def _macs_torch(model, shape):
     import torch
     from torch._subclasses import FakeTensorMode
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
 
-    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False) as counter:
-        # The counter does not know the CPU's fused attention, and fails under no_grad.
+    class Counter(TorchDispatchMode):
+        total = between = 0
+        activations: dict = {}  # by identity; kept alive, so that no identity is used again
+
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            results = function(*arguments, **(options or {}))
+            tensors = [x for x in keras.tree.flatten(arguments) if isinstance(x, torch.Tensor)]
+            operands = [id(tensor) in self.activations for tensor in tensors]
+            if any(operands):
+                for result in keras.tree.flatten(results):
+                    self.activations[id(result)] = result
+            if function._overloadpacket in flop_registry:
+                flops = flop_registry[function._overloadpacket]
+                products = flops(*arguments, **(options or {}), out_val=results) // 2
+                self.total += products
+                # The operands are the last two: the sum's other term comes first.
+                self.between += products * all(operands[-2:])
+            return results
+
+    with FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
+        images = torch.zeros(shape)
+        counter.activations[id(images)] = images
+        # The fused attention is one operation; its formula is two products.
         with sdpa_kernel(SDPBackend.MATH), torch.inference_mode():
-            model(torch.zeros(shape), training=False)
-    return counter.get_total_flops() // 2
+            model(images, training=False)
+    return Macs(counter.total, counter.between)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -131,19 +187,22 @@ def main(arguments: list[str] | None = None) -> None:
     tasks = tasks[: options.tasks]
     model = MultiTaskModel.from_preset(options.preset, tasks=tasks)
     height, width = model.image_size
+    counted = macs(model)
     found = {
         "preset": options.preset,
         "tasks": [task.name for task in tasks],
         "image_size": [height, width],
         "parameters": parameters(model),
-        "macs": macs(model),
+        "macs": counted.total,
+        "attention_macs": counted.attention,
     }
     if options.json:
         print(json.dumps(found))
         return
     print(f"{options.preset}: {', '.join(found['tasks'])} at {height}x{width}")
     print(f"parameters  {found['parameters'] / 1e6:10.2f} M")
-    print(f"MACs        {found['macs'] / 1e9:10.1f} G  (one image)")
+    print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
+    print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
 
 
 if __name__ == "__main__":

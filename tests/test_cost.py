@@ -59,7 +59,7 @@ def test_same_on_every_backend(variant, parameters, macs):
 def tiny_preset(monkeypatch):
     preset = {
         "model": "TaskPrompter",
-        "vit": "tiny",
+        "backbone": "vit_tiny",
         "image_size": (32, 48),
         "tasks": "nyud",
         "arguments": {"channel_windows": (1, 1), "decode_dim": 8, "prompting_levels": 1},

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
 def feature_pyramid(
@@ -40,8 +41,6 @@ def feature_pyramid(
     if isinstance(backbone, FeaturePyramid):
         pyramid = backbone
     elif kind == "SwinTransformerBackbone":
-        from keras_mtl.backbones.swin_transformer import SwinTransformer  # TMP
-
         pyramid = SwinTransformer(backbone, image_shape)
     elif kind in ("ViTBackbone", "DINOV2Backbone", "DINOV3Backbone"):
         pyramid = PatchMap(backbone)
@@ -81,7 +80,7 @@ class PyramidOutputs(FeaturePyramid):
         image_shape: `(height, width, 3)` in pixels; `None` means the backbone's own.
 
     Raises:
-        ValueError: if the image size is not known, or not the backbone's.
+        ValueError: if the image size is not known, or not one the backbone is right at.
     """
 
     def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
@@ -96,6 +95,12 @@ class PyramidOutputs(FeaturePyramid):
             raise ValueError(
                 f"image_shape is {image_shape}, but this {type(backbone).__name__} takes images "
                 f"of {taken}; build it for the size you want."
+            )
+        if type(backbone).__name__ == "MiTBackbone" and image_shape[0] != image_shape[1]:
+            # keras-hub 0.32 takes the square root of the number of tokens for both sides.
+            raise ValueError(
+                f"image_shape is {image_shape}, but keras_hub's MiTBackbone is right on square "
+                "images only; use a square image size or another backbone, such as Swin."
             )
         super().__init__(image_shape, **kwargs)
         # The names of the levels do not tell: P1 has stride 2 in one backbone and 4 in another.

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
-from keras_mtl.presets import PRESETS
+from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
 # ImageNet's statistics, which the papers' backbones were trained with, on the 0..255 scale.
@@ -76,9 +76,11 @@ class MultiTaskModel(keras.Model):
             known = f"choose one of {', '.join(names)}" if names else "it has none"
             raise ValueError(f"Unknown preset {name!r} of {cls.__name__}; {known}.")
         preset = PRESETS[name]
-        build, size, *options = preset["backbone"]
+        build, size = BACKBONES[preset["backbone"]]
         image_shape = (*(image_size or preset["image_size"]), 3)
-        backbone = getattr(backbones, build)(size, image_shape, **dict(*options))
+        backbone = getattr(backbones, build)(
+            size, image_shape, **preset.get("backbone_arguments", {})
+        )
         tasks = tasks or cls.preset_tasks(name)
         return getattr(models, preset["model"])(
             backbone, tasks, **{**preset["arguments"], **arguments}

@@ -1,0 +1,231 @@
+"""Swin Transformer: four stages of shifted-window attention, right at any image size."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+
+# Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
+SWIN_SIZES = {
+    "tiny": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (3, 6, 12, 24)},
+    "small": {"embed_dim": 96, "depths": (2, 2, 18, 2), "num_heads": (3, 6, 12, 24)},
+    "base": {"embed_dim": 128, "depths": (2, 2, 18, 2), "num_heads": (4, 8, 16, 32)},
+    "large": {"embed_dim": 192, "depths": (2, 2, 18, 2), "num_heads": (6, 12, 24, 48)},
+}
+
+
+def swin_transformer(
+    size: str, image_shape: tuple[int, int, int], **overrides
+) -> "SwinTransformer":
+    """A randomly initialised `SwinTransformer` of a published size.
+
+    Args:
+        size: `"tiny"`, `"small"`, `"base"` or `"large"`.
+        image_shape: `(height, width, 3)` in pixels, any size.
+        **overrides: any argument of `keras_hub.models.SwinTransformerBackbone` but its
+            `image_shape`, for instance `drop_path=0.2`.
+
+    Raises:
+        ValueError: if `size` is unknown or `image_shape` leaves a size open.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.swin_transformer("tiny", (448, 576, 3))
+    >>> backbone.channels
+    {4: 96, 8: 192, 16: 384, 32: 768}
+    """
+    import keras_hub  # imports TensorFlow where it is installed, so not at the top
+
+    if size not in SWIN_SIZES:
+        raise ValueError(
+            f"Unknown Swin Transformer size {size!r}; choose one of {list(SWIN_SIZES)}."
+        )
+    config = {"window_size": 7, "patch_size": 4, **SWIN_SIZES[size], **overrides}
+    # keras-hub's own forward pass is right where windows divide the grid of every stage.
+    side = config["patch_size"] * config["window_size"] * 2 ** (len(config["depths"]) - 1)
+    backbone = keras_hub.models.SwinTransformerBackbone(image_shape=(side, side, 3), **config)
+    return SwinTransformer(backbone, image_shape)
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class SwinTransformer(FeaturePyramid):
+    """The stages of a keras-hub Swin Transformer, each before its patch merging and normalised.
+
+    The layers are the backbone's own, walked at another image size; the published dense
+    prediction networks do the same. What windows or patches do not divide is padded with zeros at
+    the right and at the bottom: the image before the patches, tokens after the normalisation of
+    each block and before they are shifted, odd grids before they are merged. Tokens of padding
+    are attended to as any other. Windows are not shifted where the grid is no longer than one of
+    them in height or width.
+
+    Each output has a LayerNorm: the last is the backbone's final one, the others are new.
+
+    Args:
+        backbone: `keras_hub.models.SwinTransformerBackbone`, for instance from a preset; of any
+            image size. Its weights are the layer's.
+        image_shape: `(height, width, 3)` in pixels, any size; `None` means the backbone's own.
+        **kwargs: `name` and the like, for `keras.layers.Layer`. `dtype` is the backbone's unless
+            given.
+
+    Attributes:
+        backbone: as given.
+        channels: dict `{4: C, 8: 2C, 16: 4C, 32: 8C}`; other patch sizes and numbers of stages
+            have other strides.
+
+    Call arguments:
+        images: tensor `(B, height, width, 3)`, normalised by ImageNet's mean and standard
+            deviation.
+
+    Returns:
+        Dict `{stride: tensor (B, ceil(height / stride), ceil(width / stride), channels[stride])}`.
+
+    Raises:
+        ValueError: if `backbone` is no channels-last Swin Transformer, or `image_shape` leaves a
+            size open.
+
+    Example:
+
+    >>> backbone = keras_hub.models.SwinTransformerBackbone(
+    ...     image_shape=(224, 224, 3),
+    ...     embed_dim=8,
+    ...     depths=(1, 1, 2, 1),
+    ...     num_heads=(1, 1, 2, 2),
+    ...     window_size=7,
+    ... )
+    >>> pyramid = keras_mtl.backbones.SwinTransformer(backbone, (90, 125, 3))
+    >>> features = pyramid(keras.ops.ones((1, 90, 125, 3)))
+    >>> {stride: tuple(x.shape) for stride, x in features.items()}
+    {4: (1, 23, 32, 8), 8: (1, 12, 16, 16), 16: (1, 6, 8, 32), 32: (1, 3, 4, 64)}
+
+    Reference: Liu et al., Swin Transformer: Hierarchical Vision Transformer using Shifted
+    Windows, ICCV 2021.
+    """
+
+    def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
+        import keras_hub
+
+        if not isinstance(backbone, keras_hub.models.SwinTransformerBackbone):
+            raise ValueError(
+                f"SwinTransformer found a {type(backbone).__name__} and needs a "
+                "keras_hub.models.SwinTransformerBackbone; give one, or a size to "
+                "keras_mtl.backbones.swin_transformer."
+            )
+        if backbone.data_format != "channels_last":
+            raise ValueError(
+                f"SwinTransformer found a backbone with data_format={backbone.data_format!r} and "
+                'needs images with channels last; build it with data_format="channels_last".'
+            )
+        image_shape = tuple(backbone.image_shape if image_shape is None else image_shape)
+        channels = backbone.image_shape[-1]
+        if len(image_shape) != 3 or not all(image_shape) or image_shape[-1] != channels:
+            raise ValueError(
+                f"SwinTransformer found the image shape {image_shape} and needs a known height and "
+                f"width and {channels} channels; give for example {(448, 576, channels)}."
+            )
+        kwargs.setdefault("dtype", backbone.dtype_policy)
+        super().__init__(image_shape, **kwargs)
+        self.backbone = backbone
+        self.channels = {
+            backbone.patch_size * 2**i: backbone.embed_dim * 2**i
+            for i in range(len(backbone.depths))
+        }
+        self.norms = [
+            keras.layers.LayerNormalization(
+                epsilon=1e-5, name=f"norm_stride_{stride}", dtype=self.dtype_policy
+            )
+            for stride in list(self.channels)[:-1]
+        ]
+        # Padding and masks are those of one image size.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_shape))
+
+    def build(self, images_shape):
+        for norm, width in zip(self.norms, list(self.channels.values())[:-1], strict=True):
+            norm.build((None, None, None, width))
+        # The backbone's blocks have the shift for the image size that they were made for.
+        window = self.backbone.window_size
+        self._grids = [
+            tuple(math.ceil(length / stride) for length in self.image_shape[:2])
+            for stride in self.channels
+        ]
+        self._shifts = [window // 2 if min(grid) > window else 0 for grid in self._grids]
+        self._masks = [
+            _shift_mask(grid, window, shift) if shift else None
+            for grid, shift in zip(self._grids, self._shifts, strict=True)
+        ]
+
+    def call(self, images, training=False):
+        x = self.backbone.patch_embedding(_pad_to_multiple(images, self.backbone.patch_size))
+        x = self.backbone.get_layer("pos_drop")(x)
+        features = {}
+        norms = [*self.norms, self.backbone.norm]
+        for i, (stride, channels) in enumerate(self.channels.items()):
+            stage, (height, width) = self.backbone.stages[i], self._grids[i]
+            x = ops.reshape(x, (-1, height, width, channels))
+            shift, mask = self._shifts[i], self._masks[i]
+            if shift:
+                mask = ops.convert_to_tensor(mask, dtype=x.dtype)
+            for n, block in enumerate(stage.blocks):
+                how = (shift, mask) if n % 2 else (0, None)
+                x = x + block.drop_path(_window_attention(block.attn, block.norm1(x), *how))
+                x = x + block.drop_path(block.mlp(block.norm2(x)))
+            features[stride] = ops.cast(norms[i](x), self.compute_dtype)
+            if stage.downsample is not None:
+                x = ops.reshape(x, (-1, height * width, channels))
+                x = stage.downsample(x, H=height, W=width)
+        return features
+
+    def get_config(self):
+        backbone = keras.saving.serialize_keras_object(self.backbone)
+        return {**super().get_config(), "backbone": backbone}
+
+    @classmethod
+    def from_config(cls, config):
+        import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
+
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
+
+
+def _pad_to_multiple(x, length: int):
+    """Zeros at the bottom and at the right, up to multiples of `length`."""
+    bottom, right = (-size % length for size in x.shape[1:3])
+    return ops.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0))) if bottom or right else x
+
+
+def _window_attention(attention, x, shift: int, mask):
+    """keras-hub's `WindowAttention` on maps `(B, h, w, C)`, padded first and then shifted."""
+    window = attention.win_h
+    _, height, width, channels = x.shape
+    x = _pad_to_multiple(x, window)
+    _, padded_height, padded_width, _ = x.shape
+    rows, columns = padded_height // window, padded_width // window
+    if shift:
+        x = ops.roll(x, (-shift, -shift), axis=(1, 2))
+    x = ops.reshape(x, (-1, rows, window, columns, window, channels))
+    x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
+    x = attention(x, mask=mask)
+    x = ops.reshape(x, (-1, rows, columns, window, window, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    x = ops.reshape(x, (-1, padded_height, padded_width, channels))
+    if shift:
+        x = ops.roll(x, (shift, shift), axis=(1, 2))
+    return x[:, :height, :width]
+
+
+def _shift_mask(grid: tuple[int, int], window: int, shift: int) -> np.ndarray:
+    """What is added to the scores after a shift: -100 between tokens that are no neighbours.
+
+    Returns:
+        Array `(windows of the padded grid, window**2, window**2)`.
+    """
+    # Of the last window on each axis, the part that came round from the other end is a region
+    # of its own.
+    padded = [length + -length % window for length in grid]
+    rows, columns = (np.arange(length) >= length - shift for length in padded)
+    regions = 2 * rows[:, None] + columns
+    regions = regions.reshape(padded[0] // window, window, padded[1] // window, window)
+    regions = regions.transpose(0, 2, 1, 3).reshape(-1, 1, window * window)
+    return np.where(regions == regions.transpose(0, 2, 1), 0, -100).astype("float32")

@@ -141,11 +141,19 @@ def _macs_torch(model, shape):
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import flop_registry
 
+    device = torch.ops.prim.device.default
+
     class Counter(TorchDispatchMode):
         total = between = 0
         activations: dict = {}  # by identity; kept alive, so that no identity is used again
 
         def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            if function._overloadpacket not in flop_registry and function != device:
+                # A convolution arrives as conv2d, a product as matmul: ask for what is inside.
+                with self:
+                    results = function.decompose(*arguments, **(options or {}))
+                if results is not NotImplemented:
+                    return results
             results = function(*arguments, **(options or {}))
             tensors = [x for x in keras.tree.flatten(arguments) if isinstance(x, torch.Tensor)]
             operands = [id(tensor) in self.activations for tensor in tensors]

@@ -9,7 +9,6 @@ from keras_mtl.backbones.adapters import (
 )
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
-
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
     VIT_SIZES,

@@ -1,5 +1,7 @@
 """TPANet's task prior extractor: from shared features to one feature map for each task."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -47,26 +49,31 @@ class TaskPriorExtractor(keras.layers.Layer):
                     f"groups is {self.groups}, which does not divide the {channels} {what}; use a "
                     "number that divides both the features' channels and dim."
                 )
-        self.extractors = [self._conv_norm(f"task_{t}") for t in range(self.num_tasks)]
-        self.prior = self._conv_norm("prior")
-        for branch in [*self.extractors, self.prior]:
-            branch.build(features_shape)
-
-    def _conv_norm(self, name):
-        return keras.Sequential(
-            [
-                keras.layers.Conv2D(self.dim, 1, groups=self.groups, dtype=self.dtype_policy),
-                keras.layers.BatchNormalization(
-                    epsilon=1e-5, momentum=0.9, dtype=self.dtype_policy
-                ),
-            ],
-            name=name,
+        inputs, outputs = features_shape[-1] // self.groups, self.dim // self.groups
+        branches = self.num_tasks + 1  # the last one is the prior's
+        limit = math.sqrt(6 / (inputs + self.dim))  # Glorot's, for each convolution by itself
+        self.kernel = self.add_weight(
+            shape=(self.groups, inputs, branches, outputs),
+            initializer=keras.initializers.RandomUniform(-limit, limit),
+            name="kernel",
         )
+        self.bias = self.add_weight(
+            shape=(branches, self.groups, outputs), initializer="zeros", name="bias"
+        )
+        self.norm = keras.layers.BatchNormalization(
+            epsilon=1e-5, momentum=0.9, dtype=self.dtype_policy, name="norm"
+        )
+        self.norm.build((*features_shape[:-1], branches * self.dim))
 
     def call(self, features, training=False):
-        own = [extract(features, training=training) for extract in self.extractors]  # Eq. 1
-        prior = self.prior(features, training=training)  # Eq. 2
-        return ops.stack([each + prior for each in own], axis=3)  # Eq. 3
+        _, h, w, channels = features.shape
+        # All 1x1 convolutions in one product: the backends' grouped ones are slow, or need XLA.
+        x = ops.reshape(features, (-1, h, w, self.groups, channels // self.groups))
+        x = ops.einsum("bhwgc,gctd->bhwtgd", x, self.kernel) + self.bias
+        x = ops.reshape(x, (-1, h, w, (self.num_tasks + 1) * self.dim))
+        x = self.norm(x, training=training)  # Eq. 1, and last Eq. 2
+        x = ops.reshape(x, (-1, h, w, self.num_tasks + 1, self.dim))
+        return x[:, :, :, :-1] + x[:, :, :, -1:]  # Eq. 3
 
     def compute_output_shape(self, features_shape):
         return (*features_shape[:3], self.num_tasks, self.dim)

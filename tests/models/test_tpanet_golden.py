@@ -66,14 +66,12 @@ def mlp(state, name):
 
 def load_extractor(layer, state):
     names = [f"specific_tasks.{t}" for t in range(3)] + ["inject_prior"]
-    for branch, name in zip([*layer.extractors, layer.prior], names, strict=True):
-        convolution, normalization = branch.layers
-        convolution.set_weights(conv(state, name))
-        size = normalization.gamma.shape
-        epsilon = normalization.epsilon
-        normalization.set_weights(
-            [np.ones(size), np.zeros(size), np.zeros(size), np.full(size, 1 - epsilon)]
-        )
+    kernels = [state[f"{name}.weight"].reshape(2, 8, 60) for name in names]  # groups of 8 rows
+    biases = [state[f"{name}.bias"].reshape(2, 8) for name in names]
+    layer.kernel.assign(np.stack(kernels).transpose(1, 3, 0, 2))
+    layer.bias.assign(np.stack(biases))
+    ones, zeros = np.ones(64), np.zeros(64)
+    layer.norm.set_weights([ones, zeros, zeros, ones - layer.norm.epsilon])  # identity
 
 
 def load_mixing(layer, state):

@@ -14,7 +14,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl import layers
-from keras_mtl.backbones import PatchTokens, vision_transformer
+from keras_mtl.backbones import HRNet, PatchTokens, swin_transformer, vision_transformer
 from keras_mtl.data import rooms
 from keras_mtl.tasks import nyud, pascal_context
 
@@ -44,6 +44,27 @@ def task_prompter(tasks, image_size=SIZE, patch_size=16, windows=(2, 3), **argum
     )
 
 
+def tiny_hrnet(image_size):
+    return HRNet((*image_size, 3), width=4, bottlenecks=1, modules=(1, 1, 1), blocks=1)
+
+
+def tpanet(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
+    backbone = swin_transformer(
+        "tiny",
+        (*image_size, 3),
+        embed_dim=8,
+        depths=(1, 2, 1, 1),
+        num_heads=(1, 1, 2, 2),
+        window_size=2,
+    )
+    arguments = {"dim": 8, "groups": 2, "head_width": 8, **arguments}
+    return keras_mtl.TPANet(backbone, tasks, **arguments)
+
+
+def baseline(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
+    return keras_mtl.MultiTaskBaseline(tiny_hrnet(image_size), tasks, head_width=8, **arguments)
+
+
 def encoder_block(*arguments, **how):
     block = tiny_vit().get_layer("vit_encoder").encoder_layers[0]
     return layers.PromptedEncoderBlock(block, (2, 3), *arguments, **how)
@@ -53,13 +74,16 @@ def attention():
     return keras.layers.MultiHeadAttention(num_heads=2, key_dim=8)
 
 
-# Between them the models predict every kind of task.
+# Between them the models predict every kind of task. Convolutional backbones take images of any
+# size; `patch_size` and `windows` are TaskPrompter's.
 MODELS = {
     "TaskPrompter": (task_prompter, nyud()),
     "TaskPrompter released": (
         functools.partial(task_prompter, variant="released"),
         pascal_context("human_parts", "sal", "edge"),
     ),
+    "TPANet": (tpanet, nyud()),
+    "MultiTaskBaseline": (baseline, pascal_context("semseg", "sal", "normals")),
 }
 
 PROMPTS, PATCHES = (3, 16), (6, 16)  # T = 3 tasks, N = 2 x 3 patches, C = 16
@@ -130,6 +154,18 @@ LAYERS = {
     "PredictionHead": (lambda: layers.PredictionHead(5), [(4, 6, 8)]),
     "PredictionHead upsampling": (
         lambda: layers.PredictionHead(5, width=4, upsampling=4, activation="relu"),
+        [(4, 6, 8)],
+    ),
+    "TaskPriorExtractor": (lambda: layers.TaskPriorExtractor(3, 8, groups=2), [(4, 6, 12)]),
+    "MLP": (lambda: layers.MLP(5, dropout=0.1), [(6, 8)]),
+    "AdaptiveTaskMixing": (lambda: layers.AdaptiveTaskMixing(), [(4, 6, 3, 8)]),
+    "CrossAttention": (lambda: layers.CrossAttention(), [(4, 6, 8), (4, 6, 8)]),
+    "CrossAttention pooled": (
+        lambda: layers.CrossAttention(num_heads=1, key_value_pooling=2),
+        [(5, 6, 8), (5, 6, 8)],
+    ),
+    "ResidualMLP": (
+        lambda: layers.ResidualMLP(dropout=0.1, stochastic_depth=0.1),
         [(4, 6, 8)],
     ),
 }

@@ -1,6 +1,7 @@
 import json
 
 import keras
+import numpy as np
 import pytest
 
 import keras_mtl
@@ -18,7 +19,7 @@ def conv_dense_attention():
     attended = keras.layers.MultiHeadAttention(num_heads=2, key_dim=5, name="mha")(tokens, tokens)
     classes = keras.layers.Dense(7, name="dense")(keras.layers.Add()([tokens, attended]))
     x = keras.layers.UpSampling2D(2, interpolation="bilinear")(x)
-    scores = keras.layers.Dense(9)(keras.layers.GlobalAveragePooling2D()(x))
+    scores = keras.layers.Dense(9, name="scores")(keras.layers.GlobalAveragePooling2D()(x))
     return keras.Model(image, [classes, scores])
 
 
@@ -29,7 +30,8 @@ def test_counted_by_hand():
     weighted = 2 * 24 * 24 * 5
     dense = 24 * 8 * 7 + 8 * 9
     model = conv_dense_attention()
-    assert cost.macs(model) == conv + projections + scores + weighted + dense
+    total = conv + projections + scores + weighted + dense
+    assert cost.macs(model) == cost.Macs(total=total, attention=scores + weighted)
 
     conv = 3 * 3 * 3 * 8 + 8
     attention = 3 * (8 * 10 + 10) + 10 * 8 + 8
@@ -38,10 +40,10 @@ def test_counted_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("variant", "parameters", "macs"),
-    [("paper", 51_191, 582_064), ("released", 42_477, 533_120)],
+    ("variant", "parameters", "macs", "attention"),
+    [("paper", 51_191, 582_064, 20_736), ("released", 42_477, 533_120, 19_584)],
 )
-def test_same_on_every_backend(variant, parameters, macs):
+def test_same_on_every_backend(variant, parameters, macs, attention):
     backbone = keras_mtl.backbones.vision_transformer(
         "tiny", (32, 48, 3), num_layers=4, num_heads=2, hidden_dim=16, mlp_dim=32
     )
@@ -49,7 +51,22 @@ def test_same_on_every_backend(variant, parameters, macs):
         backbone, nyud(), variant=variant, channel_windows=(2, 3), decode_dim=8
     )
     assert cost.parameters(model) == parameters
-    assert cost.macs(model) == macs
+    assert cost.macs(model) == cost.Macs(macs, attention)
+
+
+def test_attention_in_chunks_counts_as_written(monkeypatch):
+    """Chunks, loops and padded heads do not show: 4 * S^2 * D for each of TPANet's tasks."""
+    monkeypatch.setattr("keras_mtl.layers.attention.CHUNK", 8)
+    attend = keras_mtl.layers.CrossAttention(num_heads=2)
+    image = keras.Input((5, 7, 3))
+    features = keras.layers.Conv2D(12, 1)(image)
+    model = keras.Model(image, attend(features, features))
+    length, dim = 5 * 7, 12
+    projections = (2 + 1 + 1 + 2) * length * dim**2  # twice the queries and the outputs
+    products = 4 * length**2 * dim
+    conv = length * 3 * dim
+    assert cost.macs(model) == cost.Macs(conv + projections + products, products)
+    assert model.predict(np.ones((1, 5, 7, 3)), verbose=0).shape == (1, 5, 7, 12)  # and it runs
 
 
 # === The command line ===
@@ -81,16 +98,18 @@ def test_json_line(tiny_preset, capsys):
         "tasks": ["semseg", "depth"],
         "image_size": [32, 48],
         "parameters": cost.parameters(model),
-        "macs": cost.macs(model),
+        "macs": cost.macs(model).total,
+        "attention_macs": cost.macs(model).attention,
     }
 
 
 def test_printed_lines(tiny_preset, capsys):
     cost.main([tiny_preset])
-    heading, parameters, macs = capsys.readouterr().out.splitlines()
+    heading, parameters, macs, attention = capsys.readouterr().out.splitlines()
     assert heading == "tiny_nyud: semseg, depth, normals, edge at 32x48"
     assert parameters.split()[0] == "parameters" and parameters.endswith(" M")
     assert macs.split()[0] == "MACs" and " G " in macs
+    assert attention.split()[0] == "attention" and " G " in attention
 
 
 @pytest.mark.parametrize(
@@ -138,3 +157,46 @@ def test_published_figures(preset, tasks, parameters, macs, capsys):
     found = json.loads(capsys.readouterr().out)
     assert round(found["parameters"] / 1e6, 2) == parameters
     assert found["macs"] / 1e9 == pytest.approx(macs, abs=0.1)
+
+
+# Preset, parameters in millions as published, multiply-accumulates in billions of the published
+# baselines without the products of attention, which the paper's tool does not see.
+TPANET = [
+    ("multitask_baseline_hrnet18_nyud", 4.52, 17.5),
+    ("multitask_baseline_swin_tiny_nyud", 32.50, 96.5),
+    ("multitask_baseline_swin_small_nyud", 53.82, 116.8),
+    ("tpanet_hrnet18_nyud", 5.07, None),
+    ("tpanet_swin_tiny_nyud", 32.02, None),
+    ("tpanet_swin_small_nyud", 53.34, None),
+]
+
+
+@pytest.mark.parametrize(("preset", "parameters", "macs"), TPANET)
+def test_published_figures_of_tpanet(preset, parameters, macs, capsys):
+    if keras.backend.backend() != "torch":
+        pytest.skip("the count is the same on every backend; PyTorch builds the networks quickest")
+    cost.main([preset, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert round(found["parameters"] / 1e6, 2) == parameters
+    if macs is None:
+        # 4 tasks, two calls of two products over all positions of a 425x560 image.
+        dim = PRESETS[preset]["arguments"]["dim"]
+        attention = 4 * 2 * 2 * (107 * 140) ** 2 * dim
+        assert found["attention_macs"] == pytest.approx(attention, rel=2e-3)  # and Swin's windows
+    else:
+        assert (found["macs"] - found["attention_macs"]) / 1e9 == pytest.approx(macs, rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"),
+    [("hrnet18", 16.10), ("swin_tiny", 115.1), ("swin_small", 200.3)],
+)
+def test_published_single_task_baselines(backbone, parameters):
+    if keras.backend.backend() != "torch":
+        pytest.skip("the count is the same on every backend; PyTorch builds the networks quickest")
+    models = [
+        keras_mtl.MultiTaskModel.from_preset(f"multitask_baseline_{backbone}_nyud", tasks=[task])
+        for task in nyud()
+    ]
+    total = sum(cost.parameters(model) for model in models) / 1e6
+    assert total == pytest.approx(parameters, abs=0.05 if parameters > 100 else 0.005)

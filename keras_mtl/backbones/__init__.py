@@ -4,7 +4,6 @@ from keras_mtl.backbones.adapters import (
     PatchMap,
     PyramidOutputs,
     SimpleFeaturePyramid,
-    deserialize_backbone,
     feature_pyramid,
 )
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
@@ -29,7 +28,6 @@ __all__ = [
     "SimpleFeaturePyramid",
     "SwinTransformer",
     "at_image_shape",
-    "deserialize_backbone",
     "feature_pyramid",
     "hrnet",
     "swin_transformer",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -254,10 +254,3 @@ class SimpleFeaturePyramid(FeaturePyramid):
     def from_config(cls, config):
         patch_map = keras.saving.deserialize_keras_object(config["patch_map"])
         return cls(**{**config, "patch_map": patch_map})
-
-
-def deserialize_backbone(config: dict) -> keras.Model:
-    """A keras-hub backbone, randomly initialised, from `serialize_keras_object`'s answer."""
-    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
-
-    return keras.saving.deserialize_keras_object(config)

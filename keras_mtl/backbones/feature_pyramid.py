@@ -1,7 +1,9 @@
 """The one contract between backbones and pyramid models: images in, `{stride: features}` out."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 import keras
 
@@ -59,3 +61,23 @@ def concatenate_features(features: dict, strides: Sequence[int], size: tuple[int
         for stride in strides
     ]
     return keras.layers.Concatenate(name="concatenated_features")(resized)
+
+
+def deserialize_backbone(config: dict) -> keras.Model:
+    """A backbone, randomly initialised, from `serialize_keras_object`'s answer."""
+    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
+
+    with attention_mask_accepted():
+        return keras.saving.deserialize_keras_object(config)
+
+
+@contextlib.contextmanager
+def attention_mask_accepted() -> Iterator[None]:
+    """Silences Keras where keras-hub builds a Swin Transformer.
+
+    Its attention takes scores to add as an argument named `mask`, which Keras mistakes for the
+    mask of a padded sequence.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Layer 'attn' .* was passed an input with a mask")
+        yield

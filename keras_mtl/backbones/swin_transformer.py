@@ -6,7 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.backbones.feature_pyramid import (
+    FeaturePyramid,
+    attention_mask_accepted,
+    deserialize_backbone,
+)
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES = {
@@ -46,7 +50,8 @@ def swin_transformer(
     config = {"window_size": 7, "patch_size": 4, **SWIN_SIZES[size], **overrides}
     # keras-hub's own forward pass is right where windows divide the grid of every stage.
     side = config["patch_size"] * config["window_size"] * 2 ** (len(config["depths"]) - 1)
-    backbone = keras_hub.models.SwinTransformerBackbone(image_shape=(side, side, 3), **config)
+    with attention_mask_accepted():
+        backbone = keras_hub.models.SwinTransformerBackbone(image_shape=(side, side, 3), **config)
     return SwinTransformer(backbone, image_shape)
 
 
@@ -183,10 +188,7 @@ class SwinTransformer(FeaturePyramid):
 
     @classmethod
     def from_config(cls, config):
-        import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
-
-        backbone = keras.saving.deserialize_keras_object(config["backbone"])
-        return cls(**{**config, "backbone": backbone})
+        return cls(**{**config, "backbone": deserialize_backbone(config["backbone"])})
 
 
 def _pad_to_multiple(x, length: int):
@@ -206,7 +208,8 @@ def _window_attention(attention, x, shift: int, mask):
         x = ops.roll(x, (-shift, -shift), axis=(1, 2))
     x = ops.reshape(x, (-1, rows, window, columns, window, channels))
     x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
-    x = attention(x, mask=mask)
+    # By position: Keras takes an argument named `mask` for that of a padded sequence, and warns.
+    x = attention(x) if mask is None else attention(x, mask)
     x = ops.reshape(x, (-1, rows, columns, window, window, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     x = ops.reshape(x, (-1, padded_height, padded_width, channels))

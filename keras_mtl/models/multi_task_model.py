@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
+from keras_mtl.backbones.feature_pyramid import deserialize_backbone
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -264,7 +265,7 @@ class MultiTaskModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        backbone = backbones.deserialize_backbone(config["backbone"])
+        backbone = deserialize_backbone(config["backbone"])
         tasks = [keras.saving.deserialize_keras_object(task) for task in config["tasks"]]
         return cls(**{**config, "backbone": backbone, "tasks": tasks})
 

@@ -329,7 +329,7 @@ def test_stochastic_depth_in_training_only():
     np.testing.assert_allclose(found, np.repeat(found[:1], 32, axis=0), atol=1e-5)
     # One image 32 times: each time with or without the attention and with or without the MLP.
     trained = ops.convert_to_numpy(pyramid(images, training=True)[4])
-    kinds = np.unique(trained[:, 0, 0].round(3), axis=0)
+    kinds = np.unique(trained[:, 0, 0].round(2), axis=0)
     assert 2 <= len(kinds) <= 4
     kept = np.abs(trained - found).max(axis=(1, 2, 3)) < 1e-3
     assert not kept.any()  # what is kept is doubled

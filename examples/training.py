@@ -20,20 +20,37 @@ from keras_mtl.data import prepared, rooms
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
-ROOMS_LOSS_WEIGHTS = [("depth", 5.0)]
+ROOMS_LOSS_WEIGHTS = {"depth": 5.0}
 
 
 def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) -> None:
     options = _arguments(dataset, description)
     out = Path(options.output)
-    out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(options.seed)
     if options.mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
     print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
 
-    # === Data ===
+    # === Model ===
     size = tuple(options.image_size)
+    try:
+        model = MODELS[options.model](options, tasks)
+    except ValueError as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    weights = {task.name: task.loss_weight for task in tasks}
+    if not options.data:
+        weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
+    for name, weight in options.loss_weight:
+        if name not in weights:
+            sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
+        weights[name] = weight
+    rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
+    optimizer = keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0)
+    model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
+
+    # === Data ===
     if options.data:
         split = {"tasks": tasks, "image_size": size, "batch_size": options.batch_size}
         training = prepared.load(options.data, "train", training=True, seed=options.seed, **split)
@@ -43,21 +60,6 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
         split = {"image_size": size, "batch_size": options.batch_size, "progress": True}
         training = rooms.dataset(tasks, options.scenes, seed=0, shuffle=True, repeat=True, **split)
         validation = rooms.dataset(tasks, options.held_out, seed=1, **split)
-
-    # === Model ===
-    try:
-        model = MODELS[options.model](options, tasks)
-    except ValueError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
-    weights = {task.name: task.loss_weight for task in tasks}
-    for name, weight in options.loss_weight or ([] if options.data else ROOMS_LOSS_WEIGHTS):
-        if name not in weights:
-            sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
-        weights[name] = weight
-    rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
-    optimizer = keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0)
-    model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
-    print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
 
     # === Training ===
     epochs = min(options.epochs, options.steps)
@@ -171,8 +173,9 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
         "--loss-weight",
         action="append",
         type=_task_and_weight,
+        default=[],
         metavar="TASK=WEIGHT",
-        help="instead of the published weight; repeatable (default for rooms depth=5)",
+        help="instead of the published weight (for depth on rooms: of 5); repeatable",
     )
     depth = "drop rate of the last block, or of TPANet's last perceptron (default %d)"
     option("--stochastic-depth", 0.0, depth)

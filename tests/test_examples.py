@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,6 +46,29 @@ def test_training_leaves_everything(trained):
     assert (out / "results.md").read_text().strip() in printed
     for headline in ("mIoU [%]", "RMSE [m]", "mErr [degrees]", "F_within_2px [%]"):
         assert headline in printed
+
+
+def test_another_method_and_dataset(tmp_path):
+    """What differs from the run above is the model and the list of tasks, not the path."""
+    if keras.backend.backend() != "torch":
+        pytest.skip("the same script as above; PyTorch need not compile an HRNet")
+    arguments = "--model tpanet --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
+    arguments += " --image-size 32 48 --dim 8 --head-width 8"
+    done = run("train_pascal_context.py", *arguments.split(), "--output", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    scores = json.loads((tmp_path / "results.json").read_text())
+    assert {"semseg_mIoU", "human_parts_mIoU", "sal_maxF", "normals_mErr"} <= set(scores)
+    assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()
+
+
+def test_a_backbone_that_does_not_fit():
+    if keras.backend.backend() != "torch":
+        pytest.skip("argument handling is the same on every backend")
+    small = "--backbone swin_tiny --scenes 1 --held-out 1 --image-size 32 48".split()
+    done = run("train_nyud.py", *small)
+    assert done.returncode == 1
+    message = done.stderr.strip().splitlines()[-1]
+    assert message.startswith("train_nyud.py: TaskPrompter needs a keras_hub ViTBackbone")
 
 
 def test_saved_model_repeats_the_model(trained, tmp_path):

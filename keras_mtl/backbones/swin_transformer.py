@@ -93,6 +93,7 @@ class SwinTransformer(FeaturePyramid):
 
     Example:
 
+    >>> import keras_hub
     >>> backbone = keras_hub.models.SwinTransformerBackbone(
     ...     image_shape=(224, 224, 3),
     ...     embed_dim=8,

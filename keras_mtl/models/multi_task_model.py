@@ -265,9 +265,13 @@ class MultiTaskModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        backbone = deserialize_backbone(config["backbone"])
-        tasks = [keras.saving.deserialize_keras_object(task) for task in config["tasks"]]
-        return cls(**{**config, "backbone": backbone, "tasks": tasks})
+        config = dict(config)
+        if "backbone" in config:
+            config["backbone"] = deserialize_backbone(config["backbone"])
+        if "tasks" in config:
+            tasks = config["tasks"]
+            config["tasks"] = [keras.saving.deserialize_keras_object(task) for task in tasks]
+        return cls(**config)
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves to a `.keras` file; a file already there stays whole until the new one is."""

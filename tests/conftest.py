@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import math
 from pathlib import Path
 
 import keras
@@ -43,3 +44,18 @@ def gradient():
         return x.grad.numpy()
 
     return of
+
+
+@pytest.fixture(scope="module")
+def drawn_by_numpy():
+    """Kernels are drawn by NumPy: JAX compiles the drawing of every shape, which takes longer
+    than all the rest of a small backbone. Seeds still come from `keras.utils.set_random_seed`."""
+
+    def draw(initializer, shape, dtype=None):
+        spread = math.sqrt(2 / math.prod(shape[:-1]))
+        rng = np.random.default_rng([initializer.seed, *shape])
+        return keras.ops.convert_to_tensor(spread * rng.standard_normal(shape, "float32"), dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
+        yield

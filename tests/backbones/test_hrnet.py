@@ -11,6 +11,8 @@ from keras import ops
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
 
+pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+
 SHAPE = (33, 50, 3)  # odd at several strides
 SMALL = {"width": 4, "bottlenecks": 2, "modules": (1, 2, 1), "blocks": 2}
 SMALLEST = {"width": 4, "bottlenecks": 1, "modules": (1, 1, 1), "blocks": 1}
@@ -35,20 +37,6 @@ def randomize(model):
         else:
             value = rng.normal(0, 0.3, weight.shape)
         weight.assign(value)
-
-
-def draw(initializer, shape, dtype=None):
-    spread = math.sqrt(2 / math.prod(shape[:-1]))
-    values = np.random.default_rng(math.prod(shape)).standard_normal(shape, "float32")
-    return ops.convert_to_tensor(spread * values, dtype)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def drawn_by_numpy():
-    """JAX compiles the drawing of every kernel shape; that takes longer than all the rest."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.initializers.HeNormal, "__call__", draw)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -102,8 +102,8 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
 # What trains from scratch on rooms in minutes on a CPU.
 DEFAULTS = {
     "taskprompter": {"backbone": "vit_nano", "image_size": (48, 64), "steps": 4000},
-    "tpanet": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 2000},
-    "baseline": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 2000},
+    "tpanet": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 1200},
+    "baseline": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 1200},
 }
 
 

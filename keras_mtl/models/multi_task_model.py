@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
-from keras_mtl.backbones.feature_pyramid import deserialize_backbone
+from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -321,7 +321,8 @@ class MultiTaskModel(keras.Model):
                 "KERAS_BACKEND=jax or KERAS_BACKEND=tensorflow, and export there."
             )
         kwargs.setdefault("verbose", False)
-        return super().export(filepath, **kwargs)
+        with attention_mask_accepted():
+            return super().export(filepath, **kwargs)
 
 
 def normalized_images(images):

@@ -1,9 +1,12 @@
 """What the layers' tests share: random weights, one compiled call, a comparison."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy.special import erf
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +55,50 @@ def assert_close():
         assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
 
     return close
+
+
+@pytest.fixture(scope="session")
+def weight_gradients(gradient):
+    """`weight_gradients(layer, *arrays)`: of the output's squares at inference, by weight path."""
+
+    def of(layer, *arrays):
+        arrays = [ops.convert_to_tensor(array) for array in arrays]
+        values = [ops.convert_to_numpy(weight) for weight in layer.trainable_variables]
+        ends = np.cumsum([value.size for value in values])[:-1]
+
+        def loss(flat):
+            parts = [
+                ops.reshape(part, value.shape)
+                for part, value in zip(ops.split(flat, ends.tolist()), values, strict=True)
+            ]
+            out, _ = layer.stateless_call(parts, layer.non_trainable_variables, *arrays)
+            return ops.sum(ops.square(out))
+
+        flat = gradient(loss, np.concatenate([value.ravel() for value in values]))
+        paths = [weight.path.removeprefix(f"{layer.name}/") for weight in layer.trainable_variables]
+        return dict(zip(paths, np.split(flat, ends), strict=True))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def tpanet_equations():
+    """TPANet's layer normalization, linear map and Eq. 4 in NumPy, with a layer's weights."""
+
+    def array(variable):
+        return ops.convert_to_numpy(variable).astype("float64")
+
+    def layer_norm(x, layer):
+        mean = x.mean(-1, keepdims=True)
+        variance = ((x - mean) ** 2).mean(-1, keepdims=True)
+        return (x - mean) / np.sqrt(variance + 1e-5) * array(layer.gamma) + array(layer.beta)
+
+    def dense(x, layer):
+        return x @ array(layer.kernel) + array(layer.bias)
+
+    def mlp(x, layer):
+        """Eq. 4, with the biases of its linear maps."""
+        hidden = dense(layer_norm(x, layer.norm), layer.dense_1)
+        return dense(hidden * (1 + erf(hidden / np.sqrt(2))) / 2, layer.dense_2)
+
+    return SimpleNamespace(array=array, layer_norm=layer_norm, dense=dense, mlp=mlp)

@@ -1,0 +1,558 @@
+"""keras-hub's backbones as feature pyramids: the backbone's own values, told by their strides."""
+
+import json
+import math
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_mtl.backbones import (
+    FeaturePyramid,
+    HRNet,
+    PatchMap,
+    PyramidOutputs,
+    SimpleFeaturePyramid,
+    SwinTransformer,
+    feature_pyramid,
+    vision_transformer,
+)
+
+pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+
+
+def resnet(image_shape=(None, None, 3), stages=4, **arguments):
+    return keras_hub.models.ResNetBackbone(
+        input_conv_filters=[64],
+        input_conv_kernel_sizes=[7],
+        stackwise_num_filters=[64] * stages,
+        stackwise_num_blocks=[1] * stages,
+        stackwise_num_strides=[1, 2, 2, 2][:stages],
+        block_type="basic_block",
+        image_shape=image_shape,
+        **arguments,
+    )
+
+
+def mit(image_shape=(64, 64, 3)):
+    return keras_hub.models.MiTBackbone(
+        layerwise_depths=[1, 1, 1, 1],
+        hidden_dims=[8, 8, 16, 16],
+        num_layers=4,
+        layerwise_num_heads=[1, 1, 2, 2],
+        layerwise_sr_ratios=[2, 2, 2, 1],
+        max_drop_path_rate=0.1,
+        layerwise_patch_sizes=[7, 3, 3, 3],
+        layerwise_strides=[4, 2, 2, 2],
+        image_shape=image_shape,
+    )
+
+
+def efficientnet():
+    """It takes images of any size."""
+    return keras_hub.models.EfficientNetBackbone(
+        stackwise_width_coefficients=[0.1] * 6,
+        stackwise_depth_coefficients=[1.0] * 6,
+        stackwise_block_types=["fused"] * 2 + ["unfused"] * 4,
+        stackwise_kernel_sizes=[3] * 6,
+        stackwise_num_repeats=[1] * 6,
+        stackwise_input_filters=[32, 16, 24, 40, 80, 80],
+        stackwise_output_filters=[16, 24, 40, 80, 80, 80],
+        stackwise_expansion_ratios=[1, 4, 4, 4, 4, 4],
+        stackwise_squeeze_and_excite_ratios=[0, 0, 0.25, 0.25, 0.25, 0.25],
+        stackwise_strides=[1, 2, 2, 2, 1, 2],
+    )
+
+
+def densenet():
+    """It rounds feature sizes down."""
+    return keras_hub.models.DenseNetBackbone(
+        stackwise_num_repeats=[1] * 4, compression_ratio=0.5, growth_rate=4
+    )
+
+
+def dinov2():
+    return keras_hub.models.DINOV2Backbone(
+        14, 2, 16, 2, 32, image_shape=(56, 56, 3), position_embedding_shape=(70, 70, 3)
+    )
+
+
+def dinov3(image_shape=(64, 96, 3)):
+    """Not square: keras-hub's symbolic output then has the wrong number of tokens."""
+    return keras_hub.models.DINOV3Backbone(
+        16, 2, 16, 2, 32, image_shape=image_shape, num_register_tokens=2
+    )
+
+
+def vit(image_shape=(64, 96, 3), patch_size=16, **arguments):
+    config = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, **arguments}
+    return vision_transformer("nano", image_shape, patch_size, **config)
+
+
+# What makes the backbone, the image size it is not told, its levels by stride, sizes and channels.
+PYRAMIDS = {
+    "ResNet": (
+        lambda: resnet((64, 96, 3)),
+        None,
+        {4: "P2", 8: "P3", 16: "P4", 32: "P5"},
+        {4: (16, 24, 64), 8: (8, 12, 64), 16: (4, 6, 64), 32: (2, 3, 64)},
+    ),
+    "ResNet of any size": (
+        resnet,
+        (50, 70, 3),
+        {4: "P2", 8: "P3", 16: "P4", 32: "P5"},
+        {4: (13, 18, 64), 8: (7, 9, 64), 16: (4, 5, 64), 32: (2, 3, 64)},
+    ),
+    "MiT": (
+        mit,
+        None,
+        {4: "P1", 8: "P2", 16: "P3", 32: "P4"},
+        {4: (16, 16, 8), 8: (8, 8, 8), 16: (4, 4, 16), 32: (2, 2, 16)},
+    ),
+    "EfficientNet": (
+        efficientnet,
+        (50, 70, 3),
+        {2: "P1", 4: "P2", 8: "P3", 16: "P4", 32: "P5"},
+        {2: (25, 35, 8), 4: (13, 18, 8), 8: (7, 9, 8), 16: (4, 5, 8), 32: (2, 3, 128)},
+    ),
+    "DenseNet": (
+        densenet,
+        (50, 70, 3),
+        {4: "P2", 8: "P3", 16: "P4", 32: "P5"},
+        {4: (13, 18, 68), 8: (6, 9, 38), 16: (3, 4, 23), 32: (1, 2, 15)},
+    ),
+}
+
+# What makes the backbone, its stride, rows and columns of patches, tokens before the patches'.
+TRANSFORMERS = {
+    "DINOv2": (dinov2, 14, (4, 4), 1),
+    "DINOv3": (dinov3, 16, (4, 6), 1 + 2),
+    "ViT": (vit, 16, (4, 6), 0),
+    "ViT with class token": (lambda: vit(use_class_token=True), 16, (4, 6), 1),
+}
+
+
+def make(kind):
+    """The backbone of a kind, and its pyramid."""
+    if kind in PYRAMIDS:
+        backbone, image_shape = PYRAMIDS[kind][0](), PYRAMIDS[kind][1]
+    else:
+        backbone, image_shape = TRANSFORMERS[kind][0](), None
+    return backbone, feature_pyramid(backbone, image_shape)
+
+
+def model_of(pyramid):
+    images = keras.Input(pyramid.image_shape)
+    return keras.Model(images, pyramid(images))
+
+
+def predict(pyramid, images):
+    return {k: np.asarray(v) for k, v in model_of(pyramid).predict_on_batch(images).items()}
+
+
+def some_images(pyramid, count=2):
+    shape = (count, *pyramid.image_shape)
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+def ids(layer):
+    return [id(weight) for weight in layer.weights]
+
+
+def is_one_sentence(text):
+    return text.endswith(".") and ". " not in text and "\n" not in text
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seed():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", params=[*PYRAMIDS, *TRANSFORMERS])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def made(kind):
+    """Backbone, pyramid, images and the features of them, for tests that change nothing."""
+    backbone, pyramid = make(kind)
+    images = some_images(pyramid)
+    return backbone, pyramid, images, predict(pyramid, images)
+
+
+# === All of them ===
+
+
+def test_strides_channels_and_sizes(kind, made):
+    _, pyramid, _, found = made
+    if kind in PYRAMIDS:
+        sizes = PYRAMIDS[kind][3]
+    else:
+        _, stride, grid, _ = TRANSFORMERS[kind]
+        sizes = {stride: (*grid, 16)}
+    assert isinstance(pyramid, PyramidOutputs if kind in PYRAMIDS else PatchMap)
+    assert list(pyramid.channels) == list(sizes)  # the finest first
+    assert pyramid.channels == {stride: shape[-1] for stride, shape in sizes.items()}
+    symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
+    assert list(symbols) == list(sizes)
+    for stride, shape in sizes.items():
+        assert tuple(symbols[stride].shape) == (None, *shape)
+        assert found[stride].shape == (2, *shape)
+        assert symbols[stride].dtype == str(found[stride].dtype) == "float32"
+
+
+def test_weights_are_the_backbones(made):
+    backbone, pyramid, _, _ = made
+    assert ids(pyramid) == ids(backbone)
+    assert len(ids(pyramid)) == len(set(ids(pyramid))) > 10
+
+
+def from_its_config(layer):
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    twin = keras.saving.deserialize_keras_object(config)
+    assert type(twin) is type(layer) and twin.name == layer.name
+    assert twin.image_shape == layer.image_shape and twin.channels == layer.channels
+    again = keras.saving.serialize_keras_object(twin)
+    assert json.dumps(again["config"]) == json.dumps(config["config"])
+    return twin
+
+
+def test_config_round_trips(made):
+    backbone, pyramid, images, expected = made
+    twin = from_its_config(pyramid)
+    assert not set(ids(twin)) & set(ids(backbone))
+    model_of(twin)  # builds it
+    twin.set_weights(pyramid.get_weights())
+    found = predict(twin, images)
+    for stride, value in expected.items():
+        np.testing.assert_allclose(found[stride], value, rtol=0, atol=1e-6 * np.abs(value).max())
+
+
+@pytest.fixture
+def bfloat16():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_in_bfloat16(kind, made, bfloat16):
+    _, pyramid, images, expected = made
+    _, half = make(kind)
+    symbols = half(keras.KerasTensor((None, *half.image_shape)))
+    half.set_weights(pyramid.get_weights())
+    assert {weight.dtype for weight in half.trainable_weights} == {"float32"}
+    found = predict(half, images)
+    for stride, value in expected.items():
+        assert symbols[stride].dtype == str(found[stride].dtype) == "bfloat16"
+        # bfloat16 keeps 8 bits: near, and not the same.
+        error = np.abs(found[stride].astype("float32") - value).mean() / value.std()
+        assert 0 < error < 0.1
+
+
+def test_a_float32_backbone_in_bfloat16(bfloat16):
+    pyramid = feature_pyramid(vit(num_layers=1, dtype="float32"), strides=(16,))
+    symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
+    found = predict(pyramid, some_images(pyramid))
+    assert symbols[16].dtype == str(found[16].dtype) == "bfloat16"
+
+
+# === The backbone's own values ===
+
+
+@pytest.mark.parametrize("kind", PYRAMIDS, indirect=True)
+def test_maps_are_the_pyramid_outputs(kind, made):
+    backbone, _, images, found = made
+    own = keras.Model(backbone.inputs, backbone.pyramid_outputs).predict_on_batch(images)
+    for stride, level in PYRAMIDS[kind][2].items():
+        value = np.asarray(own[level])
+        assert value.std() > 1e-3
+        tolerance = 1e-5 * np.abs(value).max()
+        np.testing.assert_allclose(found[stride], value, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS, indirect=True)
+def test_map_is_the_tokens_row_by_row(kind, made):
+    backbone, _, images, found = made
+    _, stride, (rows, columns), prefix = TRANSFORMERS[kind]
+    # Called, not predicted: of the DINOv3 only the symbolic shape is wrong.
+    tokens = ops.convert_to_numpy(backbone(images, training=False))
+    assert tokens.shape == (2, prefix + rows * columns, 16)
+    for row in range(rows):
+        for column in range(columns):
+            token = tokens[:, prefix + row * columns + column]
+            np.testing.assert_allclose(found[stride][:, row, column], token, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS, indirect=True)
+def test_a_patch_is_where_it_was_in_the_image(kind, made):
+    _, pyramid, images, found = made
+    _, stride, (rows, columns), _ = TRANSFORMERS[kind]
+    model = model_of(pyramid)
+    for row, column in [(0, columns - 1), (rows - 1, 1), (1, 2)]:
+        changed = images.copy()
+        top, left = row * stride, column * stride
+        changed[:, top : top + stride, left : left + stride] *= -1
+        change = np.abs(np.asarray(model.predict_on_batch(changed)[stride]) - found[stride])
+        most = change.sum(-1).reshape(len(images), -1).argmax(-1)
+        assert (most == row * columns + column).all()
+
+
+# === Training ===
+
+
+def test_training_reaches_the_backbone():
+    dropping = feature_pyramid(vit((32, 32, 3), num_layers=1, dropout_rate=0.5))
+    normalizing = feature_pyramid(resnet(stages=1), (32, 32, 3))
+    for pyramid in (dropping, normalizing):
+        images = some_images(pyramid)
+        (trained,), (again,), (inferred,) = (
+            pyramid(images, training=training).values() for training in (True, True, False)
+        )
+        differ = [np.abs(ops.convert_to_numpy(trained - x)).max() > 1e-3 for x in (again, inferred)]
+        assert differ == [pyramid is dropping, True]
+    moving = [w for w in normalizing.weights if w.path.endswith("moving_mean")]
+    assert all(np.abs(ops.convert_to_numpy(mean)).max() > 1e-4 for mean in moving)
+
+
+# === The pyramid of a plain Vision Transformer ===
+
+SIMPLE = {
+    "ViT": (vit, {4: (16, 24, 4), 8: (8, 12, 8), 16: (4, 6, 16), 32: (2, 3, 16)}),
+    "ViT of an odd grid": (
+        lambda: vit((48, 80, 3)),
+        {4: (12, 20, 4), 8: (6, 10, 8), 16: (3, 5, 16), 32: (2, 3, 16)},
+    ),
+    "DINOv2": (dinov2, {4: (14, 14, 4), 8: (7, 7, 8), 16: (4, 4, 16), 32: (2, 2, 16)}),
+}
+
+
+def simple(backbone):
+    return feature_pyramid(backbone, strides=(4, 8, 16, 32))
+
+
+def randomize(pyramid):
+    """The pyramid's own weights, biases too, far from their start."""
+    rng = np.random.default_rng(1)
+    for branch in pyramid.branches.values():
+        for weight in branch.weights:
+            weight.assign(rng.normal(0.5, 0.5, weight.shape))
+
+
+def deconvolved(x, kernel, bias):
+    """A transposed convolution by 2, whose kernels do not overlap."""
+    batch, height, width, _ = x.shape
+    # The kernel is (2, 2, outputs, inputs).
+    out = np.einsum("bhwi,yxoi->bhywxo", x, kernel)
+    return out.reshape(batch, 2 * height, 2 * width, -1) + bias
+
+
+def gelu(x):
+    return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+
+
+def resized(x, size):
+    """Bilinear with half-pixel centres, the border repeated; not antialiased."""
+    for axis, length in enumerate(size, start=1):
+        old = x.shape[axis]
+        source = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
+        below = np.floor(source).astype(int)
+        above = np.minimum(below + 1, old - 1)
+        share = (source - below).reshape([-1 if a == axis else 1 for a in range(4)])
+        x = (1 - share) * np.take(x, below, axis) + share * np.take(x, above, axis)
+    return x
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+def test_simple_feature_pyramid(name):
+    build, shapes = SIMPLE[name]
+    pyramid = simple(build())
+    assert type(pyramid) is SimpleFeaturePyramid
+    assert pyramid.channels == {stride: shape[-1] for stride, shape in shapes.items()}
+    symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
+    assert {k: tuple(v.shape) for k, v in symbols.items()} == {
+        k: (None, *shape) for k, shape in shapes.items()
+    }
+    randomize(pyramid)
+    images = some_images(pyramid)
+    found = predict(pyramid, images)
+    assert {k: v.shape for k, v in found.items()} == {k: (2, *s) for k, s in shapes.items()}
+
+    (patches,) = predict(pyramid.patch_map, images).values()
+    _, height, width, channels = patches.shape
+    kernel, bias, gamma, beta, *last = map(np.asarray, pyramid.branches[4].get_weights())
+    x = deconvolved(patches, kernel, bias)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+    expected = {
+        4: deconvolved(gelu(gamma * x + beta), *last),
+        8: deconvolved(patches, *map(np.asarray, pyramid.branches[8].get_weights())),
+        16: patches,
+    }
+    even = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+    padded = np.pad(patches, even, constant_values=-np.inf)
+    windows = padded.reshape(2, math.ceil(height / 2), 2, math.ceil(width / 2), 2, channels)
+    expected[32] = windows.max((2, 4))
+    for stride, (*size, _) in shapes.items():
+        wanted = resized(expected[stride], size)
+        tolerance = 1e-5 * np.abs(wanted).max()
+        np.testing.assert_allclose(found[stride], wanted, rtol=0, atol=tolerance)
+
+
+def test_simple_feature_pyramid_from_its_config():
+    pyramid = simple(vit(num_layers=1))
+    model_of(pyramid)
+    assert set(ids(pyramid.patch_map)) < set(ids(pyramid))
+    randomize(pyramid)
+    twin = from_its_config(pyramid)
+    model_of(twin)
+    twin.set_weights(pyramid.get_weights())
+    images = some_images(pyramid)
+    found = predict(twin, images)
+    for stride, value in predict(pyramid, images).items():
+        np.testing.assert_allclose(found[stride], value, rtol=0, atol=1e-6 * np.abs(value).max())
+
+
+def test_simple_feature_pyramid_in_bfloat16(bfloat16):
+    pyramid = simple(vit(num_layers=1))
+    symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
+    found = predict(pyramid, some_images(pyramid))
+    for stride, value in found.items():
+        assert symbols[stride].dtype == str(value.dtype) == "bfloat16"
+        assert np.isfinite(value.astype("float32")).all()
+    assert {weight.dtype for weight in pyramid.trainable_weights} == {"float32"}
+
+
+def test_a_training_step_reaches_every_weight():
+    pyramid = simple(vit(num_layers=1))
+    model = model_of(pyramid)
+    images, rng = some_images(pyramid), np.random.default_rng(2)
+    targets = {
+        stride: rng.normal(size=(2, *x.shape[1:])).astype("float32")
+        for stride, x in model.output.items()
+    }
+    # As a list: Keras wants names for the losses of a dict.
+    model = keras.Model(model.input, list(model.output.values()))
+    before = model.get_weights()
+    # Tracing the step for TensorFlow takes longer than all the rest.
+    eager = keras.backend.backend() == "tensorflow"
+    model.compile(keras.optimizers.SGD(1.0), loss=["mse"] * 4, run_eagerly=eager)
+    model.train_on_batch(images, list(targets.values()))
+    assert len(before) == len(model.trainable_weights)
+    for weight, old, new in zip(model.weights, before, model.get_weights(), strict=True):
+        change = np.abs(np.asarray(new) - np.asarray(old)).max()
+        if not weight.path.endswith("key/bias"):  # the softmax takes it out again
+            assert np.isfinite(change) and change > 1e-7, weight.path
+
+
+# === What comes back as it is, and what is refused ===
+
+
+class Single(FeaturePyramid):
+    """A pyramid of one level."""
+
+    channels = {8: 3}
+
+    def call(self, images):
+        return {8: images[:, ::8, ::8]}
+
+
+def test_a_feature_pyramid_comes_back_as_it_is():
+    pyramid = Single((64, 96, 3))
+    assert feature_pyramid(pyramid) is pyramid
+    assert feature_pyramid(pyramid, (64, 96, 3), (8,)) is pyramid
+    patch_map = feature_pyramid(vit(num_layers=1))
+    assert feature_pyramid(patch_map, strides=(16,)) is patch_map
+    assert feature_pyramid(patch_map, strides=(4, 8)).patch_map is patch_map
+
+
+def test_swin_gets_its_own_layer():
+    backbone = keras_hub.models.SwinTransformerBackbone(
+        image_shape=(64, 64, 3), embed_dim=8, depths=(1, 1), num_heads=(1, 1), window_size=2
+    )
+    pyramid = feature_pyramid(backbone, (50, 70, 3))
+    assert type(pyramid) is SwinTransformer
+    assert pyramid.image_shape == (50, 70, 3) and pyramid.channels == {4: 8, 8: 16}
+    assert feature_pyramid(backbone).image_shape == (64, 64, 3)
+
+
+def classifier():
+    images = keras.Input((64, 64, 3))
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(images))
+
+
+ALL = (4, 8, 16, 32)
+REFUSED = {  # backbone, arguments, what the error says
+    "no backbone": (
+        classifier,
+        {},
+        "Functional is no backbone that gives feature maps; use a keras_hub backbone with",
+    ),
+    "a name": (lambda: "resnet", {}, "str is no backbone that gives feature maps; use a"),
+    "no image size": (
+        efficientnet,
+        {},
+        r"This EfficientNetBackbone takes images of any size; say which .*image_shape=\(height",
+    ),
+    "half an image size": (
+        lambda: resnet((64, None, 3)),
+        {},
+        "This ResNetBackbone takes images of any size; say which",
+    ),
+    "another image size": (
+        lambda: resnet((64, 96, 3)),
+        {"image_shape": (64, 64, 3)},
+        r"image_shape is \(64, 64, 3\), but this ResNetBackbone takes images of \(64, 96, 3\)",
+    ),
+    "another image size than the ViT's": (
+        lambda: vit(num_layers=1),
+        {"image_shape": (96, 64, 3)},
+        r"image_shape is \(96, 64, 3\), but this ViTBackbone takes images of \(64, 96, 3\)",
+    ),
+    "another image size than the pyramid's": (
+        lambda: HRNet((33, 50, 3)),
+        {"image_shape": (50, 33, 3)},
+        r"image_shape is \(50, 33, 3\), but this HRNet takes images of \(33, 50, 3\)",
+    ),
+    "MiT that is not square": (
+        lambda: mit((128, 32, 3)),  # whose square root is a whole number, so keras-hub takes it
+        {},
+        r"image_shape is \(128, 32, 3\), but keras_hub's MiTBackbone is right on square images",
+    ),
+    "patches that do not divide the image": (
+        lambda: dinov3((70, 96, 3)),
+        {},
+        "Images are 70x96, not multiples of this DINOV3Backbone's patches of 16 pixels; build it",
+    ),
+    "a stride too coarse": (
+        efficientnet,
+        {"image_shape": (64, 64, 3), "strides": (32, 64)},
+        "EfficientNetBackbone gives features at strides 2, 4, 8, 16, 32, but the model needs 32, "
+        "64; use",
+    ),
+    "a backbone cut short": (
+        lambda: resnet(stages=2),
+        {"image_shape": (64, 64, 3), "strides": ALL},
+        "ResNetBackbone gives features at strides 4, 8, but the model needs 4, 8, 16, 32; use",
+    ),
+    "a stride that the ViT's pyramid has not": (
+        lambda: vit(num_layers=1),
+        {"strides": (64,)},
+        "ViTBackbone gives features at strides 4, 8, 16, 32, but the model needs 64; use",
+    ),
+    "a pyramid of one level": (
+        lambda: Single((64, 96, 3)),
+        {"strides": ALL},
+        "Single gives features at strides 8, but the model needs 4, 8, 16, 32; use",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refusals(name):
+    backbone, arguments, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message) as error:
+        feature_pyramid(backbone(), **arguments)
+    assert is_one_sentence(str(error.value))

@@ -55,7 +55,7 @@ class CrossAttention(keras.layers.Layer):
             dense.build(features_shape)
             setattr(self, f"{name}_dense", dense)
         self.pool = keras.layers.AveragePooling2D(
-            self.key_value_pooling, padding="same", dtype=self.dtype_policy
+            self.key_value_pooling, dtype=self.dtype_policy, name="pool"
         )
 
     def call(self, features, prior):
@@ -66,7 +66,7 @@ class CrossAttention(keras.layers.Layer):
                 x, (-1, x.shape[1] * x.shape[2], self.num_heads, dim // self.num_heads)
             )
 
-        pooled = self.pool(features) if self.key_value_pooling > 1 else features
+        pooled = self._pooled(features) if self.key_value_pooling > 1 else features
         # The queries of Eq. 9 and Eq. 10 one after the other: keys and values are the same.
         queries = ops.concatenate([features, prior], axis=1)
         attended = dot_product_attention(
@@ -77,6 +77,14 @@ class CrossAttention(keras.layers.Layer):
         attended = self.output_dense(ops.reshape(attended, (-1, 2 * h, w, dim)))
         own, queried = attended[:, :h], attended[:, h:]  # Eq. 9, Eq. 10
         return own + queried + prior + features  # Eq. 11
+
+    def _pooled(self, features):
+        """Means over the positions inside the grid; PyTorch's "same" would repeat the edge."""
+        _, h, w, _ = features.shape
+        missing = (-h % self.key_value_pooling, -w % self.key_value_pooling)
+        padding = [(0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)]
+        share = self.pool(ops.pad(ops.ones((1, h, w, 1), features.dtype), padding))
+        return self.pool(ops.pad(features, padding)) / share
 
     def compute_output_shape(self, features_shape, prior_shape):
         return features_shape

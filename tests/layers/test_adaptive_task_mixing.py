@@ -39,8 +39,8 @@ def test_mixing(spatial_width, features, predict, randomise, assert_close, tpane
 
 
 @pytest.mark.parametrize(
-    "size, spatial_width, expected",
-    [((107, 140), None, 7), ((128, 128), None, 8), ((H, W), None, 4), ((H, W), 9, 9)],
+    "size, spatial_width, expected",  # 0.0005 S is 7.49, 7.94, then less than 4
+    [((107, 140), None, 7), ((128, 124), None, 7), ((H, W), None, 4), ((H, W), 9, 9)],
 )
 def test_hidden_units_of_the_spatial_mlp(size, spatial_width, expected):
     layer, positions = built(size=size, spatial_width=spatial_width), size[0] * size[1]

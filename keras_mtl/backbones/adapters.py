@@ -86,6 +86,11 @@ class PyramidOutputs(FeaturePyramid):
     def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
         taken = tuple(backbone.inputs[0].shape[1:])
         image_shape = tuple(image_shape or taken)
+        if image_shape[-1] != 3:
+            raise ValueError(
+                f"This {type(backbone).__name__} takes images of {image_shape}, but channels come "
+                'last here; build it with data_format="channels_last" for RGB images.'
+            )
         if None in image_shape:
             raise ValueError(
                 f"This {type(backbone).__name__} takes images of any size; say which with "
@@ -103,17 +108,18 @@ class PyramidOutputs(FeaturePyramid):
                 "images only; use a square image size or another backbone, such as Swin."
             )
         super().__init__(image_shape, **kwargs)
-        # The names of the levels do not tell: P1 has stride 2 in one backbone and 4 in another.
-        maps = list(backbone.pyramid_outputs.values())
-        shapes = keras.Model(backbone.inputs, maps).compute_output_shape((None, *image_shape))
-        by_stride = {
-            2 ** round(math.log2(max(image_shape[:2]) / max(shape[1:3]))): (one, tuple(shape))
-            for one, shape in zip(maps, shapes, strict=True)
-        }
-        self._shapes = {stride: by_stride[stride][1] for stride in sorted(by_stride)}
+        # P1 has stride 2 in one backbone and 4 in another, but each level halves the one before.
+        maps = {int(name[1:]): level for name, level in backbone.pyramid_outputs.items()}
+        first = min(maps)
+        shapes = keras.Model(
+            backbone.inputs, {str(n): level for n, level in maps.items()}
+        ).compute_output_shape((None, *image_shape))
+        finest = round(math.log2(max(image_shape[:2]) / max(shapes[str(first)][1:3])))
+        levels = {2 ** (finest + n - first): n for n in sorted(maps)}
+        self._shapes = {stride: tuple(shapes[str(n)]) for stride, n in levels.items()}
         self.channels = {stride: shape[-1] for stride, shape in self._shapes.items()}
         self.levels = keras.Model(
-            backbone.inputs, [by_stride[stride][0] for stride in self._shapes]
+            backbone.inputs, {str(stride): maps[n] for stride, n in levels.items()}
         )
         self._backbone = keras.saving.serialize_keras_object(backbone)
 
@@ -123,8 +129,7 @@ class PyramidOutputs(FeaturePyramid):
     def call(self, images, training=False):
         levels = self.levels(images, training=training)
         return {
-            stride: ops.cast(level, self.compute_dtype)
-            for stride, level in zip(self.channels, levels, strict=True)
+            stride: ops.cast(levels[str(stride)], self.compute_dtype) for stride in self.channels
         }
 
     def compute_output_spec(self, images, training=None):
@@ -150,13 +155,19 @@ class PatchMap(FeaturePyramid):
             size is the layer's.
 
     Raises:
-        ValueError: if patches do not divide the image.
+        ValueError: if patches are not square, or do not divide the image.
     """
 
     def __init__(self, backbone, **kwargs):
         super().__init__(backbone.image_shape, **kwargs)
         patch = backbone.patch_size
-        self.stride = patch if isinstance(patch, int) else patch[0]
+        sides = {patch} if isinstance(patch, int) else set(patch)
+        if len(sides) > 1:
+            raise ValueError(
+                f"This {type(backbone).__name__} has patches of {tuple(patch)} pixels, and a map "
+                "needs one stride; build it with square patches."
+            )
+        (self.stride,) = sides
         height, width, _ = self.image_shape
         if height % self.stride or width % self.stride:
             raise ValueError(

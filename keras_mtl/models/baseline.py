@@ -61,7 +61,7 @@ class MultiTaskBaseline(MultiTaskModel):
         raw_maps = {
             task.name: PredictionHead(
                 task.channels,
-                width=head_width or channels // 4,
+                width=head_width or max(channels // 4, 1),
                 activation="relu",
                 name=f"{task.name}_head",
             )(x)

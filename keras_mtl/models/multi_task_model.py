@@ -4,7 +4,7 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -202,6 +202,25 @@ class MultiTaskModel(keras.Model):
 
     # === Prediction ===
 
+    def predict(self, x, **kwargs):
+        """Raw maps of images of this model's size; see `keras.Model.predict`.
+
+        Raises:
+            ValueError: if the images do not fit the model.
+        """
+        spec = getattr(x, "element_spec", None)  # of a tf.data.Dataset
+        if spec is not None:
+            self._check_images(tuple((spec[0] if isinstance(spec, tuple) else spec).shape))
+        elif hasattr(x, "shape"):
+            self._check_images(x.shape)
+        return super().predict(x, **kwargs)
+
+    def predict_on_batch(self, x):
+        """Raw maps of one batch; see `predict`."""
+        # On JAX a step that fails half-way takes the weights with it.
+        self._check_images(np.shape(x))
+        return super().predict_on_batch(x)
+
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
         """Final maps of photographs of any size.
 
@@ -337,8 +356,12 @@ def normalized_images(images):
 
 def check_tasks(tasks: Sequence[Task]) -> list[Task]:
     """The tasks as a list, after refusing what no model can be built for."""
-    tasks = list(tasks)
-    if not tasks or not all(isinstance(task, Task) for task in tasks):
+    tasks = list(tasks) if isinstance(tasks, Iterable) else tasks
+    if (
+        not isinstance(tasks, list)
+        or not tasks
+        or not all(isinstance(task, Task) for task in tasks)
+    ):
         raise ValueError(
             f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
             "keras_mtl.tasks.nyud()."

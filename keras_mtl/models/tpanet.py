@@ -83,8 +83,8 @@ class TPANet(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        if scales not in range(1, len(STRIDES) + 1):
-            raise ValueError(f"scales is {scales}; expected 1 to {len(STRIDES)}.")
+        if type(scales) is not int or not 1 <= scales <= len(STRIDES):
+            raise ValueError(f"scales is {scales!r}; expected an integer from 1 to {len(STRIDES)}.")
         if (task_mixing or cross_attention) and not task_prior:
             raise ValueError(
                 "task_prior is off, but task_mixing and cross_attention work on what it extracts; "
@@ -103,7 +103,7 @@ class TPANet(MultiTaskModel):
         heads = [
             PredictionHead(
                 task.channels,
-                width=head_width or channels // 4,
+                width=head_width or max(channels // 4, 1),
                 activation="relu",
                 name=f"{task.name}_head",
             )

@@ -7,7 +7,12 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.backbones import PatchTokens, vision_transformer
-from keras_mtl.backbones.vision_transformer import VIT_SIZES, at_image_shape, grid_of, resize_bicubic
+from keras_mtl.backbones.vision_transformer import (
+    VIT_SIZES,
+    at_image_shape,
+    grid_of,
+    resize_bicubic,
+)
 
 TINY = {"patch_size": 8, "num_layers": 2, "num_heads": 2, "hidden_dim": 8, "mlp_dim": 12}
 

@@ -28,7 +28,8 @@ def test_the_ten_lines(tmp_path, monkeypatch):
 
 
 def test_named_things_exist():
-    for name in re.findall(r"[`\"]((?:taskprompter|tpanet|multitask_baseline)_\w+_(?:nyud|pascal))[`\"]", README):
+    presets = r"[`\"]((?:taskprompter|tpanet|multitask_baseline)_\w+_(?:nyud|pascal))[`\"]"
+    for name in re.findall(presets, README):
         assert name in keras_mtl.presets.PRESETS
     for path in re.findall(r"\]\((docs/[^)]+)\)", README):
         assert (Path(__file__).parents[1] / path).is_file()

@@ -1,0 +1,94 @@
+"""Prepares a dataset from an archive: verified, converted once, stored for TensorFlow Datasets.
+
+    python -m keras_mtl.data.prepare datasets/nyud_v2 --manual_dir DIR
+
+DIR holds the archive's folder or its .tar.gz. This is `tfds build` without its many dependencies:
+the same builder, the same result. A run that fails or is killed leaves nothing that a later run
+would take for whole; start it again.
+"""
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
+    """Runs a builder.
+
+    Args:
+        folder: the builder's folder, such as `datasets/nyud_v2`.
+        manual_dir: folder that holds the archive.
+        data_dir: where to store the dataset; `None` means TensorFlow Datasets' own folder.
+        overwrite: bool. Prepare again what is already there.
+
+    Returns:
+        The folder of the prepared version, for `keras_mtl.data.load`.
+
+    Raises:
+        ValueError: if there is no builder, or the archive is broken; nothing is written then.
+        OSError: if the disk is full, for instance.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = Path(folder).resolve()
+    module = f"{folder.name}.{folder.name}_dataset_builder"
+    if not (folder / f"{folder.name}_dataset_builder.py").is_file():
+        raise ValueError(
+            f"{folder} has no {folder.name}_dataset_builder.py; name a folder of datasets/, such "
+            "as datasets/nyud_v2."
+        )
+    if str(folder.parent) not in sys.path:
+        sys.path.insert(0, str(folder.parent))
+    data_dir = data_dir and Path(data_dir).expanduser().resolve()
+    builder = importlib.import_module(module).Builder(data_dir=data_dir)
+    prepared = Path(builder.data_dir)
+    # What a killed run has left has a name of its own, and is never read.
+    for leftover in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if overwrite and prepared.exists():
+        shutil.rmtree(prepared)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=Path(manual_dir).resolve())
+    )
+    return prepared
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; `python -m keras_mtl.data.prepare --help` explains it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m keras_mtl.data.prepare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="BUILDER", help="such as datasets/nyud_v2")
+    parser.add_argument("--manual_dir", required=True, metavar="DIR", help="holds the archive")
+    parser.add_argument("--data_dir", metavar="DIR", help="default: ~/tensorflow_datasets")
+    parser.add_argument("--overwrite", action="store_true", help="prepare it again")
+    options = parser.parse_args(arguments)
+    try:
+        prepared = prepare(options.folder, options.manual_dir, options.data_dir, options.overwrite)
+    except ValueError as error:
+        sys.exit(f"Not prepared: {error}")
+    except Exception as error:
+        # TensorFlow has its own kinds of error for a disk that is full or may not be written, and
+        # TensorFlow Datasets wraps them.
+        causes = [error]
+        while causes[-1].__cause__ is not None:
+            causes.append(causes[-1].__cause__)
+        if not any(isinstance(e, OSError) or hasattr(e, "error_code") for e in causes):
+            raise
+        reason = " ".join(str(error).split())
+        sys.exit(
+            f"Not prepared, and nothing is left half-written: {reason}; make room where the "
+            "dataset goes (--data_dir) or name another folder, and start again."
+        )
+    print(f"Prepared {prepared}")
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import keras_mtl
-from keras_mtl.data import prepared, rooms
+from keras_mtl.data import load, rooms
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
@@ -34,7 +34,7 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     # === Model ===
     size = tuple(options.image_size)
     try:
-        model = MODELS[options.model](options, tasks)
+        model = _model(options, tasks)
     except ValueError as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
     weights = {task.name: task.loss_weight for task in tasks}
@@ -53,8 +53,8 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     # === Data ===
     if options.data:
         split = {"tasks": tasks, "image_size": size, "batch_size": options.batch_size}
-        training = prepared.load(options.data, "train", training=True, seed=options.seed, **split)
-        validation = prepared.load(options.data, "val", **split)
+        training = load(options.data, "train", training=True, seed=options.seed, **split)
+        validation = load(options.data, "val", **split)
     else:
         print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
         split = {"image_size": size, "batch_size": options.batch_size, "progress": True}
@@ -100,11 +100,38 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
 
 
 # What trains from scratch on rooms in minutes on a CPU.
-DEFAULTS = {
-    "taskprompter": {"backbone": "vit_nano", "image_size": (48, 64), "steps": 4000},
-    "tpanet": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 1200},
-    "baseline": {"backbone": "hrnet18", "image_size": (48, 64), "steps": 1200},
+ON_ROOMS = {
+    "taskprompter": {"backbone": "vit_nano", "steps": 4000},
+    "tpanet": {"backbone": "hrnet18", "steps": 1200},
+    "baseline": {"backbone": "hrnet18", "steps": 1200},
 }
+# The papers' recipes, on prepared data: a preset of the dataset, and its batch size.
+ON_DATA = {
+    "taskprompter": {"preset": "taskprompter_vit_large", "batch_size": 4},
+    "tpanet": {"preset": "tpanet_swin_tiny", "batch_size": 8},
+    "baseline": {"preset": "multitask_baseline_swin_tiny", "batch_size": 8},
+}
+
+
+# Options of the models, which presets have settled.
+BUILT_WITH = (
+    "--variant",
+    "--channel-windows",
+    "--decode-dim",
+    "--dim",
+    "--groups",
+    "--key-value-pooling",
+    "--head-width",
+    "--stochastic-depth",
+)
+
+
+def _model(options, tasks):
+    if options.preset:
+        return keras_mtl.MultiTaskModel.from_preset(
+            options.preset, tasks=tasks, image_size=tuple(options.image_size)
+        )
+    return MODELS[options.model](options, tasks)
 
 
 def _backbone(options):
@@ -153,22 +180,51 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
         shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
         group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
+    backbones, presets = keras_mtl.presets.BACKBONES, keras_mtl.presets.PRESETS
     option("--model", "taskprompter", "architecture (default %d)", choices=list(MODELS))
-    # The other defaults depend on it.
-    model = parser.parse_known_args([a for a in sys.argv[1:] if a not in ("-h", "--help")])[0].model
-    defaults = DEFAULTS[model]
-    backbones = list(keras_mtl.presets.BACKBONES)
-    text = f"one of {', '.join(backbones)} (default for {model}: %d)"
-    option("--backbone", defaults["backbone"], text, choices=backbones, metavar="NAME")
-    parser.add_argument("--data", metavar="DIR", help="prepared dataset; default: generated rooms")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="prepared dataset, to run the paper's recipe on; default: generated rooms",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=list(presets),
+        metavar="NAME",
+        help="a paper's configuration, instead of --backbone and the options of the model",
+    )
+    parser.add_argument(
+        "--backbone", choices=list(backbones), metavar="NAME", help=f"one of {', '.join(backbones)}"
+    )
+    # The other defaults depend on these.
+    given = [argument for argument in sys.argv[1:] if argument not in ("-h", "--help")]
+    known = parser.parse_known_args(given)[0]
+    defaults = {"batch_size": 4, "image_size": (48, 64)}
+    if known.data:
+        defaults |= {"steps": 40_000, "epochs": 20, "learning_rate": 2e-5, **ON_DATA[known.model]}
+        defaults["preset"] += {"nyud": "_nyud", "pascal_context": "_pascal"}[dataset]
+        defaults["image_size"] = presets[defaults["preset"]]["image_size"]
+    else:
+        defaults |= {"epochs": 5, "learning_rate": 1e-3, **ON_ROOMS[known.model]}
+    if known.backbone and not known.preset:
+        defaults.pop("preset", None)
+    preset = known.preset or defaults.get("preset")
+    if preset:
+        defaults["image_size"] = presets[preset]["image_size"]
+    backbone = known.backbone or defaults.get("backbone")
+    parser.set_defaults(preset=preset, backbone=backbone)
+    built = f"--preset {preset}" if preset else f"--backbone {backbone}"
+    parser.epilog = f"Defaults are those of --model {known.model} {built}."
+
     option("--scenes", 5000, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
     size = "height and width in pixels (default %d)"
     option("--image-size", defaults["image_size"], size, type=int, nargs=2)
-    option("--steps", defaults["steps"], f"training steps (default for {model}: %d)")
-    option("--epochs", 5, "times to validate, over all steps (default %d)")
-    option("--batch-size", 4, "images in a step (default %d)")
-    option("--learning-rate", 1e-3, "at the start of the polynomial decay (default %d)")
+    option("--steps", defaults["steps"], "training steps (default %d)")
+    option("--epochs", defaults["epochs"], "times to validate, over all steps (default %d)")
+    option("--batch-size", defaults["batch_size"], "images in a step (default %d)")
+    rate = "at the start of the polynomial decay (default %d)"
+    option("--learning-rate", defaults["learning_rate"], rate)
     parser.add_argument(
         "--loss-weight",
         action="append",
@@ -180,7 +236,7 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
     depth = "drop rate of the last block, or of TPANet's last perceptron (default %d)"
     option("--stochastic-depth", 0.0, depth)
     option("--seed", 0, "of weights and order (default %d)")
-    option("--output", f"runs/{model}_{dataset}", "folder for results (default %d)")
+    option("--output", f"runs/{known.model}_{dataset}", "folder for results (default %d)")
     parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
     option("--patch-size", 8, "pixels, for a Vision Transformer (default %d)")
 
@@ -200,7 +256,14 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
 
     group = parser.add_argument_group("tpanet and baseline")
     option("--head-width", 64, "channels inside a task's head (default %d)", group)
-    return parser.parse_args()
+    options = parser.parse_args()
+    unused = sorted({"--patch-size", *BUILT_WITH} & set(sys.argv)) if options.preset else []
+    if unused:
+        parser.error(
+            f"{', '.join(unused)} would change nothing about --preset {options.preset}; name a "
+            "--backbone instead, or leave them out."
+        )
+    return options
 
 
 def _task_and_weight(text: str) -> tuple[str, float]:

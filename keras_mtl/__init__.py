@@ -5,6 +5,7 @@ from importlib.metadata import version
 from keras_mtl import (
     backbones,
     callbacks,
+    data,
     layers,
     losses,
     metrics,
@@ -24,6 +25,7 @@ __all__ = [
     "TaskPrompter",
     "backbones",
     "callbacks",
+    "data",
     "layers",
     "load_model",
     "losses",

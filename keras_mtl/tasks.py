@@ -83,6 +83,44 @@ class Task:
         """A label that says nothing, for an image on which this task is not annotated."""
         return np.full(self.label_shape(height, width), self.ignore, self.label_dtype)
 
+    def scaled_label(self, label, factor):
+        """What the label says once the image has been scaled by a factor.
+
+        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
+
+        Args:
+            label: `(H, W)` or `(H, W, c)`, already resampled.
+            factor: float. 2 makes everything appear twice as large.
+
+        Returns:
+            A label of the same shape; where there was none, there still is none.
+
+        Example:
+
+        >>> keras_mtl.tasks.DepthEstimation().scaled_label(np.array([[[3.0]]]), 2.0).tolist()
+        [[[1.5]]]
+        """
+        return label
+
+    def flipped_label(self, label):
+        """What the label says once the image has been mirrored left to right.
+
+        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
+
+        Args:
+            label: `(H, W)` or `(H, W, c)`, already mirrored.
+
+        Returns:
+            A label of the same shape; where there was none, there still is none.
+
+        Example:
+
+        >>> normals = np.array([[[0.6, 0.0, -0.8]]])
+        >>> keras_mtl.tasks.SurfaceNormals().flipped_label(normals).tolist()
+        [[[-0.6, 0.0, -0.8]]]
+        """
+        return label
+
     def check_labels(self, labels: np.ndarray, height: int, width: int) -> None:
         """Refuses labels that training would misread.
 
@@ -270,6 +308,9 @@ class DepthEstimation(Task):
     def constant(self, labels):
         return np.array([labels[labels > 0].mean()], "float32")
 
+    def scaled_label(self, label, factor):
+        return label / factor  # what appears larger is nearer
+
     def picture(self, final):
         import matplotlib
 
@@ -321,6 +362,9 @@ class SurfaceNormals(Task):
 
     def constant(self, labels):
         return labels.reshape(-1, 3).mean(axis=0, dtype="float64").astype("float32")
+
+    def flipped_label(self, label):
+        return label * np.array([-1, 1, 1], "float32")  # x points to the right
 
     def picture(self, final):
         normals = np.asarray(final)

@@ -1,1 +1,5 @@
-"""Data for multi-task dense prediction: generated rooms, and datasets prepared with TFDS."""
+"""Data for multi-task dense prediction: prepared datasets and generated rooms, as batches."""
+
+from keras_mtl.data.pipeline import load
+
+__all__ = ["load"]

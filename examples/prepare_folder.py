@@ -1,0 +1,159 @@
+"""Prepares a folder of your own images and labels for training.
+
+The folder holds the images, and for each task a folder with labels of the same name:
+
+    FOLDER/images/kitchen_1.jpg        RGB, .jpg or .png, of any size
+    FOLDER/semseg/kitchen_1.png        8 bit: class ids from 0 on; 255 = no label
+    FOLDER/human_parts/, FOLDER/sal/   8 bit, likewise
+    FOLDER/edge/kitchen_1.png          8 bit: 1 on boundaries, else 0; 255 = no label
+    FOLDER/depth/kitchen_1.npy         metres; 0 = no label
+    FOLDER/normals/kitchen_1.npy       unit vectors (x right, y down, z forward); 0 = no label,
+    FOLDER/normals/kitchen_1.png       or 8-bit RGB, n = 2 v / 255 - 1; black = no label
+
+Labels have the height and width of their image. An image may lack some of them: it is then used for
+the other tasks only. The result is read by its folder or name:
+
+    python examples/prepare_folder.py photographs --name my_rooms --output prepared
+    python examples/train_nyud.py --data prepared/my_rooms
+
+    keras_mtl.data.load("prepared/my_rooms", "train", tasks=tasks, image_size=(448, 576))
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tqdm import tqdm
+
+import keras_mtl
+
+TASKS = {t.name: t for t in (*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal_context())}
+TASKS["semseg"] = keras_mtl.tasks.SemanticSegmentation(channels=255)  # as many as there are
+
+
+def main() -> None:
+    options = _arguments()
+    folder = Path(options.folder)
+    images = {p.stem: p for p in _files(folder / "images", (".jpg", ".jpeg", ".png"))}
+    if not images:
+        sys.exit(f"{folder}/images holds no .jpg or .png; put the images there.")
+    labels = {
+        name: {p.stem: p for p in _files(folder / name, (".npy", ".png"))}
+        for name in TASKS
+        if (folder / name).is_dir()
+    }
+    if not labels:
+        sys.exit(f"{folder} has no folder of labels; name one {', '.join(TASKS)}.")
+    for name, files in labels.items():
+        if strangers := sorted(files.keys() - images.keys()):
+            sys.exit(f"{files[strangers[0]]} has no image in {folder}/images; add it or remove it.")
+        print(f"{name}: {len(files)} of {len(images)} images have a label")
+    kinds = {name: _kind(files) for name, files in labels.items()}
+
+    def examples(stems, split):
+        for stem in tqdm(stems, desc=split, unit="image"):
+            with Image.open(images[stem]) as image:
+                height, width = image.height, image.width
+            example = {"image": str(images[stem])}  # stored as it is
+            for name, files in labels.items():
+                example[name] = _label(TASKS[name], files.get(stem), kinds[name], height, width)
+            yield stem, example
+
+    features = {"image": tfds.features.Image(shape=(None, None, 3))}
+    for name, kind in kinds.items():
+        features[name] = _feature(TASKS[name], kind)
+    splits = _splits(images, options)
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name=options.name,
+        version=options.version,
+        data_dir=options.output,
+        description=f"Images and labels of {folder}.",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={split: examples(stems, split) for split, stems in splits.items()},
+    )
+    print(f"Wrote {Path(options.output) / options.name / options.version}")
+
+
+def _files(folder: Path, endings) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in endings)
+
+
+def _kind(files):
+    """What a task's labels are stored as: float32 if any of them is an .npy file."""
+    return np.float32 if any(p.suffix == ".npy" for p in files.values()) else np.uint8
+
+
+def _feature(task, kind):
+    shape = (None, None, task.label_channels or 1)
+    if kind == np.uint8:
+        return tfds.features.Image(shape=shape, encoding_format="png")
+    return tfds.features.Tensor(shape=shape, dtype=kind, encoding=tfds.features.Encoding.ZLIB)
+
+
+def _label(task, path, kind, height, width):
+    """A label `(H, W, c)`, checked; where there is no file, one that says nothing."""
+    shape = (height, width, task.label_channels or 1)
+    if path is None:
+        return np.full(shape, task.ignore, kind)
+    # Not by way of RGB: in a palette image the numbers are the classes.
+    label = np.load(path) if path.suffix == ".npy" else np.asarray(Image.open(path))
+    if label.shape[:2] != shape[:2] or label.size != np.prod(shape):
+        sys.exit(f"{path} has shape {label.shape}; expected {shape}, the size of its image.")
+    label = label.reshape(shape)
+    if kind == np.float32 and path.suffix != ".npy":
+        sys.exit(f"{path} is a picture among .npy files; store all labels of a task alike.")
+    try:
+        if not (task.label_channels == 3 and kind == np.uint8):  # any colour is a direction
+            task.check_labels(label.reshape(1, *task.label_shape(height, width)), height, width)
+    except ValueError as error:
+        sys.exit(f"{path}: {error}")
+    return label.astype(kind)
+
+
+def _splits(images, options) -> dict[str, list[str]]:
+    """Names of the images to train on and of those to validate on."""
+    stems = sorted(images)
+    if options.val_list:
+        held_out = set(Path(options.val_list).read_text().split())
+        if unknown := sorted(held_out - images.keys()):
+            sys.exit(f"{options.val_list} names {unknown[0]}, which is no image; correct the list.")
+    else:
+        count = max(1, round(options.val_share * len(stems)))
+        held_out = {stems[i * len(stems) // count] for i in range(count)}
+    splits = {
+        "train": [stem for stem in stems if stem not in held_out],
+        "val": [stem for stem in stems if stem in held_out],
+    }
+    for split, members in splits.items():
+        if not members:
+            sys.exit(f"No image is left for {split!r}; hold out others.")
+    return splits
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="folder with images/ and labels")
+    parser.add_argument("--name", required=True, help="of the dataset, such as my_rooms")
+    parser.add_argument("--version", default="1.0.0", help="of the dataset (default 1.0.0)")
+    parser.add_argument(
+        "--output", default="prepared", help="folder to write to (default prepared)"
+    )
+    share = "share of the images to validate on, evenly spread (default 0.1)"
+    parser.add_argument("--val-share", type=float, default=0.1, metavar="SHARE", help=share)
+    names = "file with the names (without ending) of the images to validate on, instead"
+    parser.add_argument("--val-list", metavar="FILE", help=names)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

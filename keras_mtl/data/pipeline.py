@@ -1,0 +1,407 @@
+"""From a prepared dataset to batches.
+
+A prepared dataset is a folder that TensorFlow Datasets wrote, with a feature `image` and one
+feature for each task; it is read without the code that built it. Everything random is settled by
+the seed: the order by (seed, epoch), an augmentation by (seed, epoch, number of the image).
+Caching and threads change the speed, never an example.
+"""
+
+import math
+import numbers
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_mtl.data import rooms, transforms
+from keras_mtl.models.multi_task_model import check_tasks
+from keras_mtl.tasks import Task
+
+# GiB of records, as they are stored, to draw the next one from: all of NYUD or PASCAL-Context.
+SHUFFLE_MEMORY = 2.0
+ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
+
+
+@dataclass
+class _Source:
+    """Where examples come from: numbered records, each decoded on its own.
+
+    A record is `(number, encoded)`; decoded it is a dict of `image` and one label for each task.
+    """
+
+    records: object  # tf.data.Dataset
+    decode: Callable
+    count: int
+    record_bytes: float
+
+
+def load(
+    dataset: str | Path,
+    split: str,
+    *,
+    tasks: Sequence[Task],
+    image_size: tuple[int, int],
+    batch_size: int = 4,
+    training: bool = False,
+    seed: int = 0,
+    labels_per_image: int | None = None,
+    data_dir: str | Path | None = None,
+    cache: bool | float = 4.0,
+    shard: tuple[int, int] | None = None,
+    count: int = 100,
+):
+    """Batches of images and labels for `fit`, `evaluate` and `predict`, on every backend.
+
+    For training, examples are shuffled, repeated without end and augmented as in the published
+    recipes (`keras_mtl.data.transforms`); pass `steps_per_epoch` to `fit`. For evaluation every
+    example comes once, in the order stored, padded around (or cropped at the centre) to the image
+    size with the mean colour and no labels; the last batch holds what is left.
+
+    Args:
+        dataset: a prepared folder (of one version, or the folder of all versions); or a name
+            such as `"nyud_v2"`, whose newest version below `data_dir` is taken; or `"rooms"`,
+            generated scenes, which need no download.
+        split: for instance `"train"`, `"val"` or `"train[:80%]"`.
+        tasks: list of tasks; each one's name is a feature of the dataset.
+        image_size: `(height, width)` in pixels.
+        batch_size: int. Images in a batch (of one shard).
+        training: bool. Shuffle, repeat and augment.
+        seed: int >= 0. Of the order, the augmentation and the labels kept. The same seed gives
+            the same batches, however often the dataset is iterated.
+        labels_per_image: int or None. For how many tasks, drawn at random, an image keeps its
+            label; the same ones in every epoch. None: all.
+        data_dir: folder of prepared datasets; default: where TensorFlow Datasets keeps its own.
+        cache: bool or float. Decoded examples stay in memory if all of them (of this split and
+            shard) take at most this many GiB; True: always, False: never. NYUD takes 2 GiB,
+            PASCAL-Context 9. Training needs up to 2 GiB more for records to shuffle.
+        shard: `(index, count)` or None. This process's part of the split: parts are disjoint and
+            complete. In evaluation all of them have the same number of batches of the same sizes:
+            a part with an example less gets one without labels.
+        count: int. Scenes in a split of rooms; they are rendered when they are first needed.
+
+    Returns:
+        `tf.data.Dataset` of `(images, labels)`: images float32 `(B, H, W, 3)` in 0..255, labels
+        a dict by task name.
+
+    Raises:
+        ValueError: if the dataset is not found, or lacks the split or a task, or an argument is
+            out of its range.
+
+    Example:
+
+    >>> tasks = keras_mtl.tasks.nyud()
+    >>> batches = load("rooms", "train", tasks=tasks, image_size=(32, 48), training=True, count=3)
+    >>> images, labels = next(iter(batches))
+    >>> images.shape.as_list(), labels["depth"].shape.as_list()
+    ([4, 32, 48, 3], [4, 32, 48, 1])
+    """
+    tasks = check_tasks(tasks)
+    size = _checked_size(image_size)
+    _check_integer("batch_size", batch_size, 1)
+    _check_integer("seed", seed, 0)
+    _check_integer("count", count, 1)
+    if labels_per_image is not None:
+        _check_integer("labels_per_image", labels_per_image, 1, len(tasks))
+    index, shards = _checked_shard(shard)
+    _leave_gpu_to_keras()
+    import tensorflow as tf
+
+    if str(dataset) == "rooms":
+        source, total, first = _rooms(split, tasks, index, shards, size, count)
+    else:
+        source, total, first = _prepared(dataset, split, tasks, index, shards, data_dir)
+    cached = _fits(source, cache)
+
+    def chosen(number, example):
+        if labels_per_image is None:
+            return example
+        labels = transforms.keep_some(
+            example, tasks, labels_per_image, _seed(seed, 1, number + first)
+        )
+        return {"image": example["image"], **labels}
+
+    def augmented(epoch, number, example):
+        example = chosen(number, example)
+        key = _seed(seed, 2, number + first, epoch)
+        return transforms.augment(example["image"], example, tasks, size, key)
+
+    def in_the_middle(number, example):
+        example = chosen(number, example)
+        return transforms.centred(example["image"], example, tasks, size)
+
+    if training:
+        batches = _epochs(source, cached, seed, augmented).batch(batch_size, drop_remainder=True)
+        unlimited = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        return batches.apply(unlimited).prefetch(tf.data.AUTOTUNE)
+    examples = source.records
+    if cached:
+        examples = examples.map(_decoded(source), tf.data.AUTOTUNE).cache()
+        examples = examples.map(in_the_middle, tf.data.AUTOTUNE)
+    else:
+        examples = examples.map(
+            lambda number, encoded: in_the_middle(number, source.decode(encoded)),
+            tf.data.AUTOTUNE,
+        )
+    missing = math.ceil(total / shards) - source.count
+    if missing:
+        nothing = {task.name: task.no_label(*size) for task in tasks}
+        filler = transforms.centred(tf.zeros([0, 0, 3], tf.uint8), {}, [], size)[0], nothing
+        examples = examples.concatenate(tf.data.Dataset.from_tensors(filler))
+    return examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+# === Order, memory, seeds ===
+
+
+def _epochs(source, cached, seed, augmented):
+    """Augmented examples, epoch after epoch, each in an order of its own."""
+    import tensorflow as tf
+
+    buffer = max(1, min(source.count, int(SHUFFLE_MEMORY * 2**30 / source.record_bytes)))
+    # Records are shuffled before they are decoded: that is quick and takes little memory. What is
+    # decoded comes in the order of the first epoch, cached or not, and is shuffled again for each
+    # later one.
+    first = tf.data.Dataset.range(1).flat_map(
+        lambda epoch: _shuffled(source.records, buffer, seed, epoch)
+    )
+    if cached:
+        first = first.map(_decoded(source), tf.data.AUTOTUNE).cache()
+
+    def of_epoch(epoch):
+        again = _shuffled(first, tf.where(epoch == 0, 1, buffer), seed, epoch)
+        return again.map(lambda number, example: (epoch, number, example))
+
+    def finish(epoch, number, example):
+        return augmented(epoch, number, example if cached else source.decode(example))
+
+    return tf.data.Dataset.counter().flat_map(of_epoch).map(finish, tf.data.AUTOTUNE)
+
+
+def _shuffled(records, buffer, seed, epoch):
+    """Called while a function is traced: the global seed that it sets is that function's."""
+    import tensorflow as tf
+
+    tf.random.set_seed(1)  # whatever the program's is: only `seed` counts here
+    key = _seed(seed, 0, epoch)
+    number = tf.random.stateless_uniform([], key, minval=None, maxval=None, dtype=tf.int64)
+    return records.shuffle(tf.cast(buffer, tf.int64), seed=number, reshuffle_each_iteration=False)
+
+
+def _seed(seed, *numbers):
+    """A seed for the stateless random operations, another one for all other numbers."""
+    import tensorflow as tf
+
+    key = tf.constant([seed, 0], tf.int64)
+    for number in numbers:
+        key = tf.random.fold_in(key, number)
+    return key
+
+
+def _decoded(source):
+    return lambda number, encoded: (number, source.decode(encoded))
+
+
+def _fits(source, cache):
+    """Whether all examples, decoded, fit into the memory allowed."""
+    if isinstance(cache, bool):
+        return cache
+    if not isinstance(cache, numbers.Real) or not cache >= 0:
+        raise ValueError(
+            f"cache is {cache!r}, expected True, False or a number of GiB >= 0; pass cache=4.0."
+        )
+    _, fixed = source.records.map(_decoded(source)).element_spec
+    if all(x.shape.is_fully_defined() for x in fixed.values()):
+        few = [fixed]
+    else:
+        few = [source.decode(encoded) for _, encoded in source.records.take(4)]
+    sizes = [sum(x.dtype.size * x.shape.num_elements() for x in each.values()) for each in few]
+    return np.mean(sizes) * source.count <= cache * 2**30
+
+
+def _leave_gpu_to_keras():
+    """Keeps TensorFlow, which only reads data here, from taking the GPU's memory from JAX or
+    PyTorch."""
+    if keras.backend.backend() == "tensorflow":
+        return
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError:
+        pass  # TensorFlow is in use already, by the user's own decision.
+
+
+# === Prepared folders ===
+
+
+def _prepared(dataset, split, tasks, index, shards, data_dir):
+    """Examples of a split's part, their number in the split and that of the part's first."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    folder = _folder(dataset, data_dir)
+    builder = tfds.builder_from_directory(str(folder))
+    info = builder.info
+    names = ["image", *(task.name for task in tasks)]
+    _check_features(folder, info, names, tasks)
+    try:
+        total = info.splits[split].num_examples
+    except (KeyError, ValueError, AssertionError):
+        known = ", ".join(info.splits)
+        raise ValueError(
+            f"{folder} has no split {split!r}; pass one of {known}, or a part such as "
+            f"'{next(iter(info.splits), 'train')}[:80%]'."
+        ) from None
+    _check_total(f"Split {split!r} of {folder}", total, shards)
+    parts = tfds.even_splits(split, shards)
+    first = sum(info.splits[part].num_examples for part in parts[:index])
+    skip = {name: tfds.decode.SkipDecoding() for name in names}
+    stored = builder.as_dataset(
+        split=parts[index],
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(names, True), decoders=skip),
+        # One file after the other is the order stored. A dataset that was stored in order may be
+        # shuffled all the same.
+        read_config=tfds.ReadConfig(
+            interleave_cycle_length=1, enable_ordering_guard=False, try_autocache=False
+        ),
+    )
+
+    def decode(encoded):
+        example = {name: info.features[name].decode_example(encoded[name]) for name in names}
+        size = tf.shape(example["image"])[:2]
+        for task in tasks:
+            tf.debugging.assert_equal(
+                tf.shape(example[task.name])[:2],
+                size,
+                f"A label of task {task.name!r} in {folder} has another size than its image; "
+                "prepare the dataset with labels of the image's height and width.",
+            )
+        return example
+
+    mean = sum(each.num_bytes for each in info.splits.values()) / info.splits.total_num_examples
+    count = info.splits[parts[index]].num_examples
+    return _Source(stored.enumerate(), decode, count, max(mean, 1)), total, first
+
+
+def _folder(dataset, data_dir):
+    """The folder of a version, by a path or by a name below `data_dir`."""
+    import tensorflow_datasets as tfds
+
+    data_dir = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+    given = Path(dataset).expanduser()
+    for folder in (given, data_dir / given):
+        versions = [path.parent for path in folder.glob("*/dataset_info.json")]
+        versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
+        if (folder / "dataset_info.json").is_file():
+            return folder
+        if versions:
+            return max(versions, key=lambda path: [int(n) for n in path.name.split(".")])
+    raise ValueError(
+        f"No prepared dataset {str(dataset)!r}: neither {given} nor {data_dir / given} holds a "
+        "dataset_info.json; pass the folder of one version, such as nyud_v2/1.0.0, or a name and "
+        "data_dir, or 'rooms'."
+    )
+
+
+def _check_features(folder, info, names, tasks):
+    lacking = set((info.metadata or {}).get("lacking", ())) & set(names)
+    if lacking:
+        lacking = ", ".join(sorted(lacking))
+        raise ValueError(
+            f"{folder} was prepared from an archive without labels for {lacking}; leave them out "
+            "of tasks, or prepare it again from an archive that has them."
+        )
+    missing = [name for name in names if name not in info.features]
+    if missing:
+        raise ValueError(
+            f"{folder} has no feature {', '.join(missing)}; it has {', '.join(info.features)}: "
+            "pass tasks with these names."
+        )
+    for name, channels in [("image", 3), *((task.name, task.label_channels) for task in tasks)]:
+        shape, channels = tuple(info.features[name].shape), channels or 1
+        good = [(channels,)] if channels > 1 else [(), (1,)]
+        if len(shape) < 2 or shape[2:] not in good:
+            raise ValueError(
+                f"Feature {name!r} of {folder} has shape {shape}, expected (height, width, "
+                f"{channels}); prepare the dataset with such maps."
+            )
+
+
+# === Rooms ===
+
+
+def _rooms(split, tasks, index, shards, size, total):
+    """Scenes as examples whose record is their number."""
+    import tensorflow as tf
+
+    if split not in ROOMS_SEEDS:
+        raise ValueError(f"Rooms have no split {split!r}; pass 'train' or 'val'.")
+    _check_total("The generated split", total, shards)
+    keys = {task.name: rooms._label_of(task) for task in tasks}
+    kinds = {"image": np.uint8}
+    kinds |= {task.name: np.uint8 if task.ignore == 255 else np.float32 for task in tasks}
+    first, last = (total * part // shards for part in (index, index + 1))
+    shapes = {"image": (*size, 3)} | {task.name: task.label_shape(*size) for task in tasks}
+
+    def render(number):
+        scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
+        scene |= {name: scene[key] for name, key in keys.items()}
+        return [scene[name].astype(kind) for name, kind in kinds.items()]
+
+    def decode(number):
+        values = tf.numpy_function(render, [number], list(kinds.values()), stateful=False)
+        scene = dict(zip(kinds, values, strict=True))
+        return {name: tf.ensure_shape(x, shapes[name]) for name, x in scene.items()}
+
+    records = tf.data.Dataset.range(first, last).enumerate()
+    return _Source(records, decode, last - first, 8), total, first
+
+
+# === Checks ===
+
+
+def _check_total(what, total, shards):
+    if total < shards:
+        raise ValueError(
+            f"{what} has {total} examples for {shards} shards, expected one for each at least; "
+            "pass fewer shards or a larger split."
+        )
+
+
+def _check_integer(name, value, least, most=None):
+    good = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    if not good or (most is not None and value > most):
+        span = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}, expected an integer {span}; pass {name}={least}.")
+
+
+def _checked_size(image_size):
+    try:
+        height, width = image_size
+        good = all(isinstance(n, numbers.Integral) and n > 0 for n in (height, width))
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"image_size is {image_size!r}, expected two positive integers; pass (height, width)."
+        )
+    return int(height), int(width)
+
+
+def _checked_shard(shard):
+    if shard is None:
+        return 0, 1
+    try:
+        index, count = shard
+        good = all(isinstance(n, numbers.Integral) for n in (index, count)) and 0 <= index < count
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"shard is {shard!r}, expected (index, count) with 0 <= index < count; pass (0, 2) in "
+            "the first of two processes."
+        )
+    return int(index), int(count)

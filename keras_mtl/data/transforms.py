@@ -141,7 +141,7 @@ def scaled_size(image, factor):
 def sample(image, labels: dict, scaled, corner, window):
     """The pixels that lie in a window of the scaled image.
 
-    They equal those of the whole image and labels, resized, but only they are computed.
+    They equal those of the whole image and labels, resized.
 
     Args:
         image: tensor `(H, W, 3)`.
@@ -156,16 +156,28 @@ def sample(image, labels: dict, scaled, corner, window):
     import tensorflow as tf
 
     size = tf.shape(image)[:2]
-    image = tf.raw_ops.ScaleAndTranslate(
-        images=image[None],
-        size=window,
-        scale=tf.cast(scaled, tf.float32) / tf.cast(size, tf.float32),
-        translation=-tf.cast(corner, tf.float32),
-        kernel_type="triangle",
-        antialias=False,
-    )[0]
+    scaled, corner, window = (tf.cast(x, tf.int32) for x in (scaled, corner, window))
+
+    def whole():
+        top, left = tf.unstack(corner)
+        resized = tf.image.resize(image, scaled)
+        return resized[top : top + window[0], left : left + window[1]]
+
+    def only_the_window():
+        return tf.raw_ops.ScaleAndTranslate(
+            images=image[None],
+            size=window,
+            scale=tf.cast(scaled, tf.float32) / tf.cast(size, tf.float32),
+            translation=-tf.cast(corner, tf.float32),
+            kernel_type="triangle",
+            antialias=False,
+        )[0]
+
+    # The quicker kernel makes up for what is cut off again, unless that is most of the image.
+    mostly_cut = tf.reduce_prod(scaled) > 5 * tf.reduce_prod(window)
     rows, columns = _sources(size, scaled, corner, window)
-    return image, {name: _swapped(_gathered(x, rows, columns)) for name, x in labels.items()}
+    labels = {name: _swapped(_gathered(x, rows, columns)) for name, x in labels.items()}
+    return tf.cond(mostly_cut, only_the_window, whole), labels
 
 
 def _sources(size, scaled, corner, window):
@@ -267,11 +279,12 @@ def unit_vectors(colors):
     """
     import tensorflow as tf
 
-    x, y, z = tf.unstack(tf.cast(colors, tf.float32), axis=-1)
-    black = tf.maximum(tf.maximum(x, y), z) == 0
-    x, y, z = (c * (2 / 255) - 1 for c in (x, y, z))
-    shrink = tf.where(black, 0.0, tf.math.rsqrt(x * x + y * y + z * z))
-    return tf.stack([x * shrink, y * shrink, z * shrink], axis=-1)
+    # Sums over so few channels, and factors for them, are quickest as matrix products.
+    vectors = tf.reshape(tf.cast(colors, tf.float32), [-1, 3]) * (2 / 255) - 1
+    square = tf.matmul(vectors * vectors, tf.ones([3, 1]))
+    # Black has the square 3, and unit vectors 1 but for the rounding to 8 bits.
+    shrink = tf.where(square > 2.9, 0.0, tf.math.rsqrt(square))
+    return tf.reshape(vectors * tf.matmul(shrink, tf.ones([1, 3])), tf.shape(colors))
 
 
 # === Mirroring ===
@@ -335,14 +348,14 @@ def saturation(image, factor):
     """Multiplies the saturation (of hue, saturation, value) by `factor`, up to pure colours."""
     import tensorflow as tf
 
-    # Value and hue stay if every channel moves away from the largest by the same factor. A third
-    # of the time of tf.image.adjust_saturation.
-    channels = tf.unstack(image, axis=-1)
-    value = tf.maximum(tf.maximum(*channels[:2]), channels[2])
-    spread = value - tf.minimum(tf.minimum(*channels[:2]), channels[2])
-    factor = tf.minimum(factor, tf.math.divide_no_nan(value, spread))
-    # Rounding may leave the range.
-    return tf.nn.relu(tf.stack([value - (value - c) * factor for c in channels], axis=-1))
+    # Value and hue stay if every channel moves away from the largest by the same factor. With the
+    # channels one after the other, not interleaved: a quarter of the time of
+    # tf.image.adjust_saturation.
+    channels = tf.transpose(image, [2, 0, 1])
+    value, least = tf.reduce_max(channels, 0), tf.reduce_min(channels, 0)
+    factor = tf.minimum(factor, tf.math.divide_no_nan(value, value - least))
+    changed = tf.nn.relu(value - (value - channels) * factor)  # rounding may leave the range
+    return tf.transpose(changed, [1, 2, 0])
 
 
 def hue(image, turn):

@@ -23,9 +23,11 @@ each time in a fresh process:
   NumPy and SciPy and does the same steps: scaling, cropping with redraws, mirroring, photometric
   distortion, padding (PASCAL-Context: parsing .mat files and thinning boundaries each time).
 
-Both give shuffled batches of 4 with all labels. Decoded images stay in memory for nyud_v2 and not for
-pascal_context, as `cache` decides by default for the whole datasets. Images a second are measured after the first pass
-over the data; the table has the median of the rounds. Needs opencv-python-headless.
+Both give shuffled batches of 4 with all labels. Decoded images stay in memory for nyud_v2 and not
+for pascal_context, as `cache` decides by default for the whole datasets. Images a second are
+measured after the first pass over the data; the table has the median of the rounds, and the
+arithmetic that the images would feed a network of TaskPrompter's ViT-L size in training. Needs
+opencv-python-headless.
 """
 SIZES = {"nyud_v2": ((425, 560), (448, 576)), "pascal_context": ((375, 500), (512, 512))}
 ARCHIVES = {"nyud_v2": "NYUDv2", "pascal_context": "PASCALContext"}

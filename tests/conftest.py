@@ -59,3 +59,20 @@ def drawn_by_numpy():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.initializers.VarianceScaling, "__call__", draw)
         yield
+
+
+@pytest.fixture(scope="session")
+def resized():
+    """`resized(x, size)`: bilinear with half-pixel centres, the border repeated, in NumPy."""
+
+    def resize(x, size):
+        for axis, length in enumerate(size, start=1):
+            old = x.shape[axis]
+            source = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
+            below = np.floor(source).astype(int)
+            above = np.minimum(below + 1, old - 1)
+            share = (source - below).reshape([-1 if a == axis else 1 for a in range(4)])
+            x = (1 - share) * np.take(x, below, axis) + share * np.take(x, above, axis)
+        return x
+
+    return resize

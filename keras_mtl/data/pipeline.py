@@ -99,7 +99,7 @@ def load(
     ([4, 32, 48, 3], [4, 32, 48, 1])
     """
     tasks = check_tasks(tasks)
-    size = _checked_size(image_size)
+    size = rooms.checked_size(image_size)
     _check_integer("batch_size", batch_size, 1)
     _check_integer("seed", seed, 0)
     _check_integer("count", count, 1)
@@ -376,19 +376,6 @@ def _check_integer(name, value, least, most=None):
     if not good or (most is not None and value > most):
         span = f">= {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} is {value!r}, expected an integer {span}; pass {name}={least}.")
-
-
-def _checked_size(image_size):
-    try:
-        height, width = image_size
-        good = all(isinstance(n, numbers.Integral) and n > 0 for n in (height, width))
-    except (TypeError, ValueError):
-        good = False
-    if not good:
-        raise ValueError(
-            f"image_size is {image_size!r}, expected two positive integers; pass (height, width)."
-        )
-    return int(height), int(width)
 
 
 def _checked_shard(shard):

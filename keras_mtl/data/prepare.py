@@ -3,8 +3,8 @@
     python -m keras_mtl.data.prepare datasets/nyud_v2 --manual_dir DIR
 
 DIR holds the archive's folder or its .tar.gz. This is `tfds build` without what that command needs
-besides (apache-beam, mlcroissant): the same builder, the same result. A run that fails or is killed leaves nothing that a later run
-would take for whole; start it again.
+besides (apache-beam, mlcroissant): the same builder, the same result. A run that fails or is killed
+leaves nothing that a later run would take for whole; start it again.
 """
 
 import argparse

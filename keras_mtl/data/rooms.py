@@ -148,7 +148,7 @@ def render(seed: int, image_size=(240, 320), index: int = 0) -> dict:
     >>> scene["depth"].shape, scene["edge"].shape, scene["human_parts"].shape
     ((48, 64, 1), (48, 64, 1), (48, 64))
     """
-    image_size = _checked_size(image_size)
+    image_size = checked_size(image_size)
     _check_integer("seed", seed, 0)
     _check_integer("index", index, 0)
     draw = Draw(int(seed), int(index))
@@ -214,7 +214,7 @@ def arrays(
     ((2, 24, 32, 3), (2, 24, 32, 1))
     """
     keys = {task.name: _label_of(task) for task in tasks}
-    height, width = _checked_size(image_size)
+    height, width = checked_size(image_size)
     _check_integer("count", count, 1)
     images, labels = np.empty((count, height, width, 3), np.uint8), {}
     numbers = range(count)
@@ -299,7 +299,8 @@ def _check_integer(name, value, least):
         )
 
 
-def _checked_size(image_size):
+def checked_size(image_size) -> tuple[int, int]:
+    """Height and width as integers, after refusing anything else."""
     try:
         height, width = image_size
         good = all(isinstance(s, (int, np.integer)) and s > 0 for s in (height, width))

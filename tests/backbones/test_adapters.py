@@ -375,20 +375,8 @@ def gelu(x):
     return x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
 
 
-def resized(x, size):
-    """Bilinear with half-pixel centres, the border repeated; not antialiased."""
-    for axis, length in enumerate(size, start=1):
-        old = x.shape[axis]
-        source = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
-        below = np.floor(source).astype(int)
-        above = np.minimum(below + 1, old - 1)
-        share = (source - below).reshape([-1 if a == axis else 1 for a in range(4)])
-        x = (1 - share) * np.take(x, below, axis) + share * np.take(x, above, axis)
-    return x
-
-
 @pytest.mark.parametrize("name", SIMPLE)
-def test_simple_feature_pyramid(name):
+def test_simple_feature_pyramid(name, resized):
     build, shapes = SIMPLE[name]
     pyramid = simple(build())
     assert type(pyramid) is SimpleFeaturePyramid

@@ -64,7 +64,8 @@ def features(model, images):
 class Reference:
     """The inference of HRNet in NumPy, float64; weights by their names."""
 
-    def __init__(self, backbone):
+    def __init__(self, backbone, resized):
+        self.resized = resized
         self.weights = {
             "/".join(weight.path.split("/")[-2:]): ops.convert_to_numpy(weight).astype("float64")
             for weight in backbone.weights
@@ -125,7 +126,7 @@ class Reference:
                 for j, y in enumerate(ys, start=1):
                     fuse = f"{module}_fuse{j}to{i}"
                     if j > i:
-                        total = total + resize(self.conv(y, fuse), target.shape[1:3])
+                        total = total + self.resized(self.conv(y, fuse), target.shape[1:3])
                     elif j < i:
                         for n in range(1, i - j):
                             y = relu(self.conv(y, f"{fuse}_{n}", 2))
@@ -151,20 +152,8 @@ def convolve(x, kernel, stride):
     )
 
 
-def resize(x, size):
-    """Bilinear with half-pixel centres, the border repeated."""
-    for axis, length in enumerate(size, start=1):
-        old = x.shape[axis]
-        source = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
-        below = np.floor(source).astype(int)
-        above = np.minimum(below + 1, old - 1)
-        share = (source - below).reshape([-1 if a == axis else 1 for a in range(4)])
-        x = (1 - share) * np.take(x, below, axis) + share * np.take(x, above, axis)
-    return x
-
-
-def test_features_are_the_references(model, images, features):
-    expected = Reference(model.layers[-1])(images[:2], **SMALL)
+def test_features_are_the_references(model, images, features, resized):
+    expected = Reference(model.layers[-1], resized)(images[:2], **SMALL)
     for found, wanted in zip(features, expected, strict=True):
         assert found.shape == wanted.shape
         # Some of everything: neither all cut off by the last ReLU nor none.

@@ -156,19 +156,7 @@ def test_one_task_is_the_single_task_baseline(images):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def resized(x, size):
-    """Bilinear with half-pixel centres, the border repeated; not antialiased."""
-    for axis, length in enumerate(size, start=1):
-        old = x.shape[axis]
-        source = np.clip((np.arange(length) + 0.5) * old / length - 0.5, 0, old - 1)
-        below = np.floor(source).astype(int)
-        above = np.minimum(below + 1, old - 1)
-        share = (source - below).reshape([-1 if a == axis else 1 for a in range(4)])
-        x = (1 - share) * np.take(x, below, axis) + share * np.take(x, above, axis)
-    return x
-
-
-def test_the_whole_by_hand():
+def test_the_whole_by_hand(resized):
     """At an image size that no stride divides, from a map at stride 2 that is not to be used."""
     size, strides = (45, 70), (2, 4, 8, 16, 32)
     backbone = Pixels((*size, 3), strides)

@@ -61,6 +61,36 @@ def test_another_method_and_dataset(tmp_path):
     assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()
 
 
+def test_from_an_archive_to_a_trained_network(tmp_path):
+    """Rooms in the archive's layout, prepared, then trained on with another backbone."""
+    if keras.backend.backend() != "torch":
+        pytest.skip("the data comes from tf.data on every backend; PyTorch compiles nothing")
+    from keras_mtl.data.prepare import prepare
+    from keras_mtl.data.room_archives import write_nyud_v2
+
+    write_nyud_v2(tmp_path / "NYUDv2", train=6, val=3, image_size=(40, 60))
+    builder = EXAMPLES.parent / "datasets" / "nyud_v2"
+    data = prepare(builder, tmp_path, tmp_path / "prepared")
+    arguments = "--model baseline --backbone hrnet18 --image-size 32 48 --batch-size 2 --steps 2"
+    arguments += " --epochs 1 --head-width 8"
+    out = tmp_path / "out"
+    done = run("train_nyud.py", "--data", data, *arguments.split(), "--output", out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert np.isfinite(list(json.loads((out / "results.json").read_text()).values())).all()
+
+
+def test_papers_recipes_are_the_defaults_on_data():
+    if keras.backend.backend() != "torch":
+        pytest.skip("argument handling is the same on every backend")
+    done = run("train_pascal_context.py", "--data", "x", "--model", "tpanet", "--help")
+    text = " ".join(done.stdout.split())
+    assert "Defaults are those of --model tpanet --preset tpanet_swin_tiny_pascal" in text
+    for default in ("512 512", "40000", "(default 8)", "2e-05"):
+        assert default in text
+    done = run("train_nyud.py", "--preset", "tpanet_swin_tiny_nyud", "--dim", "8")
+    assert done.returncode == 2 and "--dim would change nothing" in done.stderr
+
+
 def test_a_backbone_that_does_not_fit():
     if keras.backend.backend() != "torch":
         pytest.skip("argument handling is the same on every backend")

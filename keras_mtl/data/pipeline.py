@@ -49,7 +49,7 @@ def load(
     seed: int = 0,
     labels_per_image: int | None = None,
     data_dir: str | Path | None = None,
-    cache: bool | float = 4.0,
+    cache: bool | float | None = None,
     shard: tuple[int, int] | None = None,
     count: int = 100,
 ):
@@ -208,6 +208,10 @@ def _fits(source, cache):
     """Whether all examples, decoded, fit into the memory allowed."""
     if isinstance(cache, bool):
         return cache
+    if cache is None:
+        import psutil  # TensorFlow Datasets brings it
+
+        cache = psutil.virtual_memory().available / 2**30 / 2
     if not isinstance(cache, numbers.Real) or not cache >= 0:
         raise ValueError(
             f"cache is {cache!r}, expected True, False or a number of GiB >= 0; pass cache=4.0."

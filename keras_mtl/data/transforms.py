@@ -176,7 +176,7 @@ def sample(image, labels: dict, scaled, corner, window):
     # The quicker kernel makes up for what is cut off again, unless that is most of the image.
     mostly_cut = tf.reduce_prod(scaled) > 5 * tf.reduce_prod(window)
     rows, columns = _sources(size, scaled, corner, window)
-    labels = {name: _swapped(_gathered(x, rows, columns)) for name, x in labels.items()}
+    labels = {name: _taken(label, rows, columns) for name, label in labels.items()}
     return tf.cond(mostly_cut, only_the_window, whole), labels
 
 
@@ -193,6 +193,15 @@ def _sources(size, scaled, corner, window):
         return (2 * numbers + 1) * size[k] // (2 * scaled[k])
 
     return nearest(0), nearest(1)
+
+
+def _taken(label, rows, columns):
+    """Rows and columns of a label, in the quickest way for its number of channels."""
+    import tensorflow as tf
+
+    if len(label.shape) == 3 and label.shape[-1] != 1:
+        return tf.gather(tf.gather(label, columns, axis=1), rows)
+    return _swapped(_gathered(label, rows, columns))
 
 
 def _gathered(label, rows, columns):
@@ -362,8 +371,23 @@ def hue(image, turn):
     """Turns the hue (of hue, saturation, value) by a share of the colour circle."""
     import tensorflow as tf
 
-    # The kernel does not mind the scale of the values; rounding may leave the range.
-    return tf.clip_by_value(tf.image.adjust_hue(image, turn), 0.0, 255.0)
+    # In half the time of tf.image.adjust_hue: the channels one after the other, and the colour
+    # circle in sixths. Red, green and blue are the same tent, 5, 3 and 1 sixths apart.
+    channels = tf.transpose(image, [2, 0, 1])
+    red, green, blue = tf.unstack(channels)
+    value = tf.reduce_max(channels, 0)
+    spread = value - tf.reduce_min(channels, 0)
+    per_sixth = tf.math.divide_no_nan(1.0, spread)
+    sixths = tf.where(
+        value == red,
+        (green - blue) * per_sixth,
+        tf.where(value == green, 2 + (blue - red) * per_sixth, 4 + (red - green) * per_sixth),
+    )
+    sixths += tf.reshape(tf.constant([5.0, 3.0, 1.0]) + 6 * turn, [3, 1, 1])
+    sixths -= 6 * tf.floor(sixths / 6)
+    tent = tf.clip_by_value(tf.minimum(sixths, 4 - sixths), 0.0, 1.0)
+    changed = tf.nn.relu(value - spread * tent)  # rounding may leave the range
+    return tf.transpose(changed, [1, 2, 0])
 
 
 # === Padding ===

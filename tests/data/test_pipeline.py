@@ -4,6 +4,7 @@ import itertools
 import json
 import runpy
 import sys
+import types
 from pathlib import Path
 
 import keras
@@ -213,6 +214,21 @@ def test_memory_bounds_what_is_cached(folder):
     size = np.mean(pixels) * (3 + 1 + 4 + 3 + 1) * COUNT / 2**30
     found = [pipeline._fits(source, c) for c in (1.01 * size, 0.99 * size, 0, True, False)]
     assert found == [True, False, False, True, False]
+
+
+@once
+@pytest.mark.parametrize(("free", "cached"), [(2.1, True), (1.9, False)])
+def test_half_of_the_free_memory_is_the_default(folder, monkeypatch, free, cached):
+    import psutil
+
+    from keras_mtl.data import pipeline
+
+    source, *_ = pipeline._prepared(folder, "train", TASKS, 0, 1, None)
+    pixels = [np.prod(example(i)["image"].shape[:2]) for i in range(4)]
+    size = np.mean(pixels) * (3 + 1 + 4 + 3 + 1) * COUNT
+    memory = types.SimpleNamespace(available=free * size)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert pipeline._fits(source, None) == cached
 
 
 # === Some of the labels ===

@@ -31,7 +31,7 @@ def test_import_is_silent():
 
 
 def test_import_needs_no_heavy_library():
-    heavy = {"keras_hub", "matplotlib", "skimage", "tensorflow", "tensorflow_datasets"}
+    heavy = {"keras_hub", "matplotlib", "numba", "skimage", "tensorflow", "tensorflow_datasets"}
     heavy.discard(keras.backend.backend())  # Keras itself imports TensorFlow on that backend.
     # None in sys.modules makes every import of a library fail, as if it was not installed. (Looking
     # there afterwards would not do: Keras imports Matplotlib by itself where it finds it.)

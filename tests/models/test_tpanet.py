@@ -297,25 +297,27 @@ def test_one_perceptron_for_all_tasks(full):
 @pytest.fixture(scope="module", params=list(BACKBONES))
 def model(request):
     """On a backbone; for tests that leave it as it is."""
+    keras.utils.set_random_seed(0)
     return tiny(BACKBONES[request.param](), groups=2, key_value_pooling=2, stochastic_depth=0.0)
 
 
 def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(model, images):
     first, second, third = images
-    alone = model.predict_on_batch(first[None])
-    for batch, position in (
-        ([first, second, third], 0),
-        ([first, 255 - second, np.zeros_like(third)], 0),
-        ([second, third, first], 2),
-    ):
-        together = model.predict_on_batch(np.stack(batch))
-        assert_same(
-            {name: value[position : position + 1] for name, value in together.items()}, alone
-        )
+
+    def predicted(batch, position):
+        maps = model.predict_on_batch(np.stack(batch))
+        return {name: value[position : position + 1] for name, value in maps.items()}
+
+    beside = predicted([first, second, third], 0)
+    assert_same(predicted([first, 255 - second, np.zeros_like(third)], 0), beside, 1e-6)
+    # Batches of another size run in other kernels: activations in the hundreds, as those of an
+    # untrained HRNet, and the softmax of their products enlarge what these round differently. The
+    # published network's answers move by more than their own spread.
+    alone = predicted([first], 0)
+    assert_same(beside, alone, 1e-4)
+    assert_same(predicted([second, third, first], 2), alone, 1e-4)
     # The others do differ.
-    assert set(differ({name: value[:1] for name, value in together.items()}, alone).values()) == {
-        True
-    }
+    assert set(differ(predicted([second], 0), alone).values()) == {True}
 
 
 def without_gradient(model):

@@ -124,7 +124,7 @@ class PyramidOutputs(FeaturePyramid):
         self._backbone = keras.saving.serialize_keras_object(backbone)
 
     def build(self, images_shape):
-        pass  # the backbone's layers are
+        pass  # the backbone came built
 
     def call(self, images, training=False):
         levels = self.levels(images, training=training)
@@ -179,7 +179,7 @@ class PatchMap(FeaturePyramid):
         self._backbone = keras.saving.serialize_keras_object(backbone)
 
     def build(self, images_shape):
-        pass  # the backbone's layers are
+        pass  # the backbone came built
 
     def call(self, images, training=False):
         tokens = self.tokens(images, training=training)

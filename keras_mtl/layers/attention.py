@@ -8,8 +8,7 @@ import keras
 from keras import ops
 
 # Queries that share one block of scores, per image. Measured on the CPU at 14,980 tokens: 64 to 512
-# take about the same time, and 128 at most about half the memory of 512; fewer would save little
-# more and leave a GPU idle.
+# take about the same time, and 128 at most about half the memory of 512; fewer save little more.
 CHUNK = 128
 
 

@@ -4,6 +4,8 @@ Models, losses, metrics, label checks, pictures and reports derive from a list o
 so a new task is one class here and nothing anywhere else.
 """
 
+from collections.abc import Iterable, Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -529,3 +531,21 @@ def _chosen(tasks: list[Task], names: tuple[str, ...], dataset: str) -> list[Tas
         if name not in known:
             raise ValueError(f"Unknown task {name!r}; {dataset} has {', '.join(known)}.")
     return [known[name] for name in names] if names else tasks
+
+
+def check_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks as a list, after refusing what no model can be built for."""
+    tasks = list(tasks) if isinstance(tasks, Iterable) else tasks
+    if (
+        not isinstance(tasks, list)
+        or not tasks
+        or not all(isinstance(task, Task) for task in tasks)
+    ):
+        raise ValueError(
+            f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
+            "keras_mtl.tasks.nyud()."
+        )
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Task names are {names}; give every task a name of its own.")
+    return tasks

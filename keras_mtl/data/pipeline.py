@@ -17,8 +17,7 @@ import keras
 import numpy as np
 
 from keras_mtl.data import rooms, transforms
-from keras_mtl.models.multi_task_model import check_tasks
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, check_tasks
 
 # GiB of records, as they are stored, to draw the next one from: all of NYUD or PASCAL-Context.
 SHUFFLE_MEMORY = 2.0

@@ -7,8 +7,8 @@ import keras
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.layers import PredictionHead
-from keras_mtl.models.multi_task_model import MultiTaskModel, check_tasks, normalized_images
-from keras_mtl.tasks import Task
+from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.tasks import Task, check_tasks
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

@@ -4,7 +4,7 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -13,12 +13,9 @@ import numpy as np
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
+from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
-
-# ImageNet's statistics, which the papers' backbones were trained with, on the 0..255 scale.
-IMAGE_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
-IMAGE_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 class MultiTaskModel(keras.Model):
@@ -352,24 +349,6 @@ def normalized_images(images):
         dtype="float32",
         name="image_normalization",
     )(images)
-
-
-def check_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks as a list, after refusing what no model can be built for."""
-    tasks = list(tasks) if isinstance(tasks, Iterable) else tasks
-    if (
-        not isinstance(tasks, list)
-        or not tasks
-        or not all(isinstance(task, Task) for task in tasks)
-    ):
-        raise ValueError(
-            f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
-            "keras_mtl.tasks.nyud()."
-        )
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Task names are {names}; give every task a name of its own.")
-    return tasks
 
 
 def _stored_weights(filepath) -> int:

@@ -17,8 +17,8 @@ from keras_mtl.layers import (
     TaskPrompts,
 )
 from keras_mtl.layers.spatial_channel_prompting import VARIANTS
-from keras_mtl.models.multi_task_model import MultiTaskModel, check_tasks, normalized_images
-from keras_mtl.tasks import Task
+from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.tasks import Task, check_tasks
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

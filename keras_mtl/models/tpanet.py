@@ -18,8 +18,8 @@ from keras_mtl.layers import (
     ResidualMLP,
     TaskPriorExtractor,
 )
-from keras_mtl.models.multi_task_model import MultiTaskModel, check_tasks, normalized_images
-from keras_mtl.tasks import Task
+from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.tasks import Task, check_tasks
 
 STRIDES = (4, 8, 16, 32)
 

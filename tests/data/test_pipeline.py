@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_mtl.data import load, rooms
-from keras_mtl.models.multi_task_model import IMAGE_MEAN
+from keras_mtl.image_statistics import IMAGE_MEAN
 from keras_mtl.tasks import SemanticSegmentation, nyud, pascal_context
 
 tf = pytest.importorskip("tensorflow")

@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl.models.multi_task_model import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
 
 HEIGHT, WIDTH, PATCH, WINDOWS = 32, 48, 8, (2, 3)

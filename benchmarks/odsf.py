@@ -6,7 +6,7 @@ import time
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from keras_mtl.evaluation.boundary import evaluate_image
+from keras_mtl.evaluation.boundary_image import evaluate_image
 
 DESCRIPTION = """
 Evaluates one made-up image at the size of NYUD (425x560 unless told) at all 101 thresholds, with
@@ -65,8 +65,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, nargs=2, default=(425, 560), metavar=("H", "W"))
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(425, 560), metavar=("H", "W"), help="of the image"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="the best counts (default: 3)")
     given = parser.parse_args()
     regions = scene(*given.size)
     edges = edges_of(regions)

@@ -5,9 +5,18 @@ from typing import Any
 # Loaded at first use, so that `python -m keras_mtl.evaluation.boundary` does not find its module
 # imported already, of which Python would warn.
 _PLACES = {
-    "BoundaryScores": "boundary",
+    "FAST_THRESHOLDS": "boundary_image",
+    "THRESHOLDS": "boundary_image",
+    "BoundaryScores": "boundary_scores",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "comparison": "compare",
+    "delta_m": "compare",
     "evaluate_folder": "boundary",
-    "evaluate_image": "boundary",
+    "evaluate_image": "boundary_image",
+    "published_rows": "published",
+    "published_single_task": "compare",
+    "single_task_scores": "compare",
 }
 __all__ = list(_PLACES)
 

@@ -8,6 +8,9 @@ by the phases of Hopcroft and Karp (SIAM Journal on Computing 2(4), 1973): their
 most with the square root of the number of pixels, so that no map can bring it to a standstill. The
 labelled pixels in reach of a predicted one are never listed: numbered row by row, they are one
 range of numbers per row, which two look-ups give.
+
+What is compiled writes to its own arrays only and releases the GIL: threads match images side by
+side.
 """
 
 import numba
@@ -167,7 +170,7 @@ def _thinning_space(flat, pixels):
 # === Thinning ===
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _thin(image, pixels, n, width, removable, waiting, queue, removed):
     """Thins in place. `image` is padded and flat, its n pixels are listed; `waiting` is all 0."""
     around = np.array(
@@ -208,7 +211,7 @@ def _thin(image, pixels, n, width, removable, waiting, queue, removed):
 # === Matching ===
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, nogil=True)
 def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
     """Matches and predicted pixels for each entry of `above`, the number of pixels to take.
 

@@ -1,4 +1,4 @@
-"""odsF equals the reference on golden maps, and the matching an independent one on random maps."""
+"""The command: scores of folders, sentences on broken files, and going on after a kill."""
 
 import json
 import os
@@ -9,313 +9,32 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import maximum_bipartite_matching
-from scipy.spatial.distance import cdist
-from skimage.morphology import thin as thin_reference
+from scipy.io import savemat
 
 if keras.backend.backend() != "torch":
     pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
+import keras_mtl
 from keras_mtl import evaluation
 from keras_mtl.evaluation import boundary
 from keras_mtl.evaluation.boundary import (
-    MAX_DISTANCE,
-    THRESHOLDS,
-    BoundaryScores,
+    LABEL_FILES,
     BrokenFile,
-    Counts,
     evaluate_folder,
-    evaluate_image,
-    label_boundaries,
     main,
     read_label,
     read_prediction,
-    suppress,
 )
-from keras_mtl.evaluation.matching import count_matches, match_pixels, thin
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "golden_odsf.npz"
-DIRECT = ["dots", "double_line", "diagonal", "empty_pred", "empty_gt"]
-PIPELINE = {"nyud_like": "nyud", "pascal_like": "pascal"}
-
-
-@pytest.fixture(scope="module")
-def golden():
-    with np.load(GOLDEN) as file:
-        return dict(file)
-
-
-def unpack(golden, case, name):
-    height, width = golden[f"{case}/shape"]
-    bits = np.unpackbits(golden[f"{case}/{name}"])[: height * width]
-    return bits.reshape(height, width).astype(bool)
-
-
-# === Golden ===
-
-
-@pytest.mark.parametrize("case", DIRECT)
-def test_matches_of_two_binary_maps(golden, case):
-    predicted, labelled = unpack(golden, case, "pred"), unpack(golden, case, "gt")
-    for max_distance, n_predicted, n_labelled, exact, *_ in golden[f"{case}/rows"]:
-        assert (predicted.sum(), labelled.sum()) == (n_predicted, n_labelled)
-        radius = max_distance * np.hypot(*predicted.shape)
-        assert match_pixels(predicted, labelled, radius) == exact
-        assert match_pixels(labelled, predicted, radius) == exact
-
-
-@pytest.mark.parametrize("case, protocol", PIPELINE.items())
-def test_the_whole_procedure(golden, case, protocol):
-    assert golden[f"{case}/maxDist"] == MAX_DISTANCE[protocol]
-    prediction, label = golden[f"{case}/pred_u8"], golden[f"{case}/gt_src"]
-    boundaries = unpack(golden, case, "gt_eval")
-    np.testing.assert_array_equal(label_boundaries(label, protocol), boundaries)
-    reference = golden[f"{case}/nms_ref"]
-    strength = suppress(prediction)
-    assert strength.dtype == "float32"
-    assert (np.abs(strength - reference) > 1e-6).sum() <= 3
-    thresholds, exact, predicted, labelled = golden[f"{case}/curve"].T
-    np.testing.assert_array_equal(thresholds.astype("float32"), THRESHOLDS)
-    counts = evaluate_image(prediction, label, protocol)
-    np.testing.assert_array_equal(counts.matched, exact)
-    assert np.abs(counts.predicted - predicted).max() <= 3
-    assert (counts.labelled == labelled).all()
-    # From the reference's own suppressed map everything is equal, thinning too.
-    radius = MAX_DISTANCE[protocol] * np.hypot(*label.shape)
-    same = count_matches(reference, boundaries, THRESHOLDS, radius)
-    np.testing.assert_array_equal(same, np.stack([exact, predicted], 1))
-    for threshold, n_predicted, _, exact, *_ in golden[f"{case}/rows"]:
-        row = count_matches(reference, boundaries, np.float32([threshold]), radius)
-        assert row.tolist() == [[exact, n_predicted]]
-
-
-# === Independent references ===
-
-
-def matches_reference(predicted, labelled, radius):
-    near = cdist(np.argwhere(predicted), np.argwhere(labelled), "sqeuclidean") <= radius * radius
-    if not near.size:
-        return 0
-    return int((maximum_bipartite_matching(csr_matrix(near)) >= 0).sum())
-
-
-SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 13))
-
-
-@st.composite
-def two_maps(draw):
-    shape = draw(SHAPES)
-    return draw(arrays(bool, shape)), draw(arrays(bool, shape))
-
-
-@settings(max_examples=300, deadline=None)
-@given(two_maps(), st.sampled_from([0.0, 0.9, 1.0, 1.5, 2.0, 2.9, 5.0, 40.0]))
-def test_the_matching_is_maximal(maps, radius):
-    predicted, labelled = maps
-    assert match_pixels(predicted, labelled, radius) == matches_reference(*maps, radius)
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_the_matching_is_maximal_on_larger_maps(seed):
-    rng = np.random.default_rng(seed)
-    predicted, labelled = rng.random((2, 61, 47)) < np.array([0.02, 0.1, 0.3, 0.5])[seed]
-    labelled[:, :20] = False  # far more predicted than labelled pixels there: long paths
-    for radius in (1.0, 2.5, 4.3):
-        expected = matches_reference(predicted, labelled, radius)
-        assert match_pixels(predicted, labelled, radius) == expected
-
-
-@settings(max_examples=200, deadline=None)
-@given(arrays(bool, SHAPES))
-def test_thinning_is_that_of_scikit_image(image):
-    np.testing.assert_array_equal(thin(image), thin_reference(image))
-
-
-@pytest.mark.parametrize("density", [0.05, 0.3, 0.6, 0.9, 0.99, 1.0])
-def test_thinning_of_larger_maps(density):
-    image = np.random.default_rng(3).random((70, 91)) < density
-    np.testing.assert_array_equal(thin(image), thin_reference(image))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_each_threshold_as_if_it_were_alone(seed):
-    """What is carried over from one threshold to the next changes nothing."""
-    rng = np.random.default_rng(seed)
-    strength = rng.random((40, 53)).astype("float32").round(2)
-    strength[rng.random((40, 53)) < 0.4] = 0
-    labelled = thin(rng.random((40, 53)) < 0.2)
-    thresholds = THRESHOLDS[::7]
-    counts = count_matches(strength, labelled, thresholds, 2.3)
-    for threshold, (matched, predicted) in zip(thresholds, counts, strict=True):
-        thinned = thin_reference(strength > threshold)
-        assert predicted == thinned.sum()
-        assert matched == matches_reference(thinned, labelled, 2.3)
-
-
-def boundaries_reference(label):
-    """Fact 5 of the procedure, pixel by pixel."""
-    height, width = label.shape
-    differs = np.zeros((height, width), bool)
-    for y in range(height):
-        for x in range(width):
-            for dy, dx in ((0, 1), (1, 0), (1, 1)):
-                if y + dy < height and x + dx < width:
-                    differs[y, x] |= label[y, x] != label[y + dy, x + dx]
-    return thin_reference(differs)
-
-
-def test_boundaries_of_a_label():
-    edge = np.where(np.random.default_rng(0).random((20, 31)) < 0.1, 255, 0).astype("uint8")
-    np.testing.assert_array_equal(label_boundaries(edge, "nyud"), boundaries_reference(edge))
-    np.testing.assert_array_equal(label_boundaries(edge > 0, "nyud"), boundaries_reference(edge))
-    # Two regions of one value touch at a corner only: different regions. 0 is a region as well.
-    regions = np.kron([[0, 1], [1, 0]], np.ones((5, 8), "uint16"))
-    expected = boundaries_reference(np.kron([[1, 2], [3, 4]], np.ones((5, 8), int)))
-    np.testing.assert_array_equal(label_boundaries(regions, "pascal"), expected)
-
-
-# === Single images ===
-
-
-def scene(seed, shape=(90, 120)):
-    """A noisy prediction and the edge image it is of."""
-    rng = np.random.default_rng(seed)
-    label = np.zeros(shape, "uint8")
-    label[rng.integers(8, 80)] = 255
-    label[:, rng.integers(8, 110)] = 255
-    prediction = 0.6 * np.roll(label, rng.integers(-1, 2), 0) + rng.integers(0, 100, shape)
-    return prediction.astype("uint8"), label
-
-
-def test_nothing_predicted_or_labelled():
-    prediction, label = scene(0)
-    nothing = np.zeros_like(label)
-    for first, second in ((nothing, label), (prediction, nothing), (nothing, nothing)):
-        counts = evaluate_image(first, second)
-        assert counts.matched.tolist() == [0] * 101
-        assert counts.predicted.any() == first.any()
-        assert (counts.labelled > 0) == second.any()
-        scores = BoundaryScores()
-        scores.add(counts)
-        assert (scores.odsF, scores.OIS, scores.AP) == (0, 0, 0)
-
-
-def test_probabilities_are_truncated_to_8_bits():
-    prediction, label = scene(1)
-    probability = (prediction + np.float32(0.9)) / 255
-    expected = evaluate_image(prediction, label)
-    found = evaluate_image(probability.clip(0, 1), label)
-    np.testing.assert_array_equal(found.matched, expected.matched)
-    np.testing.assert_array_equal(found.predicted, expected.predicted)
-
-
-def test_tiny_images():
-    for shape in ((1, 1), (1, 7), (7, 1), (2, 2), (4, 3)):
-        counts = evaluate_image(np.full(shape, 200, "uint8"), np.zeros(shape, "uint8"))
-        assert counts.labelled == 0
-
-
-@pytest.mark.parametrize("protocol", MAX_DISTANCE)
-@pytest.mark.parametrize("kind", ["saturated", "constant", "checkerboard", "random"])
-def test_broken_predictions_do_not_stall(kind, protocol):
-    """At the size of NYUD; the benchmark times them, here only a standstill would show."""
-    shape = (425, 560)
-    y, x = np.indices(shape)
-    prediction = {
-        "saturated": np.full(shape, 255),
-        "constant": np.full(shape, 100),
-        "checkerboard": 255 * ((x + y) % 2),
-        "random": np.random.default_rng(0).integers(0, 256, shape),
-    }[kind].astype("uint8")
-    label = 255 * ((x % 40 == 0) | (y % 40 == 0))
-    counts = evaluate_image(prediction, label, protocol)
-    assert (counts.matched <= counts.predicted).all()
-    assert (counts.matched <= counts.labelled).all()
-
-
-@pytest.mark.parametrize(
-    "prediction, label, protocol, problem",
-    [
-        (np.zeros((4, 5), "uint8"), np.zeros((4, 6), "uint8"), "nyud", "shape .4, 5. and the"),
-        (np.zeros((4, 5), "int32"), np.zeros((4, 5), "uint8"), "nyud", "type int32, expected"),
-        (np.full((4, 5), 3.0), np.zeros((4, 5), "uint8"), "nyud", "apply a sigmoid"),
-        (np.full((4, 5), np.nan), np.zeros((4, 5), "uint8"), "nyud", "ranges from nan"),
-        (np.zeros((4, 5, 1)), np.zeros((4, 5), "uint8"), "nyud", r"expected \(H, W\)"),
-        (np.zeros((4, 5)), np.full((4, 5), 7, "uint8"), "nyud", "the value 7, expected 0 or 255"),
-        (np.zeros((4, 5)), np.zeros((4, 5)), "pascal", "expected whole numbers"),
-        (np.zeros((4, 5)), np.zeros((4, 5), "uint8"), "bsds", "Unknown protocol 'bsds'"),
-    ],
+from keras_mtl.evaluation.boundary_image import (
+    FAST_THRESHOLDS,
+    MAX_DISTANCE,
+    THRESHOLDS,
+    Counts,
+    evaluate_image,
 )
-def test_wrong_arguments(prediction, label, protocol, problem):
-    with pytest.raises(ValueError, match=problem):
-        evaluate_image(prediction, label, protocol)
-
-
-def test_wrong_thresholds():
-    prediction, label = scene(0)
-    for thresholds in ([0.5, 0.2], [], [-0.1, 0.5]):
-        with pytest.raises(ValueError, match="thresholds"):
-            evaluate_image(prediction, label, thresholds=thresholds)
-    with pytest.raises(ValueError, match="for 2 thresholds, expected 101"):
-        BoundaryScores().add(evaluate_image(prediction, label, thresholds=[0.2, 0.5]))
-
-
-# === Scores ===
-
-
-def test_scores_of_several_images():
-    every = [evaluate_image(*scene(seed)) for seed in range(6)]
-    scores = BoundaryScores()
-    for counts in every:
-        scores.add(counts)
-    # Written out with plain loops.
-    labelled = sum(c.labelled for c in every)
-    curve = []
-    for t in range(101):
-        matched = sum(int(c.matched[t]) for c in every)
-        predicted = sum(int(c.predicted[t]) for c in every)
-        precision, recall = matched / max(predicted, 1), matched / labelled
-        f = 2 * precision * recall / (precision + recall) if matched else 0.0
-        curve.append((precision, recall, f))
-    expected = np.array(curve).T * 100
-    np.testing.assert_allclose(scores.curve[1:], expected)
-    assert scores.odsF == pytest.approx(expected[2].max())
-    assert scores.best_threshold == pytest.approx(THRESHOLDS[expected[2].argmax()])
-    best = [
-        max(range(101), key=lambda t, c=c: c.matched[t] / (c.predicted[t] + c.labelled))
-        for c in every
-    ]
-    matched = sum(c.matched[t] for c, t in zip(every, best, strict=True))
-    predicted = sum(c.predicted[t] for c, t in zip(every, best, strict=True))
-    precision, recall = matched / predicted, matched / labelled
-    assert scores.OIS == pytest.approx(200 * precision * recall / (precision + recall))
-    assert scores.images == 6 and scores.OIS >= scores.odsF > 20
-    assert 0 < scores.AP < 100
-
-
-def test_average_precision_by_hand():
-    scores = BoundaryScores(thresholds=[0.2, 0.5, 0.8])
-    # Recall 0.8, 0.8, 0.4 at precision 0.4, 0.5, 1.
-    scores.add(Counts(np.array([8, 8, 4]), np.array([20, 16, 4]), 10))
-    recalls = np.arange(40, 81) / 100
-    assert scores.AP == pytest.approx(sum(1 - (r - 0.4) * 0.5 / 0.4 for r in recalls))
-
-
-def test_a_perfect_prediction():
-    _, label = scene(2)
-    boundaries = label_boundaries(label, "nyud")
-    radius = MAX_DISTANCE["nyud"] * np.hypot(*label.shape)
-    counts = count_matches(boundaries.astype("float32"), boundaries, THRESHOLDS, radius)
-    assert (counts == boundaries.sum()).all()
-
-
-# === The command line ===
+from keras_mtl.evaluation.boundary_scores import BoundaryScores
 
 
 def write(path, pixels):
@@ -324,7 +43,7 @@ def write(path, pixels):
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch):
+def folders(tmp_path, monkeypatch, scene):
     """Predictions and labels of three images."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for k in range(3):
@@ -343,14 +62,20 @@ def command(root, *more, protocol="nyud"):
     )
 
 
-def expected(seeds):
-    scores = BoundaryScores()
-    for seed in seeds:
-        scores.add(evaluate_image(*scene(seed)))
-    return scores
+@pytest.fixture(scope="module")
+def expected(scene):
+    """`expected(seeds)`: the scores of these images."""
+
+    def of(seeds):
+        scores = BoundaryScores()
+        for seed in seeds:
+            scores.add(evaluate_image(*scene(seed)))
+        return scores
+
+    return of
 
 
-def test_folders(folders, capsys):
+def test_folders(folders, expected, capsys):
     assert command(folders, "--json", folders / "new" / "scores.json") == 0
     printed = capsys.readouterr()
     scores = expected(range(3))
@@ -366,7 +91,7 @@ def test_folders(folders, capsys):
     assert not list((folders / "cache").rglob("*.*"))
 
 
-def test_labels_of_pascal(folders, capsys):
+def test_labels_of_pascal(folders, scene, capsys):
     regions = np.kron([[1, 459], [2, 1]], np.ones((45, 60))).astype("uint16")
     write(folders / "labels" / "0.png", regions)
     write(folders / "labels" / "1.png", regions.astype("uint8"))
@@ -413,11 +138,22 @@ FAULTS = {
         lambda path: write(path, np.full((90, 120), 9, "uint8")),
         "holds the value 9, expected 0 or 255",
     ),
+    "no label": (
+        "labels/1.png",
+        lambda path: write(path, np.full((90, 120), 255, "uint8")),
+        "is 255 in every pixel, which stands for no label and cannot be edges, expected",
+    ),
+    "no label, in 1 bit": (
+        "labels/1.png",
+        lambda path: write(path, np.full((90, 120), True)),
+        "is 255 in every pixel",
+    ),
+    "missing label": ("labels/1.png", Path.unlink, "is missing, expected the label (.png) of"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults(folders, fault, capsys):
+def test_faults(folders, expected, fault, capsys):
     file, break_it, problem = FAULTS[fault]
     break_it(folders / file)
     (folders / "ids.txt").write_text("0\n1\n2\n")
@@ -434,10 +170,109 @@ def test_faults(folders, fault, capsys):
     assert len(report["faults"]) == 1 and report["faults"][0].endswith(".")
 
 
+REGIONS = np.kron([[1, 459], [2, 1]], np.ones((45, 60)))
+
+
+@pytest.fixture
+def label_maps(folders):
+    """Predictions of three images, and labels as PASCAL-Context has them."""
+    for k, dtype in enumerate(("float64", "uint16", "int32")):
+        (folders / "labels" / f"{k}.png").unlink()
+        save_label_map(folders / "labels" / f"{k}.mat", REGIONS.astype(dtype))
+    return folders
+
+
+def save_label_map(path, label_map, variable="LabelMap"):
+    savemat(path, {"other": [1, 2], variable: label_map}, do_compression=path.stem != "2")
+
+
+def test_label_maps_of_pascal_context(label_maps, scene, capsys):
+    assert command(label_maps, protocol="pascal") == 0
+    scores = BoundaryScores()
+    for k in range(3):
+        scores.add(evaluate_image(scene(k)[0], REGIONS.astype(int), "pascal"))
+    assert f"odsF {scores.odsF:8.3f}" in capsys.readouterr().out
+    with pytest.raises(SystemExit):  # of NYUD there are no such labels
+        command(label_maps, protocol="nyud")
+    assert "holds no label, expected ID.png." in capsys.readouterr().err
+
+
+def change(*changed):
+    return lambda path: save_label_map(path, *changed)
+
+
+LABEL_MAP_FAULTS = {
+    "missing": (Path.unlink, "is missing, expected the label (.png or .npy or .mat) of image 1"),
+    "damaged": (truncate, "is not readable ("),
+    "text": (lambda path: path.write_text("no .mat"), "is not readable ("),
+    "empty": (lambda path: path.write_bytes(b""), "is not readable ("),
+    "variable": (change(REGIONS, "labels"), "has no variable LabelMap, expected one"),
+    "shape": (
+        change(np.ones((90, 120, 3))),
+        "LabelMap of shape (90, 120, 3) and type float64, expected",
+    ),
+    "size": (change(REGIONS[:, 1:]), "is 90x120 pixels (height x width), expected 90x119 as in"),
+    "fraction": (change(REGIONS + 0.25), "holds the value 1.25 in its LabelMap, expected whole"),
+    "NaN": (change(REGIONS * np.nan), "holds the value nan in its LabelMap"),
+    "infinite": (change(REGIONS * np.inf), "holds the value inf in its LabelMap"),
+    "huge": (change(REGIONS * 1e300), "holds the value 1e+300 in its LabelMap"),
+    "complex": (change(REGIONS * 1j), "a LabelMap of shape (90, 120) and type complex128"),
+    "text in it": (change("regions"), "a LabelMap of shape (1,) and type <U7, expected numbers"),
+    "no label": (change(0 * REGIONS), "is 0 (no label) in every pixel, expected regions"),
+    "no pixel": (change(REGIONS[:0]), "is 0 (no label) in every pixel"),
+}
+
+
+@pytest.mark.parametrize("fault", LABEL_MAP_FAULTS)
+def test_faults_of_label_maps(label_maps, scene, fault, capsys):
+    break_it, problem = LABEL_MAP_FAULTS[fault]
+    break_it(label_maps / "labels" / "1.mat")
+    (label_maps / "ids.txt").write_text("0\n1\n2\n")
+    more = ("--ids", label_maps / "ids.txt")
+    assert command(label_maps, *more, protocol="pascal") == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(str(label_maps)) and problem in said
+    assert str(label_maps / "labels" / "1.") in said
+    assert command(label_maps, *more, "--skip-broken", protocol="pascal") == 1
+    scores = BoundaryScores()
+    for k in (0, 2):
+        scores.add(evaluate_image(scene(k)[0], REGIONS.astype(int), "pascal"))
+    printed = capsys.readouterr().out
+    assert "2 images" in printed and f"odsF {scores.odsF:8.3f}" in printed and problem in printed
+
+
+def test_labels_of_zeros_as_arrays(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4), int))
+    write(tmp_path / "a.png", np.zeros((3, 4), "uint8"))
+    for file in ("a.npy", "a.png"):
+        with pytest.raises(BrokenFile, match=rf"{file} is 0 \(no label\) in every pixel"):
+            read_label(tmp_path / file, "pascal")
+
+
+def test_labels_without_a_boundary(folders, scene, capsys):
+    """An image without edges, or all of one class (there is a class 255), is a label."""
+    nothing = np.zeros((90, 120), "uint8")
+    write(folders / "labels" / "1.png", nothing)
+    assert command(folders) == 0
+    scores = BoundaryScores()
+    for each in (scene(0), (scene(1)[0], nothing), scene(2)):
+        scores.add(evaluate_image(*each))
+    assert f"odsF {scores.odsF:8.3f}" in capsys.readouterr().out
+    write(folders / "labels" / "0.png", nothing + 255)
+    write(folders / "labels" / "1.png", np.full((90, 120), 65535, "uint16"))
+    (folders / "labels" / "2.png").unlink()
+    save_label_map(folders / "labels" / "2.mat", np.full((90, 120), 459.0))
+    assert command(folders, protocol="pascal") == 0
+    printed = capsys.readouterr().out
+    assert "3 images" in printed and "odsF    0.000" in printed
+
+
 def test_broken_arrays(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((3, 4)))
     (tmp_path / "b.npy").write_text("text")
-    for name, problem in (("a", "float64"), ("b", "not readable"), ("c", "missing")):
+    np.save(tmp_path / "d.npy", np.ones((30, 40), int))
+    truncate(tmp_path / "d.npy")
+    for name, problem in (("a", "float64"), ("b", "not readable"), ("c", "missing"), ("d", "not")):
         with pytest.raises(BrokenFile, match=problem):
             read_label(tmp_path / f"{name}.npy", "pascal")
     with pytest.raises(BrokenFile, match="missing"):
@@ -461,7 +296,7 @@ def test_nothing_to_evaluate(folders, capsys):
 
 
 @pytest.mark.parametrize("how", ["killed", "fault"])
-def test_a_run_goes_on(folders, how, monkeypatch):
+def test_a_run_goes_on(folders, scene, how, monkeypatch):
     """Images that are done are not done again, unless their files have changed."""
     partial = folders / "scores.json.partial.npz"
     evaluate, done = boundary.evaluate_files, []
@@ -495,7 +330,7 @@ def test_a_run_goes_on(folders, how, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["another run", "damaged"])
-def test_a_partial_file_that_is_of_no_use(folders, kind):
+def test_a_partial_file_that_is_of_no_use(folders, expected, kind):
     partial = folders / "scores.json.partial.npz"
     if kind == "damaged":
         partial.write_bytes(b"PK\x03\x04 cut short")
@@ -524,7 +359,7 @@ def test_counts_are_saved_on_the_way(folders, monkeypatch):
     assert seen == [False, True, True]
 
 
-def test_several_processes(folders):
+def test_several_processes(folders, expected):
     """As a program of its own, as users start it."""
     (folders / "predictions" / "1.png").write_text("broken")
     result = subprocess.run(
@@ -545,11 +380,41 @@ def test_several_processes(folders):
 
 def test_names_of_the_package():
     assert evaluation.evaluate_image is evaluate_image
+    assert evaluation.evaluate_folder is evaluate_folder
     assert evaluation.BoundaryScores is BoundaryScores
+    assert evaluation.THRESHOLDS is THRESHOLDS
+    assert evaluation.FAST_THRESHOLDS is FAST_THRESHOLDS
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = evaluation.nothing
 
 
+def test_help(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    printed = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert all(suffix in printed for suffixes in LABEL_FILES.values() for suffix in suffixes)
+    assert all(protocol in printed for protocol in MAX_DISTANCE)
+
+
 def test_import_is_light():
     code = "import sys, keras_mtl.evaluation.boundary; assert 'numba' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_nothing_here_needs_keras():
+    """Without the parent package, which imports Keras, for one."""
+    code = f"""
+import sys, types
+parent = sys.modules["keras_mtl"] = types.ModuleType("keras_mtl")
+parent.__path__ = {list(keras_mtl.__path__)}
+import keras_mtl.evaluation.boundary
+heavy = {{"numba", "scipy", "skimage", "PIL"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+import numpy as np
+from keras_mtl.evaluation import evaluate_image
+evaluate_image(np.eye(30), np.eye(30) > 0)
+backends = {{"keras", "jax", "tensorflow", "torch"}}
+assert not backends & set(sys.modules), backends & set(sys.modules)
+"""
     subprocess.run([sys.executable, "-c", code], check=True)

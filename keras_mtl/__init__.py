@@ -6,6 +6,7 @@ from keras_mtl import (
     backbones,
     callbacks,
     data,
+    evaluation,
     layers,
     losses,
     metrics,
@@ -14,6 +15,7 @@ from keras_mtl import (
     tasks,
     visualize,
 )
+from keras_mtl.evaluation.evaluation import evaluate
 from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet, load_model
 
 __version__ = version("keras-mtl")
@@ -26,6 +28,8 @@ __all__ = [
     "backbones",
     "callbacks",
     "data",
+    "evaluate",
+    "evaluation",
     "layers",
     "load_model",
     "losses",

@@ -57,8 +57,16 @@ class Task:
         raise NotImplementedError
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """In-graph metrics, the headline first."""
+        """In-graph metrics, quick enough for training, the most telling first."""
         raise NotImplementedError
+
+    def evaluation_metrics(self) -> list[keras.metrics.Metric]:
+        """All metrics of a full evaluation, of which each result is reported.
+
+        The headline is among them, unless it is no sum over pixels: odsF, which
+        `keras_mtl.evaluate` computes besides.
+        """
+        return self.metrics()
 
     def decode(self, raw):
         """Turns a raw output map `(..., H, W, channels)` into the final map."""
@@ -304,6 +312,11 @@ class DepthEstimation(Task):
     def metrics(self):
         return [metrics.DepthRMSE()]
 
+    def evaluation_metrics(self):
+        deltas = [metrics.DepthDelta(power) for power in (1, 2, 3)]
+        errors = [metrics.DepthAbsRel(), metrics.DepthSqRel(), metrics.DepthLogRMSE()]
+        return [*self.metrics(), *errors, *deltas]
+
     def decode(self, raw):
         return ops.maximum(raw, 0.0)
 
@@ -359,6 +372,10 @@ class SurfaceNormals(Task):
     def metrics(self):
         return [metrics.NormalsMeanError()]
 
+    def evaluation_metrics(self):
+        within = [metrics.NormalsWithin(degrees) for degrees in (11.25, 22.5, 30)]
+        return [*self.metrics(), metrics.NormalsMedianError(), *within]
+
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)
 
@@ -385,8 +402,8 @@ class SurfaceNormals(Task):
 class BoundaryDetection(Task):
     """Boundary probability: weighted binary cross-entropy.
 
-    The in-graph metric is a cheap F-measure with a pixel tolerance; the papers'
-    odsF thins and matches boundaries one to one and is a dataset-level evaluation.
+    The in-graph metric is a cheap F-measure with a pixel tolerance; the headline, the papers'
+    odsF, thins and matches boundaries one to one: `keras_mtl.evaluate` computes it.
 
     Args:
         name: str.
@@ -400,7 +417,7 @@ class BoundaryDetection(Task):
     [[[0.5]]]
     """
 
-    headline = "F_within_2px"
+    headline = "odsF"
     higher_is_better = True
     ignore = 255
     label_dtype = "float32"
@@ -460,6 +477,10 @@ class SaliencyDetection(Task):
 
     def metrics(self):
         return [metrics.SaliencyMaxF()]
+
+    def evaluation_metrics(self):
+        published = metrics.SaliencyMaxF("taskprompter", name="maxF_taskprompter")
+        return [*self.metrics(), published]
 
     def decode(self, raw):
         return ops.softmax(raw, axis=-1)[..., 1]

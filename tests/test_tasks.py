@@ -72,14 +72,19 @@ def test_serialization(task):
     assert repr(twin) == repr(task)
 
 
-def test_headline_is_the_first_metric(task):
-    headline = task.metrics()[0]
-    assert headline.name == task.headline
-    assert headline.higher_is_better is task.higher_is_better
+def test_metrics(task):
+    first = task.metrics()[0]
+    assert first.higher_is_better is task.higher_is_better
     assert task.unit in ("%", "m", "degrees")
     names = [metric.name for metric in task.metrics()]
     assert len(set(names)) == len(names)
-    assert task.metrics()[0] is not headline  # new ones for every model
+    assert task.metrics()[0] is not first  # new ones for every model
+    evaluated = [metric.name for metric in task.evaluation_metrics()]
+    assert evaluated[: len(names)] == names and len(set(evaluated)) == len(evaluated)
+    if isinstance(task, tasks.BoundaryDetection):
+        assert task.headline == "odsF" and "odsF" not in evaluated  # no sum over pixels
+    else:
+        assert task.headline == names[0]
 
 
 def test_loss_takes_the_labels(task):

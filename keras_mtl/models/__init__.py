@@ -1,7 +1,8 @@
 """The architectures."""
 
 from keras_mtl.models.baseline import MultiTaskBaseline
-from keras_mtl.models.multi_task_model import MultiTaskModel, load_model
+from keras_mtl.models.files import load_model
+from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
 

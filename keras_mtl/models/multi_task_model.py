@@ -1,9 +1,7 @@
 """What every architecture of this package has in common."""
 
-import io
 import os
 import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.models.files import read_preset, stored_weights, write_preset
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -47,24 +46,50 @@ class MultiTaskModel(keras.Model):
     @classmethod
     def from_preset(
         cls,
-        name: str,
+        name: str | Path,
         tasks: Sequence[Task] | None = None,
         image_size: tuple[int, int] | None = None,
         **arguments,
     ) -> "MultiTaskModel":
-        """Builds a paper's configuration, randomly initialised.
+        """A paper's configuration, randomly initialised, or a trained model from a folder.
 
         Args:
-            name: a key of `keras_mtl.presets.PRESETS`.
+            name: a key of `keras_mtl.presets.PRESETS`, or the folder that `save_to_preset` wrote.
             tasks: list of tasks, instead of the dataset's.
             image_size: `(height, width)` in pixels, instead of the paper's.
             **arguments: of the architecture, instead of the preset's.
 
         Raises:
-            ValueError: if there is no such preset of this architecture.
+            ValueError: if there is no such preset of this architecture, or the folder is broken
+                or holds another one, or a trained model is asked to be different.
+
+        Example:
+
+        >>> model = keras_mtl.TaskPrompter(
+        ...     keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=4),
+        ...     keras_mtl.tasks.nyud("depth"), channel_windows=(1, 1), decode_dim=8
+        ... )
+        >>> model.save_to_preset("my_depth_network")
+        >>> keras_mtl.TaskPrompter.from_preset("my_depth_network").image_size
+        (32, 32)
         """
         import keras_mtl.models as models
 
+        if Path(name).is_dir():
+            changes = {"tasks": tasks, "image_size": image_size, **arguments}
+            changes = [key for key, value in changes.items() if value is not None]
+            if changes:
+                raise ValueError(
+                    f"{name} holds a trained model, whose {', '.join(changes)} cannot change; "
+                    "leave them out."
+                )
+            model = read_preset(name)
+            if not isinstance(model, cls):
+                raise ValueError(
+                    f"{name} holds a {type(model).__name__}, not a {cls.__name__}; load it with "
+                    f"keras_mtl.{type(model).__name__}.from_preset."
+                )
+            return model
         names = [
             key
             for key, preset in PRESETS.items()
@@ -72,7 +97,9 @@ class MultiTaskModel(keras.Model):
         ]
         if name not in names:
             known = f"choose one of {', '.join(names)}" if names else "it has none"
-            raise ValueError(f"Unknown preset {name!r} of {cls.__name__}; {known}.")
+            raise ValueError(
+                f"Unknown preset {str(name)!r} of {cls.__name__}, and no folder; {known}."
+            )
         preset = PRESETS[name]
         build, size = BACKBONES[preset["backbone"]]
         image_shape = (*(image_size or preset["image_size"]), 3)
@@ -239,7 +266,7 @@ class MultiTaskModel(keras.Model):
         """
         single = getattr(images, "ndim", None) in (2, 3)
         photographs = [np.asarray(image) for image in ([images] if single else images)]
-        fitted = [self._fit_to_input(photograph) for photograph in photographs]
+        fitted = [self.fit_to_input(photograph) for photograph in photographs]
         maps = []
         for start in range(0, len(fitted), batch_size):
             chunk = fitted[start : start + batch_size]
@@ -254,25 +281,43 @@ class MultiTaskModel(keras.Model):
                 maps.append(decoded)
         return maps[0] if single else maps
 
-    def _fit_to_input(self, photograph: np.ndarray):
-        """The photograph scaled and padded, and where in it the photograph lies."""
+    def fit_to_input(self, photograph: np.ndarray, enlarge: bool = True):
+        """Scales a photograph to fit the model's image size and pads it around.
+
+        Args:
+            photograph: array `(H, W, 3)`, RGB in 0..255.
+            enlarge: bool. Whether one that is smaller is scaled up; the published
+                evaluations only pad it.
+
+        Returns:
+            `(image, (top, left, height, width))`: float32 of the model's image size, padded
+            with the mean colour, and where in it the photograph lies.
+
+        Raises:
+            ValueError: if the photograph is not an RGB array.
+        """
         if photograph.ndim != 3 or photograph.shape[-1] != 3 or 0 in photograph.shape:
             raise ValueError(
                 f"A photograph has shape {photograph.shape}; expected (height, width, 3), RGB."
             )
         height, width = self.image_size
         scale = min(height / photograph.shape[0], width / photograph.shape[1])
+        scale = scale if enlarge else min(scale, 1.0)
         inner = [
             max(1, min(limit, round(length * scale)))
             for limit, length in zip((height, width), photograph.shape[:2], strict=True)
         ]
-        image = keras.ops.image.resize(
-            photograph.astype("float32"), inner, interpolation="bilinear", antialias=scale < 1
-        )
+        image = photograph.astype("float32")
+        if inner != list(image.shape[:2]):
+            image = keras.ops.convert_to_numpy(
+                keras.ops.image.resize(image, inner, interpolation="bilinear", antialias=scale < 1)
+            )
         top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
         canvas = np.broadcast_to(np.float32(IMAGE_MEAN), (height, width, 3)).copy()
-        canvas[top : top + inner[0], left : left + inner[1]] = keras.ops.convert_to_numpy(image)
+        canvas[top : top + inner[0], left : left + inner[1]] = image
         return canvas, (top, left, *inner)
+
+    _fit_to_input = fit_to_input
 
     # === Saving ===
 
@@ -299,6 +344,18 @@ class MultiTaskModel(keras.Model):
             super().save(fresh, overwrite=True, **kwargs)
             os.replace(fresh, target)
 
+    def save_to_preset(self, folder):
+        """Writes the model, weights included, as a folder to share; `from_preset` reads it.
+
+        Args:
+            folder: path of a folder that does not exist yet. It will hold `config.json`,
+                `metadata.json` and `model.weights.h5`.
+
+        Raises:
+            ValueError: if there is something at this path.
+        """
+        write_preset(self, folder)
+
     def load_weights(self, filepath, **kwargs):
         """Loads weights saved by the same architecture.
 
@@ -309,7 +366,7 @@ class MultiTaskModel(keras.Model):
         before = self.get_weights()
         try:
             # Keras itself reads on over weights that the model or the file lacks.
-            found, expected = _stored_weights(filepath), len(self.weights)
+            found, expected = stored_weights(filepath), len(self.weights)
             if found != expected and not kwargs.get("skip_mismatch"):
                 raise ValueError(f"The file holds {found} weights; this model has {expected}.")
             super().load_weights(filepath, **kwargs)
@@ -349,55 +406,3 @@ def normalized_images(images):
         dtype="float32",
         name="image_normalization",
     )(images)
-
-
-def _stored_weights(filepath) -> int:
-    """How many arrays of the layers a `.keras` or `.weights.h5` file holds."""
-    import h5py
-
-    if str(filepath).endswith(".keras"):
-        with zipfile.ZipFile(filepath) as archive:
-            filepath = io.BytesIO(archive.read("model.weights.h5"))
-    arrays = []
-    with h5py.File(filepath, "r") as file:
-        file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
-    return len(arrays)
-
-
-def load_model(filepath, compile: bool = False) -> MultiTaskModel:
-    """Loads a `.keras` file saved under any backend.
-
-    Args:
-        filepath: path of the file.
-        compile: bool. Whether to restore the optimizer and the compiled losses too; an
-            optimizer saved under PyTorch loads under PyTorch only.
-
-    Raises:
-        ValueError: if the file is broken or not a model of this package.
-
-    Example:
-
-    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=4)
-    >>> model = keras_mtl.TaskPrompter(
-    ...     backbone, keras_mtl.tasks.nyud(), channel_windows=(1, 1), decode_dim=8
-    ... )
-    >>> model.save("model.keras")
-    >>> keras_mtl.load_model("model.keras").image_size
-    (32, 32)
-    """
-    if not Path(filepath).is_file():
-        raise ValueError(f"There is no file {filepath}.")
-    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
-
-    try:
-        model = keras.saving.load_model(filepath, compile=compile)
-    except Exception as error:
-        raise ValueError(
-            f"{filepath} cannot be read as a .keras model: it is broken or not one."
-        ) from error
-    if not isinstance(model, MultiTaskModel):
-        raise ValueError(
-            f"{filepath} holds a {type(model).__name__}, not a model of keras_mtl such as "
-            "TaskPrompter."
-        )
-    return model

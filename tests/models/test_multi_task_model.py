@@ -1,6 +1,7 @@
 """What all architectures share: prediction on any photograph, files, errors and export."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -266,6 +267,38 @@ def test_unknown_presets():
     with pytest.raises(ValueError) as error:
         SeesColours.from_preset("taskprompter_vit_large_nyud")  # another architecture's
     assert_one_sentence(error, "SeesColours", "'taskprompter_vit_large_nyud'")
+
+
+def test_folders_that_are_no_trained_model(model, tmp_path):
+    def refused(load, *parts):
+        with pytest.raises(ValueError) as error:
+            load()
+        assert_one_sentence(error, *parts)
+
+    folder = tmp_path / "mine"
+    model.save_to_preset(folder)
+    refused(lambda: model.save_to_preset(folder), "mine exists")
+    refused(lambda: keras_mtl.TPANet.from_preset(folder), "TaskPrompter", "not a TPANet")
+    change = {"tasks": nyud("depth"), "decode_dim": 3}
+    refused(
+        lambda: keras_mtl.TaskPrompter.from_preset(folder, **change), "tasks, decode_dim cannot"
+    )
+    config = (folder / "config.json").read_text()
+    other = tmp_path / "other"
+    for name, text, problem in (
+        ("config.json", config[: len(config) // 2], "broken or not one"),
+        ("config.json", "{}", "not a model of keras_mtl"),
+        ("metadata.json", '{"format": "another"}', "broken or not one"),
+    ):
+        shutil.copytree(folder, other)
+        (other / name).write_text(text)
+        refused(lambda: keras_mtl.MultiTaskModel.from_preset(other), "other", problem)
+        shutil.rmtree(other)
+    (folder / "model.weights.h5").write_bytes(b"cut short")
+    refused(lambda: keras_mtl.MultiTaskModel.from_preset(folder), "model.weights.h5 does not hold")
+    (folder / "model.weights.h5").unlink()
+    refused(lambda: keras_mtl.MultiTaskModel.from_preset(folder), "has no model.weights.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
 def test_every_preset_can_be_named():

@@ -60,12 +60,12 @@ def main() -> None:
         for stem in tqdm(stems, desc=split, unit="image"):
             with Image.open(images[stem]) as image:
                 height, width = image.height, image.width
-            example = {"image": str(images[stem])}  # stored as it is
+            example = {"image": str(images[stem]), "id": stem}  # the file as it is
             for name, files in labels.items():
                 example[name] = _label(TASKS[name], files.get(stem), kinds[name], height, width)
             yield stem, example
 
-    features = {"image": tfds.features.Image(shape=(None, None, 3))}
+    features = {"image": tfds.features.Image(shape=(None, None, 3)), "id": tfds.features.Text()}
     for name, kind in kinds.items():
         features[name] = _feature(TASKS[name], kind)
     splits = _splits(images, options)

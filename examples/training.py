@@ -295,9 +295,10 @@ def _constant_scores(tasks, training, validation) -> dict[str, float]:
 def _table(tasks, scores: dict, constant: dict) -> str:
     rows = [("task", "metric", "this model", "constant guess", "")]
     for task in tasks:
-        ours, floor = scores[f"{task.name}_{task.headline}"], constant[task.name]
+        measure = task.metrics()[0].name
+        ours, floor = scores[f"{task.name}_{measure}"], constant[task.name]
         better = "higher" if task.higher_is_better else "lower"
-        metric = f"{task.headline} [{task.unit}]"
+        metric = f"{measure} [{task.unit}]"
         rows.append((task.name, metric, f"{ours:.3f}", f"{floor:.3f}", f"{better} is better"))
     rows.insert(1, tuple("-" * max(len(row[i]) for row in rows) for i in range(5)))
     widths = [max(len(row[i]) for row in rows) for i in range(5)]

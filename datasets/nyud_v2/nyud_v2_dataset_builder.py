@@ -3,7 +3,15 @@
 import tensorflow_datasets as tfds
 
 from keras_mtl.data import nyud_v2
-from keras_mtl.data.builder import BINARY, CLASSES, DEPTH, IMAGE, NORMALS, ArchiveBuilder
+from keras_mtl.data.builder import (
+    BINARY,
+    CLASSES,
+    DEPTH,
+    IMAGE,
+    IMAGE_ID,
+    NORMALS,
+    ArchiveBuilder,
+)
 
 
 class Builder(ArchiveBuilder):
@@ -23,6 +31,7 @@ class Builder(ArchiveBuilder):
                     "depth": DEPTH,
                     "normals": NORMALS,
                     "edge": BINARY,
+                    "id": IMAGE_ID,
                 }
             ),
             homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",

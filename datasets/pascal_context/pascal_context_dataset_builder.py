@@ -3,7 +3,15 @@
 import tensorflow_datasets as tfds
 
 from keras_mtl.data import pascal_context
-from keras_mtl.data.builder import BINARY, CLASSES, IMAGE, NORMALS, ArchiveBuilder
+from keras_mtl.data.builder import (
+    BINARY,
+    CLASSES,
+    IMAGE,
+    IMAGE_ID,
+    LABEL_MAP,
+    NORMALS,
+    ArchiveBuilder,
+)
 
 
 class Builder(ArchiveBuilder):
@@ -25,6 +33,8 @@ class Builder(ArchiveBuilder):
                     "sal": BINARY,
                     "normals": NORMALS,
                     "edge": BINARY,
+                    "label_map": LABEL_MAP,
+                    "id": IMAGE_ID,
                 }
             ),
             homepage="https://www.cs.stanford.edu/~roozbeh/pascal-context/",

@@ -19,6 +19,10 @@ BINARY = tfds.features.Image(shape=(None, None, 1), doc="0 or 1, 255 = no label"
 DEPTH = tfds.features.Tensor(
     shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="metres, 0 = no label"
 )
+LABEL_MAP = tfds.features.Image(
+    shape=(None, None, 1), dtype=np.uint16, doc="one number for each kind of region, 0 = none"
+)
+IMAGE_ID = tfds.features.Text(doc="the image's name in the archive")
 NORMALS = tfds.features.Image(
     shape=(None, None, 3), doc="n = 2 v / 255 - 1 in the camera frame, (0, 0, 0) = no label"
 )
@@ -73,14 +77,17 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _example(self, root: Path, image_id: str, found: dict) -> dict:
         # The image's own file, not decoded and encoded again.
         (image,) = self.archive.LAYOUT.files["image"]
-        example = {"image": str(root / image.format(image_id))}
+        example = {"image": str(root / image.format(image_id)), "id": image_id}
         size = found["image"].shape[:2]
         for name, feature in self.info.features.items():
-            if name in found and name != "image":
-                example[name] = found[name].reshape(*size, feature.shape[-1])
-            elif name != "image":
+            if name in example:
+                continue
+            if name in found:
+                label = found[name].reshape(*size, feature.shape[-1])
+                example[name] = label.astype(feature.np_dtype)
+            else:
                 # Depth 0 and normals (0, 0, 0) are no labels, elsewhere it is 255.
-                none = 0 if name in ("depth", "normals") else 255
+                none = 0 if name in ("depth", "normals", "label_map") else 255
                 example[name] = np.full((*size, feature.shape[-1]), none, feature.np_dtype)
         return example
 

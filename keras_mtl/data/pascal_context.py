@@ -215,7 +215,8 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
         "human_parts" uint8 (H, W), 0..6, or 255 everywhere if nobody's parts are annotated;
         "sal" uint8 (H, W), 1 on what is salient;
         "normals" uint8 (H, W, 3), n = 2 v / 255 - 1, (0, 0, 0) = no label;
-        "edge" uint8 (H, W), 1 on boundaries.
+        "edge" uint8 (H, W), 1 on boundaries;
+        and with it "label_map" int32 (H, W), context classes, which odsF is measured on.
 
     Raises:
         ArchiveError: if a file is missing or wrong; the message names it.
@@ -225,12 +226,12 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
     >>> from keras_mtl.data.room_archives import write_pascal_context
     >>> root = write_pascal_context("PASCALContext_copy", train=1, val=1, image_size=(24, 32))
     >>> list(read(root, "2008_000001"))
-    ['image', 'semseg', 'human_parts', 'sal', 'normals', 'edge']
+    ['image', 'semseg', 'human_parts', 'sal', 'normals', 'label_map', 'edge']
     """
     labels = archive.read_parts(LAYOUT, decode, root, image_id)
     if labels.get("human_parts", ...) is None:
         labels["human_parts"] = np.full(labels["image"].shape[:2], 255, np.uint8)
-    label_map = labels.pop("label_map", None)
+    label_map = labels.get("label_map")
     if label_map is not None:
         if "normals" in labels:
             labels["normals"][~np.isin(label_map, NORMALS_CLASSES)] = 0

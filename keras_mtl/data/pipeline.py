@@ -8,33 +8,17 @@ Caching and threads change the speed, never an example.
 
 import math
 import numbers
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from keras_mtl.data import rooms, transforms
+from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
 # GiB of records, as they are stored, to draw the next one from: all of NYUD or PASCAL-Context.
 SHUFFLE_MEMORY = 2.0
-ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
-
-
-@dataclass
-class _Source:
-    """Where examples come from: numbered records, each decoded on its own.
-
-    A record is `(number, encoded)`; decoded it is a dict of `image` and one label for each task.
-    """
-
-    records: object  # tf.data.Dataset
-    decode: Callable
-    count: int
-    record_bytes: float
 
 
 def load(
@@ -105,13 +89,13 @@ def load(
     if labels_per_image is not None:
         _check_integer("labels_per_image", labels_per_image, 1, len(tasks))
     index, shards = _checked_shard(shard)
-    _leave_gpu_to_keras()
+    leave_gpu_to_keras()
     import tensorflow as tf
 
     if str(dataset) == "rooms":
-        source, total, first = _rooms(split, tasks, index, shards, size, count)
+        source, total, first = generated(split, tasks, index, shards, size, count)
     else:
-        source, total, first = _prepared(dataset, split, tasks, index, shards, data_dir)
+        source, total, first = prepared(dataset, split, tasks, index, shards, data_dir)
     cached = _fits(source, cache)
 
     def chosen(number, example):
@@ -122,17 +106,29 @@ def load(
         )
         return {"image": example["image"], **labels}
 
-    def augmented(epoch, number, example):
-        example = chosen(number, example)
+    def in_planes(number, encoded):
+        example = chosen(number, source.decode(encoded))
+        return example["image"], transforms.as_planes(example, tasks)
+
+    def moved(epoch, number, image, planes):
         key = _seed(seed, 2, number + first, epoch)
-        return transforms.augment(example["image"], example, tasks, size, key)
+        return transforms.moved(image, planes, tasks, size, key)
+
+    # Compiled, this is one pass over the labels of a batch instead of dozens.
+    @tf.function(jit_compile=True)
+    def said(planes, change):
+        return tf.vectorized_map(lambda each: transforms.said(*each, tasks), (planes, change))
 
     def in_the_middle(number, example):
         example = chosen(number, example)
         return transforms.centred(example["image"], example, tasks, size)
 
     if training:
-        batches = _epochs(source, cached, seed, augmented).batch(batch_size, drop_remainder=True)
+        batches = _epochs(source, cached, seed, in_planes, moved)
+        batches = batches.batch(batch_size, drop_remainder=True)
+        batches = batches.map(
+            lambda image, planes, change: (image, said(planes, change)), tf.data.AUTOTUNE
+        )
         unlimited = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return batches.apply(unlimited).prefetch(tf.data.AUTOTUNE)
     examples = source.records
@@ -155,8 +151,13 @@ def load(
 # === Order, memory, seeds ===
 
 
-def _epochs(source, cached, seed, augmented):
-    """Augmented examples, epoch after epoch, each in an order of its own."""
+def _epochs(source, cached, seed, decode, augment):
+    """Augmented examples, epoch after epoch, each in an order of its own.
+
+    Args:
+        decode: from `(number, encoded)` to an example, a tuple, the same in every epoch.
+        augment: from `(epoch, number, *example)` to what is new in every epoch.
+    """
     import tensorflow as tf
 
     buffer = max(1, min(source.count, int(SHUFFLE_MEMORY * 2**30 / source.record_bytes)))
@@ -167,14 +168,14 @@ def _epochs(source, cached, seed, augmented):
         lambda epoch: _shuffled(source.records, buffer, seed, epoch)
     )
     if cached:
-        first = first.map(_decoded(source), tf.data.AUTOTUNE).cache()
+        first = first.map(lambda n, x: (n, decode(n, x)), tf.data.AUTOTUNE).cache()
 
     def of_epoch(epoch):
         again = _shuffled(first, tf.where(epoch == 0, 1, buffer), seed, epoch)
         return again.map(lambda number, example: (epoch, number, example))
 
     def finish(epoch, number, example):
-        return augmented(epoch, number, example if cached else source.decode(example))
+        return augment(epoch, number, *(example if cached else decode(number, example)))
 
     return tf.data.Dataset.counter().flat_map(of_epoch).map(finish, tf.data.AUTOTUNE)
 
@@ -224,154 +225,7 @@ def _fits(source, cache):
     return np.mean(sizes) * source.count <= cache * 2**30
 
 
-def _leave_gpu_to_keras():
-    """Keeps TensorFlow, which only reads data here, from taking the GPU's memory from JAX or
-    PyTorch."""
-    if keras.backend.backend() == "tensorflow":
-        return
-    import tensorflow as tf
-
-    try:
-        tf.config.set_visible_devices([], "GPU")
-    except RuntimeError:
-        pass  # TensorFlow is in use already, by the user's own decision.
-
-
-# === Prepared folders ===
-
-
-def _prepared(dataset, split, tasks, index, shards, data_dir):
-    """Examples of a split's part, their number in the split and that of the part's first."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    folder = _folder(dataset, data_dir)
-    builder = tfds.builder_from_directory(str(folder))
-    info = builder.info
-    names = ["image", *(task.name for task in tasks)]
-    _check_features(folder, info, names, tasks)
-    try:
-        total = info.splits[split].num_examples
-    except (KeyError, ValueError, AssertionError):
-        known = ", ".join(info.splits)
-        raise ValueError(
-            f"{folder} has no split {split!r}; pass one of {known}, or a part such as "
-            f"'{next(iter(info.splits), 'train')}[:80%]'."
-        ) from None
-    _check_total(f"Split {split!r} of {folder}", total, shards)
-    parts = tfds.even_splits(split, shards)
-    first = sum(info.splits[part].num_examples for part in parts[:index])
-    skip = {name: tfds.decode.SkipDecoding() for name in names}
-    stored = builder.as_dataset(
-        split=parts[index],
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(names, True), decoders=skip),
-        # One file after the other is the order stored. A dataset that was stored in order may be
-        # shuffled all the same.
-        read_config=tfds.ReadConfig(
-            interleave_cycle_length=1, enable_ordering_guard=False, try_autocache=False
-        ),
-    )
-
-    def decode(encoded):
-        example = {name: info.features[name].decode_example(encoded[name]) for name in names}
-        size = tf.shape(example["image"])[:2]
-        for task in tasks:
-            tf.debugging.assert_equal(
-                tf.shape(example[task.name])[:2],
-                size,
-                f"A label of task {task.name!r} in {folder} has another size than its image; "
-                "prepare the dataset with labels of the image's height and width.",
-            )
-        return example
-
-    mean = sum(each.num_bytes for each in info.splits.values()) / info.splits.total_num_examples
-    count = info.splits[parts[index]].num_examples
-    return _Source(stored.enumerate(), decode, count, max(mean, 1)), total, first
-
-
-def _folder(dataset, data_dir):
-    """The folder of a version, by a path or by a name below `data_dir`."""
-    import tensorflow_datasets as tfds
-
-    data_dir = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    given = Path(dataset).expanduser()
-    for folder in (given, data_dir / given):
-        versions = [path.parent for path in folder.glob("*/dataset_info.json")]
-        versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]
-        if (folder / "dataset_info.json").is_file():
-            return folder
-        if versions:
-            return max(versions, key=lambda path: [int(n) for n in path.name.split(".")])
-    raise ValueError(
-        f"No prepared dataset {str(dataset)!r}: neither {given} nor {data_dir / given} holds a "
-        "dataset_info.json; pass the folder of one version, such as nyud_v2/1.0.0, or a name and "
-        "data_dir, or 'rooms'."
-    )
-
-
-def _check_features(folder, info, names, tasks):
-    lacking = set((info.metadata or {}).get("lacking", ())) & set(names)
-    if lacking:
-        lacking = ", ".join(sorted(lacking))
-        raise ValueError(
-            f"{folder} was prepared from an archive without labels for {lacking}; leave them out "
-            "of tasks, or prepare it again from an archive that has them."
-        )
-    missing = [name for name in names if name not in info.features]
-    if missing:
-        raise ValueError(
-            f"{folder} has no feature {', '.join(missing)}; it has {', '.join(info.features)}: "
-            "pass tasks with these names."
-        )
-    for name, channels in [("image", 3), *((task.name, task.label_channels) for task in tasks)]:
-        shape, channels = tuple(info.features[name].shape), channels or 1
-        good = [(channels,)] if channels > 1 else [(), (1,)]
-        if len(shape) < 2 or shape[2:] not in good:
-            raise ValueError(
-                f"Feature {name!r} of {folder} has shape {shape}, expected (height, width, "
-                f"{channels}); prepare the dataset with such maps."
-            )
-
-
-# === Rooms ===
-
-
-def _rooms(split, tasks, index, shards, size, total):
-    """Scenes as examples whose record is their number."""
-    import tensorflow as tf
-
-    if split not in ROOMS_SEEDS:
-        raise ValueError(f"Rooms have no split {split!r}; pass 'train' or 'val'.")
-    _check_total("The generated split", total, shards)
-    keys = {task.name: rooms._label_of(task) for task in tasks}
-    kinds = {"image": np.uint8}
-    kinds |= {task.name: np.uint8 if task.ignore == 255 else np.float32 for task in tasks}
-    first, last = (total * part // shards for part in (index, index + 1))
-    shapes = {"image": (*size, 3)} | {task.name: task.label_shape(*size) for task in tasks}
-
-    def render(number):
-        scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
-        scene |= {name: scene[key] for name, key in keys.items()}
-        return [scene[name].astype(kind) for name, kind in kinds.items()]
-
-    def decode(number):
-        values = tf.numpy_function(render, [number], list(kinds.values()), stateful=False)
-        scene = dict(zip(kinds, values, strict=True))
-        return {name: tf.ensure_shape(x, shapes[name]) for name, x in scene.items()}
-
-    records = tf.data.Dataset.range(first, last).enumerate()
-    return _Source(records, decode, last - first, 8), total, first
-
-
 # === Checks ===
-
-
-def _check_total(what, total, shards):
-    if total < shards:
-        raise ValueError(
-            f"{what} has {total} examples for {shards} shards, expected one for each at least; "
-            "pass fewer shards or a larger split."
-        )
 
 
 def _check_integer(name, value, least, most=None):

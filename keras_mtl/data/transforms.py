@@ -47,22 +47,50 @@ def augment(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], s
     >>> image.shape.as_list(), labels["depth"].shape.as_list()
     ([16, 16, 3], [16, 16, 1])
     """
+    image, planes, change = moved(image, as_planes(labels, tasks), tasks, size, seed)
+    return image, said(planes, change, tasks)
+
+
+def moved(image, planes: dict, tasks: Sequence[Task], size: tuple[int, int], seed):
+    """All of `augment` but what labels say of it, which is best left until they are a batch.
+
+    Args:
+        image, tasks, size, seed: see `augment`.
+        planes: what `as_planes` made of the labels.
+
+    Returns:
+        `(image, planes, change)`, for `said`: planes `(c, height, width)` of the numbers stored,
+        and the change, a dict of the `factor` of scaling and whether it was `mirrored`.
+    """
     import tensorflow as tf
 
     seeds = tf.random.split(seed, 2)
     draws = tf.random.stateless_uniform([2 + 2 * (REDRAWS + 1)], seeds[0])
     factor = SCALES[0] + (SCALES[1] - SCALES[0]) * draws[0]
+    mirrored = draws[1] < 0.5
     scaled = scaled_size(image, factor)
     window = tf.minimum(scaled, size)
     places = tf.reshape(draws[2:], (-1, 2))
-    corner = _corner(labels, tasks, tf.shape(image)[:2], scaled, window, places)
-    image, labels = sample(image, labels, scaled, corner, window)
-    labels = finished(labels, tasks)
-    labels = {task.name: task.scaled_label(labels[task.name], factor) for task in tasks}
-    image, labels = tf.cond(
-        draws[1] < 0.5, lambda: mirrored(image, labels, tasks), lambda: (image, labels)
-    )
-    return padded(distorted(image, seeds[1]), labels, tasks, size)
+    corner = _corner(planes, tasks, tf.shape(image)[:2], scaled, window, places)
+    rows, columns = sources(tf.shape(image)[:2], scaled, corner, window)
+    columns = tf.cond(mirrored, lambda: tf.reverse(columns, [0]), lambda: columns)
+    planes = framed(planes, rows, columns, size)
+    image = resized(image, scaled, corner, window)
+    image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
+    change = {"factor": factor, "mirrored": mirrored}
+    return padded(distorted(image, seeds[1]), size), planes, change
+
+
+def said(planes: dict, change: dict, tasks: Sequence[Task]) -> dict:
+    """Labels as the tasks want them, from what `moved` returned."""
+    import tensorflow as tf
+
+    labels = {}
+    for task in tasks:
+        label = tf.transpose(planes[task.name], [1, 2, 0])
+        label = task.scaled_label(finished({task.name: label}, [task])[task.name], change["factor"])
+        labels[task.name] = tf.where(change["mirrored"], task.flipped_label(label), label)
+    return labels
 
 
 def centred(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int]):
@@ -82,15 +110,13 @@ def centred(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int]):
     """
     import tensorflow as tf
 
-    window = tf.minimum(tf.shape(image)[:2], size)
-    top, left = tf.unstack((tf.shape(image)[:2] - window) // 2)
-
-    def cut(x):
-        return x[top : top + window[0], left : left + window[1]]
-
-    image = tf.cast(cut(image), tf.float32)
-    labels = finished({name: cut(label) for name, label in labels.items()}, tasks)
-    return padded(image, labels, tasks, size)
+    whole = tf.shape(image)[:2]
+    window = tf.minimum(whole, size)
+    corner = (whole - window) // 2
+    planes = framed(as_planes(labels, tasks), *sources(whole, whole, corner, window), size)
+    labels = {name: tf.transpose(label, [1, 2, 0]) for name, label in planes.items()}
+    image = tf.cast(_cut(image, corner, window), tf.float32)
+    return padded(image, size), finished(labels, tasks)
 
 
 def keep_some(labels: dict, tasks: Sequence[Task], count: int, seed) -> dict:
@@ -138,30 +164,24 @@ def scaled_size(image, factor):
     return tf.maximum(tf.cast(tf.round(size * factor), tf.int32), 1)
 
 
-def sample(image, labels: dict, scaled, corner, window):
-    """The pixels that lie in a window of the scaled image.
-
-    They equal those of the whole image and labels, resized.
+def resized(image, scaled, corner, window):
+    """The pixels, bilinear, that lie in a window of the scaled image.
 
     Args:
         image: tensor `(H, W, 3)`.
-        labels: dict from task name to `(H, W)` or `(H, W, c)`.
         scaled: height and width of the scaled image.
         corner: the window's first row and column in it.
         window: height and width of the window.
 
     Returns:
-        `(image, labels)`: the image float32, bilinear; labels of the same type, nearest.
+        float32 `(*window, 3)`, equal to this part of the whole image, resized.
     """
     import tensorflow as tf
 
     size = tf.shape(image)[:2]
-    scaled, corner, window = (tf.cast(x, tf.int32) for x in (scaled, corner, window))
 
     def whole():
-        top, left = tf.unstack(corner)
-        resized = tf.image.resize(image, scaled)
-        return resized[top : top + window[0], left : left + window[1]]
+        return _cut(tf.image.resize(image, scaled), corner, window)
 
     def only_the_window():
         return tf.raw_ops.ScaleAndTranslate(
@@ -175,13 +195,15 @@ def sample(image, labels: dict, scaled, corner, window):
 
     # The quicker kernel makes up for what is cut off again, unless that is most of the image.
     mostly_cut = tf.reduce_prod(scaled) > 5 * tf.reduce_prod(window)
-    rows, columns = _sources(size, scaled, corner, window)
-    labels = {name: _taken(label, rows, columns) for name, label in labels.items()}
-    return tf.cond(mostly_cut, only_the_window, whole), labels
+    return tf.cond(mostly_cut, only_the_window, whole)
 
 
-def _sources(size, scaled, corner, window):
-    """For each row and column of the window the nearest one in the image."""
+def _cut(image, corner, window):
+    return image[corner[0] : corner[0] + window[0], corner[1] : corner[1] + window[1]]
+
+
+def sources(size, scaled, corner, window):
+    """For each row and each column of a window of the scaled image the nearest one in the image."""
     import tensorflow as tf
 
     # floor((i + 0.5) * size / scaled), in whole numbers.
@@ -190,35 +212,69 @@ def _sources(size, scaled, corner, window):
 
     def nearest(k):
         numbers = tf.range(window[k]) + corner[k]
-        return (2 * numbers + 1) * size[k] // (2 * scaled[k])
+        return tf.cast((2 * numbers + 1) * size[k] // (2 * scaled[k]), tf.int32)
 
     return nearest(0), nearest(1)
 
 
-def _taken(label, rows, columns):
-    """Rows and columns of a label, in the quickest way for its number of channels."""
+def as_planes(labels: dict, tasks: Sequence[Task]) -> dict:
+    """Labels as `framed` takes them: `(c, W + 1, H + 1)`, none in the last column and row.
+
+    Whole rows are gathered much quicker than columns; so columns lie where rows did, until they
+    have been gathered.
+    """
     import tensorflow as tf
 
-    if len(label.shape) == 3 and label.shape[-1] != 1:
-        return tf.gather(tf.gather(label, columns, axis=1), rows)
-    return _swapped(_gathered(label, rows, columns))
+    planes = {}
+    for task in tasks:
+        label = tf.convert_to_tensor(labels[task.name])
+        kind = label.dtype
+        if kind.is_bool or not kind.min <= task.ignore <= kind.max:
+            label = tf.cast(label, task.label_dtype)  # which can say "no label"
+        shape = tf.shape(label)
+        label = tf.reshape(label, [shape[0], shape[1], task.label_channels or 1])
+        nothing = tf.cast(task.ignore, label.dtype)
+        frame = [[0, 0], [0, 1], [0, 1]]
+        planes[task.name] = tf.pad(tf.transpose(label), frame, constant_values=nothing)
+    return planes
 
 
-def _gathered(label, rows, columns):
-    """Rows and columns of a label, transposed: gathering whole rows twice takes a third of the
-    time of picking columns."""
+def framed(planes: dict, rows, columns, size: tuple[int, int]) -> dict:
+    """Rows and columns of labels, in the middle of a frame of no label.
+
+    Args:
+        planes: what `as_planes` made of the labels.
+        rows, columns: which ones, in this order.
+        size: `(height, width)` of the result.
+
+    Returns:
+        dict from task name to `(c, height, width)`, of the numbers stored.
+    """
     import tensorflow as tf
 
-    return tf.gather(_swapped(tf.gather(label, rows)), columns)
+    found = {}
+    for name, label in planes.items():
+        end = tf.shape(label) - 1
+        label = tf.gather(label, _framed(columns, end[1], size[1]), axis=1)
+        label = tf.gather(tf.transpose(label, [0, 2, 1]), _framed(rows, end[2], size[0]), axis=1)
+        found[name] = label
+    return found
 
 
-def _swapped(label):
+def _framed(places, nothing, length):
+    """Places in the middle of others that all lie where there is no label."""
     import tensorflow as tf
 
-    return tf.transpose(label, [1, 0, *range(2, len(label.shape))])
+    before, after = _margins(tf.size(places), length)
+    return tf.ensure_shape(tf.pad(places, [[before, after]], constant_values=nothing), [length])
 
 
-def _corner(labels, tasks, size, scaled, window, places):
+def _margins(inner, outer):
+    before = (outer - inner) // 2
+    return before, outer - inner - before
+
+
+def _corner(planes, tasks, size, scaled, window, places):
     """The first window that is varied enough, or the last one drawn.
 
     Args:
@@ -232,25 +288,43 @@ def _corner(labels, tasks, size, scaled, window, places):
     task = _class_task(tasks)
     if task is None:
         return corners[0]
-    classes = labels[task.name]
+    classes = planes[task.name][0]
     # Where nothing is labelled, or only one window exists, drawing again changes nothing.
     matters = tf.logical_and(tf.reduce_any(room > 0), tf.reduce_any(classes != task.ignore))
 
     def again(i):
         def uniform():
-            rows, columns = _sources(size, scaled, corners[i], window)
-            return too_uniform(_gathered(classes, rows, columns), task.ignore)
+            rows, columns = sources(size, scaled, corners[i], window)
+            top, in_rows = _repeats(rows)
+            left, in_columns = _repeats(columns)
+            repeats = in_columns[:, None] * in_rows
+            crop = _cut(classes, (left, top), tf.shape(repeats))
+            return too_uniform(crop, repeats, task.ignore)
 
         return tf.cond(tf.logical_and(matters, i < REDRAWS), uniform, lambda: False)
 
     return corners[tf.while_loop(again, lambda i: [i + 1], [tf.constant(0)])[0]]
 
 
-def too_uniform(classes, ignore):
-    """Whether fewer than two classes are in a label, or one covers more than 75 % of it."""
+def _repeats(places):
+    """The first of places in ascending order, and how often each one from there on comes."""
     import tensorflow as tf
 
-    counts = tf.math.bincount(tf.cast(tf.reshape(classes, [-1]), tf.int32), minlength=2)
+    return places[0], tf.math.bincount(places - places[0])
+
+
+def too_uniform(classes, repeats, ignore):
+    """Whether fewer than two classes are in a label, or one covers more than 75 % of it.
+
+    Args:
+        classes: any shape.
+        repeats: int32, the same shape. How often each pixel counts.
+        ignore: the class that does not.
+    """
+    import tensorflow as tf
+
+    classes, repeats = tf.reshape(tf.cast(classes, tf.int32), [-1]), tf.reshape(repeats, [-1])
+    counts = tf.math.bincount(classes, repeats, minlength=2)
     counts = tf.where(tf.range(tf.size(counts)) == ignore, 0, counts)
     most, total = tf.reduce_max(counts), tf.reduce_sum(counts)
     share = tf.cast(most, tf.float32) > LARGEST_SHARE * tf.cast(total, tf.float32)
@@ -288,23 +362,13 @@ def unit_vectors(colors):
     """
     import tensorflow as tf
 
-    # Sums over so few channels, and factors for them, are quickest as matrix products.
-    vectors = tf.reshape(tf.cast(colors, tf.float32), [-1, 3]) * (2 / 255) - 1
-    square = tf.matmul(vectors * vectors, tf.ones([3, 1]))
+    # Channel after channel, not interleaved, takes a quarter of the time.
+    vectors = tf.transpose(tf.reshape(tf.cast(colors, tf.float32), [-1, 3])) * (2 / 255) - 1
+    x, y, z = tf.unstack(vectors)
+    square = x * x + y * y + z * z
     # Black has the square 3, and unit vectors 1 but for the rounding to 8 bits.
-    shrink = tf.where(square > 2.9, 0.0, tf.math.rsqrt(square))
-    return tf.reshape(vectors * tf.matmul(shrink, tf.ones([1, 3])), tf.shape(colors))
-
-
-# === Mirroring ===
-
-
-def mirrored(image, labels: dict, tasks: Sequence[Task]):
-    """Image and finished labels with left and right swapped."""
-    import tensorflow as tf
-
-    labels = {task.name: task.flipped_label(tf.reverse(labels[task.name], [1])) for task in tasks}
-    return tf.reverse(image, [1]), labels
+    vectors *= tf.where(square > 2.9, 0.0, tf.math.rsqrt(square))
+    return tf.reshape(tf.transpose(vectors), tf.shape(colors))
 
 
 # === Colours: float32 images in 0..255 ===
@@ -357,71 +421,65 @@ def saturation(image, factor):
     """Multiplies the saturation (of hue, saturation, value) by `factor`, up to pure colours."""
     import tensorflow as tf
 
-    # Value and hue stay if every channel moves away from the largest by the same factor. With the
-    # channels one after the other, not interleaved: a quarter of the time of
-    # tf.image.adjust_saturation.
-    channels = tf.transpose(image, [2, 0, 1])
-    value, least = tf.reduce_max(channels, 0), tf.reduce_min(channels, 0)
-    factor = tf.minimum(factor, tf.math.divide_no_nan(value, value - least))
-    changed = tf.nn.relu(value - (value - channels) * factor)  # rounding may leave the range
-    return tf.transpose(changed, [1, 2, 0])
+    # Value and hue stay if every channel moves away from the largest by the same factor.
+    channels, value, spread = _channels(image)
+    factor = tf.minimum(factor, tf.math.divide_no_nan(value, spread))
+    return _image([value - (value - channel) * factor for channel in channels])
 
 
 def hue(image, turn):
     """Turns the hue (of hue, saturation, value) by a share of the colour circle."""
     import tensorflow as tf
 
-    # In half the time of tf.image.adjust_hue: the channels one after the other, and the colour
-    # circle in sixths. Red, green and blue are the same tent, 5, 3 and 1 sixths apart.
-    channels = tf.transpose(image, [2, 0, 1])
-    red, green, blue = tf.unstack(channels)
-    value = tf.reduce_max(channels, 0)
-    spread = value - tf.reduce_min(channels, 0)
+    # In sixths of the colour circle, red, green and blue fall off from their maximum as the same
+    # tent does, around 0 (or 6), 2 and 4.
+    (red, green, blue), value, spread = _channels(image)
     per_sixth = tf.math.divide_no_nan(1.0, spread)
-    sixths = tf.where(
+    sixths = 6 * turn + tf.where(
         value == red,
         (green - blue) * per_sixth,
         tf.where(value == green, 2 + (blue - red) * per_sixth, 4 + (red - green) * per_sixth),
     )
-    sixths += tf.reshape(tf.constant([5.0, 3.0, 1.0]) + 6 * turn, [3, 1, 1])
     sixths -= 6 * tf.floor(sixths / 6)
-    tent = tf.clip_by_value(tf.minimum(sixths, 4 - sixths), 0.0, 1.0)
-    changed = tf.nn.relu(value - spread * tent)  # rounding may leave the range
-    return tf.transpose(changed, [1, 2, 0])
+    falls = [2 - tf.abs(sixths - 3), tf.abs(sixths - 2) - 1, tf.abs(sixths - 4) - 1]
+    return _image([value - spread * tf.clip_by_value(fall, 0.0, 1.0) for fall in falls])
+
+
+# One channel after the other, not interleaved: in less than half the time of tf.image.adjust_hue
+# and tf.image.adjust_saturation.
+
+
+def _channels(image):
+    """Red, green and blue, the largest of them, and how far it is from the smallest."""
+    import tensorflow as tf
+
+    red, green, blue = tf.unstack(tf.transpose(image, [2, 0, 1]))
+    value = tf.maximum(tf.maximum(red, green), blue)
+    return (red, green, blue), value, value - tf.minimum(tf.minimum(red, green), blue)
+
+
+def _image(channels):
+    import tensorflow as tf
+
+    # Rounding may leave the range.
+    return tf.nn.relu(tf.transpose(tf.stack(channels), [1, 2, 0]))
 
 
 # === Padding ===
 
 
-def padded(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int]):
-    """Centres image and finished labels in a frame of the mean colour and of no label.
-
-    Args:
-        image: float32 `(h, w, 3)`, no larger than `size`.
-        labels: dict of finished labels of the same size.
-        tasks: list of tasks.
-        size: `(height, width)` of the result.
-
-    Returns:
-        `(image, labels)` of this size.
-    """
+def padded(image, size: tuple[int, int]):
+    """Centres a float32 image, no larger than `size`, in a frame of the mean colour."""
     import tensorflow as tf
 
     height, width = size
-    inner = tf.shape(image)[:2]
-    before = (tf.constant(size) - inner) // 2
-    after = size - inner - before
+    inner = tf.shape(image)
+    top, bottom = _margins(inner[0], height)
+    left, right = _margins(inner[1], width)
 
     def strip(rows, columns):
         return tf.broadcast_to(tf.constant(IMAGE_MEAN, image.dtype), [rows, columns, 3])
 
-    image = tf.concat([strip(before[0], inner[1]), image, strip(after[0], inner[1])], 0)
-    image = tf.concat([strip(height, before[1]), image, strip(height, after[1])], 1)
-    framed = {}
-    for task in tasks:
-        label = labels[task.name]
-        frame = tf.stack([before, after], axis=1)
-        frame = tf.concat([frame, tf.zeros([len(label.shape) - 2, 2], tf.int32)], 0)
-        label = tf.pad(label, frame, constant_values=tf.cast(task.ignore, label.dtype))
-        framed[task.name] = tf.ensure_shape(label, task.label_shape(height, width))
-    return tf.ensure_shape(image, [height, width, 3]), framed
+    image = tf.concat([strip(top, inner[1]), image, strip(bottom, inner[1])], 0)
+    image = tf.concat([strip(height, left), image, strip(height, right)], 1)
+    return tf.ensure_shape(image, [height, width, 3])

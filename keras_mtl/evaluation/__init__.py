@@ -11,12 +11,12 @@ _PLACES = {
     "Evaluation": "evaluation",
     "evaluate": "evaluation",
     "comparison": "compare",
-    "delta_m": "compare",
+    "delta_m": "single_task",
     "evaluate_folder": "boundary",
     "evaluate_image": "boundary_image",
     "published_rows": "published",
-    "published_single_task": "compare",
-    "single_task_scores": "compare",
+    "published_single_task": "single_task",
+    "single_task_scores": "single_task",
 }
 __all__ = list(_PLACES)
 

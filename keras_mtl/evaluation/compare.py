@@ -9,10 +9,7 @@ results of different datasets are refused, and other differences are named below
 import argparse
 import csv
 import io
-import json
-import math
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -29,282 +26,24 @@ from keras_mtl.evaluation.published import (
     PublishedRow,
     published_rows,
 )
+from keras_mtl.evaluation.results import (
+    check,
+    dataset_of,
+    headlines,
+    listed,
+    read_evaluation,
+)
+from keras_mtl.evaluation.single_task import (
+    SingleTask,
+    delta_m,
+    published_single_task,
+    single_task_scores,
+)
 
-_FORMAT = "keras_mtl evaluation 1"  # evaluation.py's, which would bring all that evaluates
 _DASH = "–"
 _MINE, _SINGLE, _PUBLISHED = "evaluated", "single-task reference", "published"
 # By how much the rounding of printed scores and of the printed Delta_m can set the two apart.
 _ROUNDING = 0.03
-
-
-# === Delta_m ===
-
-
-def delta_m(
-    multi: Mapping[str, float],
-    single: Mapping[str, float],
-    higher_is_better: Mapping[str, bool],
-) -> float:
-    """The multi-task gain: how much better, on average over tasks, than single-task networks.
-
-    Delta_m = 100 / T * sum over tasks t of s_t (multi_t - single_t) / single_t, in percent, where
-    s_t is -1 for metrics of which lower is better and 1 for the others (Maninis et al., Attentive
-    Single-Tasking of Multiple Tasks, CVPR 2019).
-
-    Args:
-        multi: score by task of one multi-task network.
-        single: score by task of single-task networks, the same tasks.
-        higher_is_better: direction by task; it may hold more tasks.
-
-    Returns:
-        Percent, positive if the multi-task network is better.
-
-    Raises:
-        ValueError: if the tasks differ, or a score is no finite number, or a single-task one is 0.
-
-    Example:
-
-    >>> up = {"semseg": True, "depth": False}
-    >>> delta_m({"semseg": 44.0, "depth": 0.75}, {"semseg": 40.0, "depth": 1.0}, up)  # 10% and 25%
-    17.5
-    """
-    if not single or set(multi) != set(single):
-        raise ValueError(
-            f"Delta_m needs the same tasks of both sides, found {_listed(multi)} of the multi-task "
-            f"and {_listed(single)} of the single-task side."
-        )
-    gains = []
-    for task, reference in single.items():
-        if task not in higher_is_better:
-            raise ValueError(f"Delta_m needs to know whether higher is better for {task!r}.")
-        if not math.isfinite(reference) or reference == 0:
-            raise ValueError(
-                f"The single-task score of {task!r} is {reference}, expected a finite number other "
-                "than 0, which Delta_m divides by."
-            )
-        if not math.isfinite(multi[task]):
-            raise ValueError(f"The score of {task!r} is {multi[task]}, expected a finite number.")
-        gain = 100 * (multi[task] - reference) / reference
-        gains.append(gain if higher_is_better[task] else -gain)
-    return sum(gains) / len(gains)
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-@dataclass(frozen=True)
-class SingleTask:
-    """Scores of single-task networks, the reference of Delta_m.
-
-    Args:
-        scores: by task.
-        metrics: by task, what the scores are in.
-        dataset: that they were measured on, as `comparison` names it.
-        source: where they are from, for the reader.
-        evaluations: the results they were taken from.
-        row: or the published row.
-    """
-
-    scores: Mapping[str, float]
-    metrics: Mapping[str, Metric]
-    dataset: str
-    source: str
-    evaluations: tuple[Mapping[str, Any], ...] = ()
-    row: PublishedRow | None = None
-
-
-def single_task_scores(paths: Sequence[str | Path]) -> SingleTask:
-    """The reference of Delta_m from files: one with all tasks, or several that complete each other.
-
-    Args:
-        paths: JSON files of `Evaluation.save`.
-
-    Returns:
-        The reference.
-
-    Raises:
-        ValueError: if a file is missing or broken, two differ in dataset or split or score the
-            same task differently, or no task has a score.
-
-    Example:
-
-    >>> import json
-    >>> entry = {"headline": "RMSE", "unit": "m", "higher_is_better": False}
-    >>> tasks = {"depth": {**entry, "images": 654, "scores": {"RMSE": 0.61}}}
-    >>> dataset = {"name": "nyud_v2", "split": "val", "images": 654}
-    >>> content = {"format": "keras_mtl evaluation 1", "name": "single", "dataset": dataset}
-    >>> with open("depth.json", "w") as file:
-    ...     json.dump({**content, "tasks": tasks}, file)
-    >>> single_task_scores(["depth.json"]).scores
-    {'depth': 0.61}
-    """
-    evaluations = [read_evaluation(path) for path in paths]
-    if not evaluations:
-        raise ValueError("There is no single-task result; pass one JSON file at least.")
-    dataset = _dataset_of(evaluations, [str(path) for path in paths])
-    metrics, scores, origin = {}, {}, {}
-    for path, evaluation in zip(paths, evaluations, strict=True):
-        for metric, score in _headlines(evaluation).items():
-            task = metric.task
-            if task in scores and (metric, score) != (metrics[task], scores[task]):
-                raise ValueError(
-                    f"{origin[task]} and {path} both score {task!r} and differ "
-                    f"({metrics[task].headline} {scores[task]:g} and {metric.headline} "
-                    f"{score:g}); leave one of them out."
-                )
-            metrics[task], scores[task], origin[task] = metric, score, path
-    if not scores:
-        raise ValueError(f"{_listed(map(str, paths))}: no task has a score.")
-    source = ", ".join(str(path) for path in paths)
-    # Named by their files, since in tables they are one row.
-    named = ({**one, "name": str(path)} for one, path in zip(evaluations, paths, strict=True))
-    return SingleTask(scores, metrics, dataset, source, tuple(named))
-
-
-def published_single_task(name: str) -> SingleTask:
-    """The reference of Delta_m from a paper.
-
-    Args:
-        name: dataset and backbone, such as "nyud_v2/swin-s".
-
-    Returns:
-        The reference.
-
-    Raises:
-        ValueError: if there is none of this name; the message lists those there are.
-
-    Example:
-
-    >>> published_single_task("nyud_v2/swin-s").scores["depth"]
-    0.5804
-    """
-    rows = {row.name: row for row in ROWS if row.kind == "single-task"}
-    if name not in rows:
-        raise ValueError(
-            f"There is no published single-task row {name!r}; there are {_listed(rows)}."
-        )
-    row = rows[name]
-    metrics = {task: METRICS[task] for task in row.scores}
-    return SingleTask(row.scores, metrics, row.dataset, f"{row.name}, {row.source}", row=row)
-
-
-# === Results ===
-
-
-def read_evaluation(path: str | Path) -> dict[str, Any]:
-    """Reads a result, without loading what it took to evaluate.
-
-    Args:
-        path: JSON file of `Evaluation.save`.
-
-    Returns:
-        Its content.
-
-    Raises:
-        ValueError: if the file is missing, broken or no result.
-
-    Example:
-
-    >>> read_evaluation("missing.json")
-    Traceback (most recent call last):
-    ValueError: missing.json cannot be read (No such file or directory).
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"{path} is no JSON file or a damaged one ({reason}); pass one that Evaluation.save "
-            "wrote."
-        ) from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != _FORMAT:
-        said = f"says it is {found!r}" if found else "does not say what it is"
-        raise ValueError(
-            f"{path} {said}, expected {_FORMAT!r}; pass a JSON file that Evaluation.save wrote."
-        )
-    _check(content, str(path))
-    return content
-
-
-def _check(evaluation: Mapping[str, Any], what: str) -> None:
-    try:
-        dataset, tasks = evaluation["dataset"], evaluation["tasks"]
-        protocol, faults = evaluation.get("protocol") or {}, evaluation.get("faults") or []
-        texts = [evaluation["name"], *protocol.values()]
-        texts += [dataset.get(key) or "" for key in ("name", "split")]
-        numbers = [dataset.get("images")]
-        for task in tasks.values():
-            texts += [task["headline"], task["unit"]]
-            numbers += [task["scores"][task["headline"]], task.get("images")]
-        whole = (
-            len(tasks) > 0
-            and isinstance(faults, list | tuple)
-            and all(isinstance(text, str) for text in texts)
-            and all(_is_number(number) for number in numbers if number is not None)
-            and all(type(task["higher_is_better"]) is bool for task in tasks.values())
-        )
-    except KeyError as error:
-        raise ValueError(f"{what} is no whole evaluation: it lacks {error}.") from None
-    except (AttributeError, TypeError):
-        whole = False
-    if not whole:
-        raise ValueError(
-            f"{what} is no whole evaluation: an entry is empty or of another kind than "
-            "Evaluation.save writes."
-        )
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, float) or abs(value) < 2**53  # JSON has integers of any length
-
-
-def _headlines(evaluation: Mapping[str, Any]) -> dict[Metric, float]:
-    """The headline scores, without the tasks that no image was labelled for."""
-    scores = {}
-    for name, task in evaluation["tasks"].items():
-        score = task["scores"][task["headline"]]
-        if score is not None and math.isfinite(score):
-            metric = Metric(name, task["headline"], task["unit"], task["higher_is_better"])
-            scores[metric] = score
-    return scores
-
-
-def _dataset_name(name: str | None) -> str:
-    """The dataset that a name or path such as "prepared/nyud_v2/1.0.0" speaks of."""
-    for part in reversed(re.split(r"[/\\:]", name or "")):
-        part = part.lower().replace("-", "_")
-        if part in TASKS or part == "rooms":
-            return part
-    return name or ""
-
-
-def _dataset_of(evaluations: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
-    """The one dataset of all."""
-    first = evaluations[0]["dataset"]
-    for label, evaluation in zip(labels, evaluations, strict=True):
-        dataset = evaluation["dataset"]
-        if _dataset_name(dataset.get("name")) != _dataset_name(first.get("name")):
-            raise ValueError(
-                f"{labels[0]} is of the dataset {first.get('name')!r} and {label} of "
-                f"{dataset.get('name')!r}; compare results of one dataset."
-            )
-    split, named = None, ""
-    for label, evaluation in zip(labels, evaluations, strict=True):
-        other = evaluation["dataset"].get("split")
-        if split is not None and other is not None and other != split:
-            raise ValueError(
-                f"{named} is of the split {split!r} and {label} of {other!r}; compare results of "
-                "one split."
-            )
-        if other is not None:
-            split, named = other, label
-    return _dataset_name(first.get("name"))
 
 
 # === The table ===
@@ -428,12 +167,12 @@ def comparison(
     if not evaluations:
         raise ValueError("There is no result to compare; pass one at least.")
     for number, evaluation in enumerate(evaluations, 1):
-        _check(evaluation, f"Result {number}")
+        check(evaluation, f"Result {number}")
     labelled = [(one["name"], one) for one in evaluations]
     if single is not None:
         labelled += [(one["name"], one) for one in single.evaluations]
     names, everything = zip(*labelled, strict=True)
-    dataset = _dataset_of(everything, names)
+    dataset = dataset_of(everything, names)
     if single is not None and single.dataset != dataset:
         raise ValueError(
             f"{names[0]} is of the dataset {evaluations[0]['dataset'].get('name')!r} and the "
@@ -441,7 +180,7 @@ def comparison(
             "one dataset."
         )
 
-    scores = [_headlines(evaluation) for evaluation in evaluations]
+    scores = [headlines(evaluation) for evaluation in evaluations]
     columns = _in_order(metric for one in scores for metric in one)
     notes, remarks, rows = [], {}, []
     for evaluation, own in zip(evaluations, scores, strict=True):
@@ -489,11 +228,11 @@ def _gain(scores: Mapping[Metric, float], single: SingleTask) -> tuple[float | N
     """Delta_m, or None and why."""
     own = {metric.task: metric for metric in scores}
     if missing := [task for task in single.scores if task not in own]:
-        return None, f"it has no score of {_listed(missing)}"
+        return None, f"it has no score of {listed(missing)}"
     if missing := [task for task in own if task not in single.scores]:
-        return None, f"the single-task reference has no score of {_listed(missing)}"
+        return None, f"the single-task reference has no score of {listed(missing)}"
     if other := [task for task in own if own[task] != single.metrics[task]]:
-        return None, f"the single-task reference is in another metric of {_listed(other)}"
+        return None, f"the single-task reference is in another metric of {listed(other)}"
     multi = {metric.task: score for metric, score in scores.items()}
     directions = {task: metric.higher_is_better for task, metric in own.items()}
     return delta_m(multi, single.scores, directions), ""
@@ -528,7 +267,7 @@ def _recomputed(row: PublishedRow) -> float | None:
 def _differences(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]]) -> list[str]:
     """Sentences on what was not done alike, or not on the same images."""
     notes = []
-    scored = [{metric.task for metric in _headlines(one)} for one in evaluations]
+    scored = [{metric.task for metric in headlines(one)} for one in evaluations]
     tasks = dict.fromkeys(task for one in evaluations for task in one["tasks"])
     protocols = [one.get("protocol") or {} for one in evaluations]
     for topic in dict.fromkeys(topic for protocol in protocols for topic in protocol):
@@ -537,8 +276,8 @@ def _differences(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]])
             if topic not in tasks or topic in has:
                 said.setdefault(protocol.get(topic, "not said"), []).append(name)
         if len(said) > 1:
-            listed = "; ".join(f"{_listed(who)}: {sentence}" for sentence, who in said.items())
-            notes.append(f"The protocols differ in {topic} ({listed}).")
+            told = "; ".join(f"{listed(who)}: {sentence}" for sentence, who in said.items())
+            notes.append(f"The protocols differ in {topic} ({told}).")
     counts = {"images": [one["dataset"].get("images") for one in evaluations]}
     if len(set(counts["images"])) == 1:
         counts = {
@@ -552,8 +291,8 @@ def _differences(names: Sequence[str], evaluations: Sequence[Mapping[str, Any]])
         pairs = zip(names, numbers, strict=True)
         told = [(name, number) for name, number in pairs if number is not None]
         if len({number for _, number in told}) > 1:
-            listed = ", ".join(f"{name} {number}" for name, number in told)
-            notes.append(f"The results cover different {what} ({listed}).")
+            images = ", ".join(f"{name} {number}" for name, number in told)
+            notes.append(f"The results cover different {what} ({images}).")
     return notes
 
 
@@ -634,7 +373,7 @@ def _list_published() -> str:
     lines = []
     for row in ROWS:
         if row.kind == "single-task":
-            scores = _listed(f"{task} {score:g}" for task, score in row.scores.items())
+            scores = listed(f"{task} {score:g}" for task, score in row.scores.items())
             lines.append(f"{row.name:24} {scores} ({row.source})")
             if row.note:
                 lines.append(f"{'':24} {row.note}")

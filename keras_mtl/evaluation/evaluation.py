@@ -22,9 +22,9 @@ import numpy as np
 
 from keras_mtl.evaluation.boundary_image import MAX_DISTANCE, THRESHOLDS, evaluate_image
 from keras_mtl.evaluation.boundary_scores import BoundaryScores
+from keras_mtl.evaluation.results import FORMAT, read_evaluation
 from keras_mtl.tasks import BoundaryDetection, SemanticSegmentation, Task
 
-FORMAT = "keras_mtl evaluation 1"
 _PACKAGES = ("keras", "keras-hub", "numpy", "jax", "tensorflow", "torch")
 
 
@@ -151,12 +151,8 @@ class Evaluation:
         Raises:
             ValueError: if the file is missing, broken or not one.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} cannot be read as JSON ({error}).") from None
-        if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise ValueError(f"{path} is no evaluation; pass a JSON file that `save` wrote.")
+        content = read_evaluation(path)
+        content.pop("format")
         try:
             return cls(**content)
         except TypeError as error:

@@ -13,7 +13,7 @@ import pytest
 
 from keras_mtl.data import load, rooms
 from keras_mtl.image_statistics import IMAGE_MEAN
-from keras_mtl.tasks import SemanticSegmentation, nyud, pascal_context
+from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -188,6 +188,42 @@ def test_the_seed_settles_order_and_augmentation(folder):
     assert differ(other, expected) and numbers(other) != numbers(expected)
 
 
+class Flow(DepthEstimation):
+    """A task of somebody's own: pixels to the right and down, stored in other numbers."""
+
+    label_channels = 2
+
+    def scaled_label(self, label, factor):
+        return label * factor
+
+    def flipped_label(self, label):
+        return label * np.array([-1, 1], "float32")
+
+
+@once
+def test_batches_are_augmented_examples_with_a_task_of_ones_own(tmp_path):
+    from keras_mtl.data import pipeline, transforms
+
+    rng = np.random.default_rng(0)
+    flow = [rng.integers(-9, 9, (18 + n % 3, 26 + 2 * (n % 4), 2), "int16") for n in range(3)]
+    stored = [{**example(number), "flow": flow[number]} for number in range(3)]
+    tensor = tfds.features.Tensor(shape=(None, None, 2), dtype=np.int16, encoding="zlib")
+    where = store(tmp_path, {"train": stored}, {**FEATURES, "flow": tensor})
+    tasks = [*TASKS, Flow("flow", 2)]
+    batches = first(read(where, tasks=tasks, batch_size=3, training=True, seed=5), 2)
+    for epoch, (images, labels) in enumerate(batches):
+        assert sorted(numbers([(images, labels)])) == [0, 1, 2]
+        for k, number in enumerate(numbers([(images, labels)])):
+            key = pipeline._seed(5, 2, *tf.constant([number, epoch], tf.int64))
+            image, expected = transforms.augment(
+                stored[number]["image"], stored[number], tasks, SIZE, key
+            )
+            np.testing.assert_allclose(images[k], image, atol=1e-3)
+            for name, label in expected.items():
+                assert labels[name].dtype == label.dtype
+                np.testing.assert_allclose(labels[name][k], label, rtol=1e-5, atol=1e-6)
+
+
 @once
 def test_epochs_augment_anew(folder):
     images = {}
@@ -207,9 +243,9 @@ def test_a_stopped_first_epoch_loses_nothing(folder):
 
 @once
 def test_memory_bounds_what_is_cached(folder):
-    from keras_mtl.data import pipeline
+    from keras_mtl.data import pipeline, sources
 
-    source, *_ = pipeline._prepared(folder, "train", TASKS, 0, 1, None)
+    source, *_ = sources.prepared(folder, "train", TASKS, 0, 1, None)
     pixels = [np.prod(example(i)["image"].shape[:2]) for i in range(4)]
     size = np.mean(pixels) * (3 + 1 + 4 + 3 + 1) * COUNT / 2**30
     found = [pipeline._fits(source, c) for c in (1.01 * size, 0.99 * size, 0, True, False)]
@@ -221,9 +257,9 @@ def test_memory_bounds_what_is_cached(folder):
 def test_half_of_the_free_memory_is_the_default(folder, monkeypatch, free, cached):
     import psutil
 
-    from keras_mtl.data import pipeline
+    from keras_mtl.data import pipeline, sources
 
-    source, *_ = pipeline._prepared(folder, "train", TASKS, 0, 1, None)
+    source, *_ = sources.prepared(folder, "train", TASKS, 0, 1, None)
     pixels = [np.prod(example(i)["image"].shape[:2]) for i in range(4)]
     size = np.mean(pixels) * (3 + 1 + 4 + 3 + 1) * COUNT
     memory = types.SimpleNamespace(available=free * size)

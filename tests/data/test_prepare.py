@@ -96,8 +96,33 @@ def test_prepared_data_needs_no_builder(prepared, kind, tmp_path):
     )
     command = [sys.executable, "-c", code, prepared]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    tasks = [task.name for task in ARCHIVES[kind][3]]
-    assert done.stdout.strip().splitlines()[-1] == str(sorted(["image", *tasks]))
+    features = ["image", "id", *(task.name for task in ARCHIVES[kind][3])]
+    features += ["label_map"] if kind == "pascal_context" else []
+    assert done.stdout.strip().splitlines()[-1] == str(sorted(features))
+
+
+def test_examples_at_their_own_size(kind, manual, prepared):
+    _, name, archive, tasks = ARCHIVES[kind]
+    found = {}
+    for example in keras_mtl.data.examples(prepared, "val", tasks=tasks):
+        example = {key: value.numpy() for key, value in example.items()}
+        found[example.pop("id").decode()] = example
+    assert sorted(found) == archive.image_ids(manual / name, "val")
+    for image_id, example in found.items():
+        read = archive.read(manual / name, image_id)
+        assert example["image"].dtype == np.uint8 and example["image"].shape == (*SIZE, 3)
+        # JPEG leaves decoders some freedom; PNG leaves none.
+        error = np.abs(example["image"].astype(int) - read["image"])
+        assert error.mean() < (1 if kind == "pascal_context" else 1e-9)
+        for task in tasks:
+            label = example[task.name]
+            assert label.shape == task.label_shape(*SIZE) and label.dtype == task.label_dtype
+            task.check_labels(label[None], *SIZE)
+            if task.name != "normals":
+                np.testing.assert_array_equal(label, read[task.name].reshape(label.shape))
+        if kind == "pascal_context":
+            assert example["label_map"].dtype == np.uint16 and example["label_map"].max() > 0
+            np.testing.assert_array_equal(example["label_map"], read["label_map"])
 
 
 @pytest.mark.parametrize("inside", [None, ".", "some/other/name"])

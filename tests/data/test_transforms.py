@@ -77,17 +77,26 @@ def test_a_crop_equals_resizing_and_then_cropping(size, factor, data):
     assert (np.abs(scaled - np.array(size) * factor) <= 0.5 + 1e-4).all()
     window = [data.draw(st.integers(1, int(n))) for n in scaled]
     top, left = (data.draw(st.integers(0, int(n - w))) for n, w in zip(scaled, window, strict=True))
-    found, found_labels = as_numpy(
-        transforms.sample(image, labels, scaled, np.array([top, left]), np.array(window))
+    corner, window = np.array([top, left], "int32"), np.array(window, "int32")
+    found = transforms.resized(tf.constant(image), scaled, corner, window)
+    rows, columns = transforms.sources(size, scaled, corner, window)
+    frame = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+    planes = transforms.framed(
+        transforms.as_planes(labels, TASKS), rows, columns, tuple(window + frame)
     )
     here = slice(top, top + window[0]), slice(left, left + window[1])
     np.testing.assert_allclose(found, tf.image.resize(image, scaled)[here], atol=0.01)
     # Nearest: the pixel whose square holds the centre of the new one.
     rows = [int((2 * i + 1) * size[0] / (2 * scaled[0])) for i in range(scaled[0])]
     columns = [int((2 * j + 1) * size[1] / (2 * scaled[1])) for j in range(scaled[1])]
-    for name, label in labels.items():
-        np.testing.assert_array_equal(found_labels[name], label[rows][:, columns][here])
-        assert found_labels[name].dtype == label.dtype
+    before = [n // 2 for n in frame]
+    inside = tuple(slice(k, k + n) for k, n in zip(before, window, strict=True))
+    for task in TASKS:
+        label, found = labels[task.name], np.array(planes[task.name]).transpose(1, 2, 0)
+        expected = np.full((*(window + frame), task.label_channels or 1), task.ignore, label.dtype)
+        expected[inside] = label.reshape(*size, -1)[rows][:, columns][here]
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == label.dtype
 
 
 def test_labels_stay_with_the_image_to_the_pixel(augment, monkeypatch):
@@ -154,9 +163,11 @@ def test_crops_are_varied_unless_all_draws_failed(augment, seed):
     image = np.zeros((60, 80, 3), "uint8")
     tasks = [SemanticSegmentation(channels=3)]
 
-    def spy(label, ignore):
-        drawn.append(uniform(np.array(label), ignore))
-        verdict = original(label, ignore)
+    def spy(label, repeats, ignore):
+        pixels = np.repeat(np.ravel(label), np.ravel(repeats))
+        assert pixels.size == 20 * 24
+        drawn.append(uniform(pixels, ignore))
+        verdict = original(label, repeats, ignore)
         assert bool(verdict) == drawn[-1]
         return verdict
 
@@ -201,17 +212,35 @@ def test_no_class_to_vary(augment):
 
 @FEW
 @given(seeds)
-def test_mirroring_twice_is_the_identity(seed):
-    image, labels = example(seed[0])
-    image, labels = tf.constant(image), transforms.finished(labels_of(labels), TASKS)
-    once = transforms.mirrored(image, labels, TASKS)
-    twice_image, twice = as_numpy(transforms.mirrored(*once, TASKS))
-    np.testing.assert_array_equal(twice_image, image)
-    np.testing.assert_array_equal(once[0], image.numpy()[:, ::-1])
-    for name, label in labels.items():
-        np.testing.assert_array_equal(twice[name], label)
-        sign = [-1, 1, 1] if name == "normals" else 1
-        np.testing.assert_array_equal(once[1][name], label.numpy()[:, ::-1] * sign)
+def test_what_mirrored_labels_say(seed):
+    _, labels = example(seed[0])
+    planes = transforms.as_planes(labels, TASKS)
+
+    def said(mirrored):
+        change = {"factor": tf.constant(1.6), "mirrored": tf.constant(mirrored)}
+        return transforms.said(planes, change, TASKS)
+
+    plain, mirrored = said(False), said(True)
+    for task in TASKS:
+        label = mirrored[task.name]
+        np.testing.assert_array_equal(label, task.flipped_label(plain[task.name].numpy()))
+        np.testing.assert_array_equal(task.flipped_label(label), plain[task.name])
+
+
+def test_image_and_labels_are_mirrored_together(augment, monkeypatch):
+    """From right to left or not; never the image one way and a label the other."""
+    undistorted(monkeypatch)
+    column = np.arange(1, 41) * np.ones((30, 1))
+    image = np.repeat(column[..., None], 3, -1).astype("uint8")
+    names = [task.name for task in TASKS if task.label_channels != 3]
+    labels = dict.fromkeys(names, column.astype("uint8"))
+    ways = []
+    for k in range(20):
+        found, places = augment(image, labels, (7, k), (24, 32), nyud(*names))
+        row = np.abs(found[12, :, 0] - IMAGE_MEAN[0]) > 1e-3
+        steps = [np.diff(x[12].ravel()[row]) for x in (found[..., 0], *places.values())]
+        ways += [{bool((each >= 0).all()) - bool((each <= 0).all()) for each in steps}]
+    assert all(len(each) == 1 for each in ways) and {-1, 1} == set.union(*ways)
 
 
 def labels_of(labels):
@@ -338,6 +367,16 @@ def test_labels_are_valid_and_none_is_made_up(augment, seed, number):
         np.testing.assert_array_equal(labelled[name], labelled["semseg"])
     values = set(np.unique(found_labels["semseg"])) - {255}
     assert values <= set(np.unique(labels["semseg"]))
+
+
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint16", "float32"])
+def test_numbers_that_cannot_say_no_label(augment, kind):
+    image, label = np.zeros((20, 30, 3), "uint8"), np.ones((20, 30), kind)
+    for found in (
+        augment(image, {"edge": label}, (0, 1), (64, 64), nyud("edge"))[1]["edge"],
+        transforms.centred(image, {"edge": label}, nyud("edge"), (64, 64))[1]["edge"],
+    ):
+        assert set(np.unique(found)) == {1, 255}
 
 
 @FEW

@@ -12,16 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_mtl.evaluation.compare import (
-    comparison,
-    delta_m,
-    main,
-    published_single_task,
-    read_evaluation,
-    single_task_scores,
-)
+from keras_mtl.evaluation.compare import comparison, main
 from keras_mtl.evaluation.evaluation import Evaluation
 from keras_mtl.evaluation.published import METRICS, published_rows
+from keras_mtl.evaluation.results import read_evaluation
+from keras_mtl.evaluation.single_task import delta_m, published_single_task, single_task_scores
 
 UP = {task: metric.higher_is_better for task, metric in METRICS.items()}
 SCORES = {"semseg": 52.0, "depth": 0.55, "normals": 19.0, "edge": 77.75}

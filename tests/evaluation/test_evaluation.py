@@ -278,7 +278,7 @@ def test_saving(models, tmp_path):
 
     with pytest.raises(ValueError, match=r"ends in '.txt', expected .json, .csv or .md"):
         result.save(tmp_path / "evaluation.txt")
-    for text, problem in (("{", "read as JSON"), ("[]", "is no evaluation"), ("{}", "is no eval")):
+    for text, problem in (("{", "is no JSON"), ("[]", "does not say"), ("{}", "does not say")):
         (tmp_path / "other.json").write_text(text)
         with pytest.raises(ValueError, match=f"other.json .*{problem}"):
             Evaluation.load(tmp_path / "other.json")

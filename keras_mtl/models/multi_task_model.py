@@ -10,7 +10,11 @@ import numpy as np
 
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
-from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
+from keras_mtl.backbones.feature_pyramid import (
+    FeaturePyramid,
+    attention_mask_accepted,
+    deserialize_backbone,
+)
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
 from keras_mtl.presets import BACKBONES, PRESETS
@@ -223,6 +227,45 @@ class MultiTaskModel(keras.Model):
                 "task is not annotated, give its task.no_label(height, width)."
             )
         return {task.name: labels[task.name] for task in self.tasks}
+
+    # === Fine-tuning ===
+
+    @property
+    def backbone_layers(self) -> list[keras.layers.Layer]:
+        """The layers that come from the backbone."""
+        return [layer for layer in self.layers if isinstance(layer, FeaturePyramid)]
+
+    @property
+    def backbone_variables(self) -> list[keras.Variable]:
+        """The backbone's variables, for instance for a learning rate of their own.
+
+        Example:
+
+        ```python
+        slow, fast = keras.optimizers.Adam(2e-6), keras.optimizers.Adam(2e-5)
+        rates = {variable.path: slow for variable in model.backbone_variables}
+        rates = keras.optimizers.OptimizerMap(fast, rates)
+        model.compile(keras.optimizers.MultiOptimizer(rates))
+        ```
+        """
+        return [weight for layer in self.backbone_layers for weight in layer.weights]
+
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Keeps the backbone's weights as they are in training, or not; call it before `compile`.
+
+        A saved model does not remember it: call it again after loading.
+
+        Example:
+
+        >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+        >>> tasks = keras_mtl.tasks.nyud("depth")
+        >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+        >>> model.freeze_backbone()
+        >>> len(model.trainable_weights)  # the head's: two convolutions and a normalization
+        6
+        """
+        for layer in self.backbone_layers:
+            layer.trainable = not frozen
 
     # === Prediction ===
 

@@ -5,6 +5,7 @@ block of a ViT (Sec. 3.1-3.2) and then query them to decode every task (Sec. 3.3
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 
@@ -17,8 +18,10 @@ from keras_mtl.layers import (
     TaskPrompts,
 )
 from keras_mtl.layers.spatial_channel_prompting import VARIANTS
+from keras_mtl.models import published_checkpoints
 from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
 from keras_mtl.tasks import Task, check_tasks
+from keras_mtl.weight_files import read_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -182,6 +185,61 @@ class TaskPrompter(MultiTaskModel):
             "final_dim": final_dim,
             "stochastic_depth": stochastic_depth,
         }
+
+    @classmethod
+    def from_published(
+        cls,
+        path: str | Path,
+        configuration: str,
+        tasks: Sequence[Task] | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> "TaskPrompter":
+        """Builds the released variant with the weights of a checkpoint its authors published.
+
+        The file is read without running code that may be in it. Every weight of the file finds
+        its place and every weight of the model is in the file, or nothing is built.
+
+        Args:
+            path: PyTorch file as published (`checkpoint.pth.tar`), or its weights as
+                `.safetensors` or `.npz`.
+            configuration: the preset that was trained, `"taskprompter_vit_large_nyud"`, or
+                `"nyud_vit_large"` for short.
+            tasks: list of the tasks it was trained for, if they are not the dataset's.
+            image_size: `(height, width)` in pixels it was trained on, if not the preset's.
+
+        Raises:
+            ValueError: if the configuration is unknown, or the file is missing, broken, or of
+                another network.
+            ImportError: if a library that reads the file is not installed.
+
+        Example:
+
+        ```python
+        model = keras_mtl.TaskPrompter.from_published("checkpoint.pth.tar", "nyud_vit_large")
+        model.save("taskprompter_nyud.keras")
+        ```
+
+        Source: https://github.com/prismformore/Multi-Task-Transformer.
+        """
+        name = published_checkpoints.preset_of(configuration)
+        tasks = check_tasks(tasks or cls.preset_tasks(name))
+        expected = published_checkpoints.Architecture.of_preset(name, tasks, image_size)
+        arrays = read_weights(path)
+        expected.check(arrays, path)
+        model = cls.from_preset(name, tasks, image_size)
+        published_checkpoints.assign_published(model, arrays, path)
+        return model
+
+    @property
+    def backbone_layers(self) -> list[keras.layers.Layer]:
+        """The layers that are the ViT's own; prompts and their maps are not among them."""
+        layers = []
+        for layer in self.layers:
+            if isinstance(layer, PromptedEncoderBlock):
+                layers.append(layer.block)
+            elif isinstance(layer, (PatchTokens, keras.layers.LayerNormalization)):
+                layers.append(layer)
+        return layers
 
 
 def _copy(backbone: keras.Model, name: str) -> keras.Model:

@@ -101,7 +101,7 @@ def test_nyud_comes_back(nyud_root):
 def test_pascal_comes_back(pascal_root):
     people, in_voc, without_normals = set(), 0, 0
     for image_id, found, scene in scenes(pascal_context, pascal_root):
-        assert list(found) == ["image", *pascal_context.TASKS]
+        assert sorted(found) == sorted(["image", "label_map", *pascal_context.TASKS])
         assert found["image"].shape == (*SIZE, 3) and found["image"].dtype == np.uint8
         assert np.abs(found["image"].astype(int) - scene["image"]).mean() < 12  # JPEG
         assert_same(found["semseg"], np.uint8, scene["pascal_semseg"])
@@ -110,6 +110,7 @@ def test_pascal_comes_back(pascal_root):
         label_map = scipy.io.loadmat(pascal_root / f"pascal-context/trainval/{image_id}.mat")
         label_map = label_map["LabelMap"]
         assert label_map.dtype == np.uint16
+        assert_same(found["label_map"], np.int32, label_map)
         assert_same(found["edge"], np.uint8, boundary_rule(label_map))
         valid = np.isin(label_map, pascal_context.NORMALS_CLASSES)
         assert (found["normals"][~valid] == 0).all()

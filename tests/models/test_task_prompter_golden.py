@@ -12,6 +12,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl import tasks
+from keras_mtl.models.published_checkpoints import assign_published, published_entries
 
 TASKS = ("semseg", "sal", "normals")
 DEPTH = 4
@@ -19,74 +20,7 @@ DEPTH = 4
 
 def published_weights(model, state):
     """Pairs of (variable of ours, value of the published state)."""
-
-    def dense(layer, name, shape=None):
-        yield layer.kernel, state[f"{name}.weight"].T
-        yield layer.bias, state[f"{name}.bias"]
-
-    def conv(layer, name):
-        yield layer.kernel, state[f"{name}.weight"].transpose(2, 3, 1, 0)
-        yield layer.bias, state[f"{name}.bias"]
-
-    def norm(layer, name):
-        yield layer.gamma, state[f"{name}.weight"]
-        yield layer.beta, state[f"{name}.bias"]
-
-    def batch_norm(layer, name):
-        yield from norm(layer, name)
-        yield layer.moving_mean, state[f"{name}.running_mean"]
-        yield layer.moving_variance, state[f"{name}.running_var"]
-
-    tokens = model.get_layer("patch_tokens")
-    yield from conv(tokens.projection, "backbone.patch_embed.proj")
-    yield tokens.position_embedding.embeddings, state["backbone.pos_embed"][0]
-    yield model.get_layer("task_prompts").prompts, state["backbone.task_prompts"]
-    for i in range(DEPTH):
-        layer, prefix = model.get_layer(f"prompted_block_{i + 1}"), f"backbone.blocks.{i}"
-        block, mha = layer.block, layer.block.mha
-        yield from norm(block.layer_norm_1, f"{prefix}.norm1")
-        yield from norm(block.layer_norm_2, f"{prefix}.norm2")
-        qkv = zip(
-            (mha.query_dense, mha.key_dense, mha.value_dense),
-            np.split(state[f"{prefix}.attn.qkv.weight"], 3),
-            np.split(state[f"{prefix}.attn.qkv.bias"], 3),
-            strict=True,
-        )
-        for projection, kernel, bias in qkv:
-            yield projection.kernel, kernel.T.reshape(projection.kernel.shape)
-            yield projection.bias, bias.reshape(projection.bias.shape)
-        out = state[f"{prefix}.attn.proj.weight"].T
-        yield mha.output_dense.kernel, out.reshape(mha.output_dense.kernel.shape)
-        yield mha.output_dense.bias, state[f"{prefix}.attn.proj.bias"]
-        yield from dense(layer.channel.to_patches, f"{prefix}.attn.token_trans")
-        yield from dense(layer.channel.to_channels, f"{prefix}.attn.token_trans1")
-        yield from dense(block.mlp.dense_1, f"{prefix}.mlp.fc1")
-        yield from dense(block.mlp.dense_2, f"{prefix}.mlp.fc2")
-    yield from norm(model.get_layer("ln"), "backbone.norm")
-    for level in range(DEPTH):
-        decoding = model.get_layer(f"decoding_after_block_{level + 1}")
-        for t, task in enumerate(TASKS):
-            spatial, channel = decoding.reduce[t]
-            yield from conv(spatial, f"backbone.fea_decode_spa.{level}.{task}.0")
-            yield from conv(channel, f"backbone.fea_decode_chan.{level}.{task}.0")
-            fuse, prefix = decoding.fuse[t].layers, f"backbone.fea_fuse.{level}.{task}"
-            yield from conv(fuse[0], f"{prefix}.0")
-            yield from conv(fuse[1], f"{prefix}.1")
-            yield from batch_norm(fuse[2], f"{prefix}.2")
-            yield from conv(fuse[4], f"{prefix}.4")
-            try:
-                mlp = model.get_layer(f"reweighting_after_block_{level + 1}").over_heads[t].layers
-            except ValueError:  # a model without reweighting
-                continue
-            for layer, part in zip(mlp, (0, 2), strict=True):
-                name = f"backbone.ctr_attn_conv.{level}.{task}.{part}"
-                yield layer.kernel, state[f"{name}.weight"][:, :, 0, 0].T
-                yield layer.bias, state[f"{name}.bias"]
-    for task in TASKS:
-        body = model.get_layer(f"{task}_head").body.layers
-        yield from conv(body[1], f"heads.{task}.mt_proj.0")
-        yield from batch_norm(body[2], f"heads.{task}.mt_proj.1")
-        yield from conv(body[4], f"heads.{task}.linear_pred")
+    return [(entry.variable, entry.value(state)) for entry in published_entries(model)]
 
 
 def released(state, **arguments):
@@ -112,14 +46,9 @@ def released(state, **arguments):
         final_dim=24,
         **arguments,
     )
-    pairs = list(published_weights(model, state))
-    assert {id(variable) for variable, _ in pairs} == {
-        id(w)
-        for w in model.variables
-        if "seed" not in w.path and "image_normalization" not in w.path
-    }
-    for variable, value in pairs:
-        variable.assign(value)
+    if not arguments.get("cross_task_reweighting", True):
+        state = {name: value for name, value in state.items() if "ctr_attn_conv" not in name}
+    assign_published(model, state, "golden_taskprompter_tiny.npz")
     return model
 
 

@@ -1,0 +1,295 @@
+"""The checkpoints that TaskPrompter's authors published, weight by weight.
+
+The names are theirs. Their layouts are PyTorch's: channels first, dense kernels transposed, and
+query, key and value of an attention stacked in one.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_mtl.backbones.vision_transformer import VIT_SIZES
+from keras_mtl.presets import BACKBONES, PRESETS
+from keras_mtl.tasks import Task
+from keras_mtl.weight_files import Entry, assign, read_weights
+
+# Counters of training steps in batch normalizations; Keras has no such thing.
+_UNUSED = (r".*\.num_batches_tracked",)
+
+# The rows of the published prompts: whichever of these tasks a network has, in this order.
+_PROMPTS = ("semseg", "depth", "human_parts", "sal", "normals", "edge")
+
+
+def configurations() -> list[str]:
+    """The presets of the released variant.
+
+    Example:
+
+    >>> configurations()[0]
+    'taskprompter_vit_large_pascal'
+    """
+    return [
+        name
+        for name, preset in PRESETS.items()
+        if preset["model"] == "TaskPrompter" and preset["arguments"].get("variant") == "released"
+    ]
+
+
+def preset_of(configuration: str) -> str:
+    """The preset that a configuration's name means.
+
+    Args:
+        configuration: one of `configurations()`, or its words in another order and without the
+            first: `"nyud_vit_large"`.
+
+    Raises:
+        ValueError: if no preset of the released variant has this name.
+
+    Example:
+
+    >>> preset_of("nyud_vit_large")
+    'taskprompter_vit_large_nyud'
+    """
+
+    def words(name):
+        return set(name.lower().split("_")) - {"taskprompter"}
+
+    for name in configurations():
+        if words(name) == words(str(configuration)):
+            return name
+    raise ValueError(
+        f"Unknown configuration {configuration!r}; choose one of {', '.join(configurations())}."
+    )
+
+
+# === What a file must be ===
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What tells one published network from another.
+
+    Args:
+        name: str, for messages.
+        tasks: names of the tasks.
+        blocks: int, encoder blocks.
+        width: int, channels C of the tokens.
+        image_size: `(height, width)` in pixels.
+        patch_size: `(height, width)` in pixels.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    blocks: int
+    width: int
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int] = (16, 16)
+
+    @classmethod
+    def of_preset(cls, name, tasks: Sequence[Task], image_size=None) -> "Architecture":
+        """The architecture that `TaskPrompter.from_preset` would build."""
+        preset = PRESETS[name]
+        size = VIT_SIZES[BACKBONES[preset["backbone"]][1]]
+        names = tuple(task.name for task in tasks)
+        image_size = tuple(image_size or preset["image_size"])
+        return cls(name, names, size["num_layers"], size["hidden_dim"], image_size)
+
+    @classmethod
+    def of_model(cls, model) -> "Architecture":
+        """The architecture of a `TaskPrompter`."""
+        names = tuple(task.name for task in model.tasks)
+        kernel = model.get_layer("patch_tokens").projection.kernel
+        blocks = sum(layer.name.startswith("prompted_block_") for layer in model.layers)
+        return cls("this model", names, blocks, kernel.shape[3], model.image_size, kernel.shape[:2])
+
+    def check(self, arrays: Mapping[str, np.ndarray], path) -> None:
+        """Refuses the arrays of another network.
+
+        Raises:
+            ValueError: one sentence on what the file holds instead.
+        """
+        prompts = arrays.get("backbone.task_prompts")
+        heads = dict.fromkeys(re.findall(r"^heads\.(\w+)\.", "\n".join(arrays), re.MULTILINE))
+        blocks = {name.split(".")[2] for name in arrays if name.startswith("backbone.blocks.")}
+        if prompts is None or prompts.ndim != 2 or not heads or not blocks:
+            plain = any(re.search(r"blocks\.0\.attn|layer\.0\.attention", name) for name in arrays)
+            raise ValueError(
+                f"{path} holds no published TaskPrompter on a plain ViT: it has no "
+                "backbone.task_prompts, backbone.blocks and heads"
+                + (", only a Vision Transformer's weights." if plain else ".")
+            )
+        if (len(blocks), prompts.shape[1]) != (self.blocks, self.width):
+            raise ValueError(
+                f"{path} holds a TaskPrompter of {len(blocks)} blocks {prompts.shape[1]} wide, but "
+                f"{self.name} has {self.blocks} blocks {self.width} wide; choose the configuration "
+                "it was trained in."
+            )
+        if set(heads) != set(self.tasks) or len(prompts) != len(heads):
+            raise ValueError(
+                f"{path} predicts {', '.join(heads)} with {len(prompts)} prompts, but {self.name} "
+                f"predicts {', '.join(self.tasks)}; choose the configuration and the tasks it was "
+                "trained for."
+            )
+        patches = np.prod(self.image_size) // np.prod(self.patch_size)
+        trained = arrays.get("backbone.blocks.0.attn.token_trans.bias", np.zeros(patches)).size
+        if trained != patches:
+            raise ValueError(
+                f"{path} was trained on images of {trained} patches, but an image of "
+                f"{self.image_size[0]}x{self.image_size[1]} has {patches}; the released network "
+                "takes images of its training size only: its prompts have a weight for each patch."
+            )
+
+
+def load_published(model: keras.Model, path: str | Path) -> None:
+    """Gives the weights of a published checkpoint to a model.
+
+    Args:
+        model: `TaskPrompter` of the released variant, built as the published network was.
+        path: the checkpoint, see `keras_mtl.weight_files.read_weights`.
+
+    Raises:
+        ValueError: if the model is of another variant, or the file is broken or does not hold
+            every weight of this model and no other. The model is then unchanged.
+
+    Example:
+
+    ```python
+    model = keras_mtl.TaskPrompter.from_preset("taskprompter_vit_large_nyud")
+    load_published(model, "checkpoint.pth.tar")
+    ```
+    """
+    if model.get_config()["variant"] != "released":
+        raise ValueError(
+            "Published checkpoints hold the network variant='released'; this model is of the "
+            f"variant {model.get_config()['variant']!r}."
+        )
+    arrays = read_weights(path)
+    Architecture.of_model(model).check(arrays, path)
+    assign_published(model, arrays, path)
+
+
+def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path) -> None:
+    """Gives published arrays, all of them, to all variables of a model.
+
+    Raises:
+        ValueError: if names or shapes are not the model's; it is then unchanged.
+    """
+    assign(
+        published_entries(model),
+        arrays,
+        f"{path} does not hold this network's weights: ",
+        ignore=_UNUSED,
+        variables=[v for v in model.weights if not v.path.startswith("image_normalization/")],
+    )
+
+
+# === Which weight is which ===
+
+
+def published_entries(model: keras.Model) -> Iterator[Entry]:
+    """Which published weight every variable of a `TaskPrompter(variant="released")` gets.
+
+    Args:
+        model: `TaskPrompter` of the released variant.
+
+    Yields:
+        `keras_mtl.weight_files.Entry`, one for every variable that a file can fill.
+
+    Source: https://github.com/prismformore/Multi-Task-Transformer (names of weights only).
+    """
+    tokens = model.get_layer("patch_tokens")
+    yield from _conv(tokens.projection, "backbone.patch_embed.proj")
+    positions = tokens.position_embedding.embeddings
+    yield Entry(positions, "backbone.pos_embed", lambda table: np.squeeze(table, 0))
+    names = [task.name for task in model.tasks]
+    ordered = sorted(names, key=lambda name: (*_PROMPTS, name).index(name))
+    rows = [ordered.index(name) for name in names]
+    prompts = model.get_layer("task_prompts").prompts
+    yield Entry(prompts, "backbone.task_prompts", lambda table: np.take(table, rows, axis=0))
+    levels = []  # after which blocks features are decoded
+    i = 0
+    while layer := _layer(model, f"prompted_block_{i + 1}"):
+        yield from _block(layer, f"backbone.blocks.{i}")
+        i += 1
+        if _layer(model, f"decoding_after_block_{i}"):
+            levels.append(i)
+    yield from _norm(model.get_layer("ln"), "backbone.norm")
+    for level, block in enumerate(levels):
+        decoding = model.get_layer(f"decoding_after_block_{block}")
+        reweighting = _layer(model, f"reweighting_after_block_{block}")
+        for t, task in enumerate(model.tasks):
+            place = f"{level}.{task.name}"
+            spatial, channel = decoding.reduce[t]
+            yield from _conv(spatial, f"backbone.fea_decode_spa.{place}.0")
+            yield from _conv(channel, f"backbone.fea_decode_chan.{place}.0")
+            reduce, mix, norm, _, out = decoding.fuse[t].layers
+            yield from _conv(reduce, f"backbone.fea_fuse.{place}.0")
+            yield from _conv(mix, f"backbone.fea_fuse.{place}.1")
+            yield from _batch_norm(norm, f"backbone.fea_fuse.{place}.2")
+            yield from _conv(out, f"backbone.fea_fuse.{place}.4")
+            if reweighting:
+                hidden, weight = reweighting.over_heads[t].layers
+                yield from _dense(hidden, f"backbone.ctr_attn_conv.{place}.0")
+                yield from _dense(weight, f"backbone.ctr_attn_conv.{place}.2")
+    for task in model.tasks:
+        _, mix, norm, _, out = model.get_layer(f"{task.name}_head").body.layers
+        yield from _conv(mix, f"heads.{task.name}.mt_proj.0")
+        yield from _batch_norm(norm, f"heads.{task.name}.mt_proj.1")
+        yield from _conv(out, f"heads.{task.name}.linear_pred")
+
+
+def _block(layer, name):
+    """An encoder block, with the two linear maps that the prompts add to it."""
+    vit, attention = layer.block, layer.block.mha
+    yield from _norm(vit.layer_norm_1, f"{name}.norm1")
+    yield from _norm(vit.layer_norm_2, f"{name}.norm2")
+    projections = (attention.query_dense, attention.key_dense, attention.value_dense)
+    for part, projection in enumerate(projections):
+        yield from _dense(projection, f"{name}.attn.qkv", part, parts=3)
+    yield from _dense(attention.output_dense, f"{name}.attn.proj")
+    yield from _dense(layer.channel.to_patches, f"{name}.attn.token_trans")
+    yield from _dense(layer.channel.to_channels, f"{name}.attn.token_trans1")
+    yield from _dense(vit.mlp.dense_1, f"{name}.mlp.fc1")
+    yield from _dense(vit.mlp.dense_2, f"{name}.mlp.fc2")
+
+
+def _dense(layer, name, part=0, parts=1):
+    """A dense layer: a linear map, a 1x1 convolution, or one of several stacked in one weight.
+
+    The kernels of an attention have an axis for its heads, which the published ones have not.
+    """
+
+    def kernel(weight):
+        rows = weight.reshape(weight.shape[:2])  # a 1x1 convolution has two axes more
+        ours = np.split(rows, parts)[part].T
+        return ours if len(layer.kernel.shape) == 2 else ours.reshape(layer.kernel.shape)
+
+    def bias(values):
+        return np.split(values, parts)[part].reshape(layer.bias.shape)
+
+    yield Entry(layer.kernel, f"{name}.weight", kernel)
+    yield Entry(layer.bias, f"{name}.bias", bias)
+
+
+def _conv(layer, name):
+    yield Entry(layer.kernel, f"{name}.weight", lambda weight: weight.transpose(2, 3, 1, 0))
+    yield Entry(layer.bias, f"{name}.bias")
+
+
+def _norm(layer, name):
+    yield Entry(layer.gamma, f"{name}.weight")
+    yield Entry(layer.beta, f"{name}.bias")
+
+
+def _batch_norm(layer, name):
+    yield from _norm(layer, name)
+    yield Entry(layer.moving_mean, f"{name}.running_mean")
+    yield Entry(layer.moving_variance, f"{name}.running_var")
+
+
+def _layer(model, name):
+    return next((layer for layer in model.layers if layer.name == name), None)

@@ -1,0 +1,350 @@
+"""Weights as other projects keep them: reading their files, and giving them to a model.
+
+`read_weights` reads the file, whichever kind it is, and never runs code that is in it. `assign`
+gives its arrays to the variables of a model, all of them or none: what the file lacks, what it has
+left over and what has another shape is found before the first variable changes.
+"""
+
+import json
+import re
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+KINDS = ".pth, .pth.tar, .pt or .bin (PyTorch), .safetensors or .npz"
+
+# Where training scripts put the state dict, beside epoch, optimizer and scheduler.
+_HOLDERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network")
+
+# What a file that is no weights begins with, and what to tell about it.
+_OTHER_FILES = (
+    (b"\x89HDF", "is an HDF5 file: load it with load_weights of the model that saved it"),
+    (b"\x93NUMPY", "is a single array without a name: save named arrays with numpy.savez"),
+    (b"\x1f\x8b", "is compressed: unpack it with gunzip or tar first"),
+    (
+        b"version https://git-lfs",
+        "is a pointer to a file in Git LFS: fetch the file itself with git lfs pull",
+    ),
+)
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Named arrays of a PyTorch, safetensors or NumPy file.
+
+    The kind is told by the content, not by the name's ending. A state dict inside a training
+    checkpoint (under `model`, `state_dict` and the like) is taken out, and a prefix `module.`
+    that all names share is dropped. Code inside a pickle is never run: such a file is refused.
+
+    Args:
+        path: str or path of the file.
+
+    Returns:
+        Dict from name to array, in the file's order. Floating numbers are float32, whatever the
+        file's precision. Arrays of a PyTorch file are read from it when they are used: keep the
+        file until then.
+
+    Raises:
+        ValueError: if the file is missing, broken, no weights, or holds more than arrays.
+        ImportError: if the library that reads this kind of file is not installed.
+
+    Example:
+
+    >>> np.savez("weights.npz", **{"module.proj.bias": np.zeros(3)})
+    >>> read_weights("weights.npz")
+    {'proj.bias': array([0., 0., 0.], dtype=float32)}
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is a folder; expected a file: {KINDS}."
+            if path.is_dir()
+            else f"There is no file {path}."
+        )
+    try:
+        arrays = _reader(path)(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from error
+    if not arrays:
+        raise ValueError(f"{path} holds no arrays; expected weights by name.")
+    if all(name.startswith("module.") for name in arrays):  # trained on several devices
+        arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
+    return arrays
+
+
+def _reader(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
+    """The function that reads this kind of file."""
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise ValueError(f"{path} is empty; download or copy it again.")
+    for beginning, advice in _OTHER_FILES:
+        if head.startswith(beginning):
+            raise ValueError(f"{path} {advice}.")
+    if head.startswith(b"PK"):
+        return _zip_reader(path)
+    if head.startswith(b"\x80"):
+        return _read_torch
+    if len(head) > 8 and head[8:9] == b"{":  # the length of a JSON text, and the text
+        return _read_safetensors
+    if head.lstrip().startswith(b"<"):
+        raise ValueError(
+            f"{path} is a web page, not weights: the download was answered by a page; open the "
+            "address in a browser to see what it asks for."
+        )
+    raise ValueError(f"{path} is not a file of weights; expected one of {KINDS}.")
+
+
+# === One function for each kind of file ===
+
+
+def _zip_reader(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            # Flipped bits in the numbers would go unnoticed by everybody else.
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise _broken(path) from error
+    if damaged is not None:
+        raise ValueError(
+            f"{path} is damaged: {damaged} in it does not match its checksum; download or copy it "
+            "again."
+        )
+    if any(name.endswith("constants.pkl") for name in names):
+        raise ValueError(
+            f"{path} is a TorchScript program, which was not run; expected a state dict, as "
+            "torch.save(model.state_dict(), path) writes it."
+        )
+    if any(name.endswith("data.pkl") for name in names):
+        return _read_torch
+    if "model.weights.h5" in names:
+        raise ValueError(f"{path} is a Keras model already: use keras_mtl.load_model.")
+    if names and all(name.endswith(".npy") for name in names):
+        return _read_npz
+    raise ValueError(f"{path} is a zip file without weights; expected one of {KINDS}.")
+
+
+def _read_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: _standard(file[name]) for name in file.files}
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise _broken(path) from error
+        raise ValueError(
+            f"{path} holds Python objects besides arrays and was not read; save arrays only."
+        ) from error
+
+
+def _read_safetensors(path):
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise ImportError(
+            f"Reading {path} needs the library safetensors: pip install safetensors."
+        ) from None
+    try:
+        with safe_open(path, "np") as file:
+            return {name: _standard(file.get_tensor(name)) for name in file.keys()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise _broken(path) from error
+
+
+def _read_torch(path):
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(
+            f"Reading {path} needs PyTorch: pip install torch (its build for the CPU is enough)."
+        ) from None
+    zipped = zipfile.is_zipfile(path)  # the newer of PyTorch's two formats
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles that are refused anyhow
+            # Only the newer format can be left on the disk.
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted:
+            more = f"holds more than arrays (it asks for {wanted[1]})"
+        elif not zipped and not _begins_as_torch(path):
+            more = "is a pickle of Python's, not PyTorch's weights,"
+        else:
+            raise _broken(path) from error
+        raise ValueError(
+            f"{path} {more} and was not run; expected a state dict, as "
+            "torch.save(model.state_dict(), path) writes it."
+        ) from error
+    state = _state_dict(loaded, torch.Tensor)
+    if state is None:
+        found = f"a {type(loaded).__name__}"
+        if isinstance(loaded, Mapping):
+            found += f" of {_some(map(str, loaded))}" if loaded else " without entries"
+        raise ValueError(
+            f"{path} holds {found}, not a state dict; expected tensors by name, by themselves or "
+            f"under one of {', '.join(_HOLDERS)}."
+        )
+    return {name: _standard(_array_of(tensor, path, name)) for name, tensor in state.items()}
+
+
+def _begins_as_torch(path) -> bool:
+    """Whether a file begins with the number that PyTorch's older format begins with."""
+    with path.open("rb") as file:
+        return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." in file.read(64)
+
+
+def _state_dict(loaded, tensor_type) -> dict | None:
+    """The tensors by name in what a checkpoint holds."""
+    if not isinstance(loaded, Mapping):
+        return None
+    for holder in _HOLDERS:
+        if isinstance(loaded.get(holder), Mapping):
+            return _state_dict(loaded[holder], tensor_type)
+    return {
+        name: value
+        for name, value in loaded.items()
+        if isinstance(name, str) and isinstance(value, tensor_type)
+    } or None
+
+
+def _array_of(tensor, path, name):
+    import torch
+
+    tensor = tensor.detach()
+    if tensor.dtype == torch.bfloat16:  # NumPy has no such numbers
+        tensor = tensor.float()
+    try:
+        return tensor.numpy()
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: {name} is a {tensor.layout} tensor of {tensor.dtype}, which has no array; "
+            "save it dense and not quantized."
+        ) from error
+
+
+def _standard(array: np.ndarray) -> np.ndarray:
+    """The array, floating numbers in float32."""
+    floating = array.dtype.kind == "f" or "float" in array.dtype.name  # bfloat16 is no NumPy kind
+    return array.astype("float32", copy=False) if floating else array
+
+
+def _broken(path) -> ValueError:
+    return ValueError(f"{path} is broken or only part of a file; download or copy it again.")
+
+
+# === From arrays to variables ===
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Which variable of a model gets which array of a file.
+
+    Args:
+        variable: `keras.Variable`.
+        names: str, or a tuple of them where several arrays make one variable.
+        convert: function from the named arrays, in that order, to the variable's value. It is
+            called once all names are known to be there; views are enough, it need not copy.
+
+    Example:
+
+    >>> dense = keras.layers.Dense(2)
+    >>> dense.build((None, 3))
+    >>> entry = Entry(dense.kernel, "fc.weight", np.transpose)
+    >>> entry.value({"fc.weight": np.zeros((2, 3))}).shape
+    (3, 2)
+    """
+
+    variable: keras.Variable
+    names: str | tuple[str, ...]
+    convert: Callable[..., np.ndarray] = np.asarray
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names as a tuple."""
+        return (self.names,) if isinstance(self.names, str) else tuple(self.names)
+
+    def value(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The variable's value, out of a file's arrays."""
+        return self.convert(*(arrays[name] for name in self.all_names))
+
+
+def assign(
+    entries: Iterable[Entry],
+    arrays: Mapping[str, np.ndarray],
+    what: str,
+    ignore: Sequence[str] = (),
+    variables: Iterable[keras.Variable] = (),
+) -> None:
+    """Gives a file's arrays to variables: all of them, or on any doubt none.
+
+    Args:
+        entries: an `Entry` for every variable that comes from the file.
+        arrays: dict by name, as `read_weights` returns it.
+        what: str. What the file was expected to be, for the messages: they begin
+            `"{what}"`, for instance `"vit.pth does not hold the weights of vit_base: "`.
+        ignore: regular expressions; a name that one of them matches as a whole may be left over.
+        variables: those that must not keep their initial values: an entry is needed for each.
+
+    Raises:
+        ValueError: if an array is missing, left over, or of another shape, or a variable has no
+            entry. No variable has changed then.
+
+    Example:
+
+    >>> dense = keras.layers.Dense(2)
+    >>> dense.build((None, 3))
+    >>> entries = [Entry(dense.kernel, "weight", np.transpose), Entry(dense.bias, "bias")]
+    >>> assign(entries, {"weight": np.ones((2, 3)), "bias": np.ones(2)}, "No such layer: ")
+    >>> keras.ops.convert_to_numpy(dense(np.ones((1, 3)))).tolist()
+    [[4.0, 4.0]]
+    """
+    entries = list(entries)
+    used = {name for entry in entries for name in entry.all_names}
+    ignored = re.compile("|".join(f"(?:{pattern})" for pattern in ignore) or r"(?!)")
+    missing = [name for entry in entries for name in entry.all_names if name not in arrays]
+    left_over = [name for name in arrays if name not in used and not ignored.fullmatch(name)]
+    covered = {id(entry.variable) for entry in entries}
+    without = [variable.path for variable in variables if id(variable) not in covered]
+    faults = []
+    if missing:
+        faults.append(f"it lacks {_some(dict.fromkeys(missing))}")
+    if left_over:
+        faults.append(f"it has {_some(left_over)} that nobody takes")
+    if without:
+        faults.append(f"nothing is known for {_some(without)}")
+    values = []
+    lacking = set(missing)
+    for entry in entries:
+        if lacking.intersection(entry.all_names):
+            continue
+        shape = tuple(entry.variable.shape)
+        given = ", ".join(f"{name} {arrays[name].shape}" for name in entry.all_names)
+        try:
+            values.append(entry.value(arrays))
+        except ValueError:  # an array that cannot be brought into the variable's layout
+            faults.append(f"{given} does not fit the model's {shape}")
+            continue
+        if values[-1].shape != shape:
+            faults.append(f"{given} gives {values[-1].shape} where the model has {shape}")
+    if faults:
+        faults = list(dict.fromkeys(faults))  # one array may be wrong for several variables
+        wrong = faults[:3] + ([f"and {len(faults) - 3} more"] if len(faults) > 3 else [])
+        raise ValueError(f"{what}{'; '.join(wrong)}.")
+    for entry, value in zip(entries, values, strict=True):
+        # A copy, one at a time: JAX may keep the very array, and with it the pages of a file.
+        entry.variable.assign(np.array(value, dtype="float32"))
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

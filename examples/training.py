@@ -95,8 +95,12 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}
     figure = keras_mtl.visualize.panel(panel_images, maps, tasks, panel_labels)
     figure.savefig(out / "panel.png")
+    keras_mtl.visualize.training_curves(out / "log.csv").savefig(out / "training_curves.png")
     _export(out)
-    print(f"Wrote {out}/: model.keras, saved_model/, panel.png, results.md, log.csv, tensorboard/")
+    print(
+        f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, results.md, "
+        "log.csv, tensorboard/"
+    )
 
 
 # What trains from scratch on rooms in minutes on a CPU.

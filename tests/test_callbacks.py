@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 import keras_mtl
+from keras_mtl import evaluation, visualize
 from keras_mtl.data import rooms
-from keras_mtl.tasks import DepthEstimation
+from keras_mtl.tasks import DepthEstimation, nyud
 
 tf = pytest.importorskip("tensorflow")
 
@@ -19,6 +20,20 @@ class Brightness(keras_mtl.MultiTaskModel):
         super().__init__(image, {"depth": depth}, [DepthEstimation()], **kwargs)
 
 
+def pictures(logs):
+    """What TensorBoard shows: `(step, tag)` to `(height, width, 3)` uint8."""
+    found = {}
+    for file in logs.iterdir():
+        for record in tf.data.TFRecordDataset(str(file)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                width, height, png = value.tensor.string_val
+                picture = tf.io.decode_png(png).numpy()
+                assert picture.shape == (int(height), int(width), 3)
+                found[event.step, value.tag] = picture
+    return found
+
+
 def test_prediction_panels(tmp_path):
     images, labels = rooms.arrays([DepthEstimation()], 2, SIZE)
     model = Brightness()
@@ -26,17 +41,54 @@ def test_prediction_panels(tmp_path):
     logs = tmp_path / "logs"
     panels = keras_mtl.callbacks.PredictionPanels(logs, images, labels)
     model.fit(images, labels, epochs=2, verbose=0, callbacks=[panels])
+    found = pictures(logs)
+    assert sorted(found) == [(1, "predictions"), (2, "predictions")]
+    assert min(np.std(picture) for picture in found.values()) > 10
 
-    found = {}
-    for file in logs.iterdir():
-        for record in tf.data.TFRecordDataset(str(file)):
-            event = tf.compat.v1.Event.FromString(record.numpy())
-            for value in event.summary.value:
-                found[event.step] = (value.tag, value.tensor.string_val)
-    assert sorted(found) == [1, 2]
-    for tag, (width, height, *pictures) in found.values():
-        assert tag == "predictions"
-        (png,) = pictures
-        picture = tf.io.decode_png(png).numpy()
-        assert picture.shape == (int(height), int(width), 3)
-        assert np.std(picture) > 10
+
+def test_prediction_panels_show_where_the_prompts_look(tmp_path):
+    tasks = [DepthEstimation()]
+    images, labels = rooms.arrays(tasks, 2, SIZE)
+    backbone = keras_mtl.backbones.vision_transformer("nano", (*SIZE, 3), num_layers=2)
+    model = keras_mtl.TaskPrompter(backbone, tasks, channel_windows=(1, 1), prompting_levels=1)
+    model.compile(keras.optimizers.SGD(0.01))
+    logs = [tmp_path / "with", tmp_path / "without"]
+    panels = [
+        keras_mtl.callbacks.PredictionPanels(folder, images, labels, affinity=wanted)
+        for folder, wanted in zip(logs, (True, False), strict=True)
+    ]
+    model.fit(images, labels, epochs=1, verbose=0, callbacks=panels)
+    assert sorted(pictures(logs[0])) == [(1, "affinity"), (1, "predictions")]
+    assert sorted(pictures(logs[1])) == [(1, "predictions")]
+    # What it shows is the network as just trained.
+    after = visualize.as_array(visualize.affinity(model, images[0]))
+    np.testing.assert_array_equal(pictures(logs[0])[1, "affinity"], after)
+
+
+def test_full_evaluation(tmp_path):
+    pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
+    tasks = nyud("depth", "edge")
+    images, labels = rooms.arrays(tasks, 4, SIZE)
+    backbone = keras_mtl.backbones.vision_transformer("nano", (*SIZE, 3), num_layers=1)
+    model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+    model.compile(keras.optimizers.SGD(0.001))
+    held_out = [(images[2:], {name: label[2:] for name, label in labels.items()})]
+    log = tmp_path / "log.csv"
+    every_other = keras_mtl.callbacks.FullEvaluation(held_out, every=2)
+    history = model.fit(images, labels, epochs=2, verbose=0, callbacks=[every_other]).history
+    after = keras_mtl.evaluate(
+        model, held_out, thresholds=evaluation.FAST_THRESHOLDS, progress=False
+    )
+    expected = {
+        f"full_{name}_{metric}": value
+        for name, task in after.tasks.items()
+        for metric, value in task["scores"].items()
+    }
+    found = {key: values for key, values in history.items() if key.startswith("full_")}
+    assert found.keys() == expected.keys() and "full_edge_odsF_fast" in found
+    for key, value in expected.items():
+        (last,) = found[key]  # of the second epoch, with the weights it ended with
+        assert last == pytest.approx(value, rel=1e-6)
+
+    with pytest.raises(ValueError, match="every is 0, expected a positive integer"):
+        keras_mtl.callbacks.FullEvaluation(held_out, every=0)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import keras
@@ -143,6 +144,78 @@ def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
         }
         assert maps["depth"].min() >= 0
         np.testing.assert_allclose(np.linalg.norm(maps["normals"], axis=-1), 1, atol=1e-3)
+
+
+def test_predict_a_folder(trained, tmp_path):
+    """What cannot be read is named, and the others are done all the same."""
+    data = pytest.importorskip("skimage.data")
+    out, _ = trained
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for name, size in (("cup.jpg", (60, 90)), ("cup.png", (48, 40)), ("table.JPG", (40, 80))):
+        picture = data.coffee()[: size[0], : size[1]]
+        Image.fromarray(picture).save(photographs / name)
+    (photographs / "broken.jpg").write_bytes(b"no picture")
+    (photographs / "notes.txt").write_text("no picture either, and nobody says so")
+    maps = tmp_path / "maps"
+    done = run("predict.py", out / "model.keras", photographs, "--output", maps, "--affinity")
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("predict.py: ")]
+    assert len(said) == 1 and "broken.jpg cannot be read as an image" in said[0]
+    assert "Wrote panels and maps of 3 photographs" in done.stdout
+    stems = ("cup.jpg", "cup.png", "table")
+    endings = ("-affinity.png", "-maps.npz", "-panel.png")
+    expected = sorted(stem + ending for stem in stems for ending in endings)
+    assert sorted(path.name for path in maps.iterdir()) == expected
+    for stem, size in zip(stems, ((60, 90), (48, 40), (40, 80)), strict=True):
+        with np.load(maps / f"{stem}-maps.npz") as found:
+            assert found["semseg"].shape == size
+
+
+def test_predict_a_video(trained, tmp_path):
+    av = pytest.importorskip("av")
+    out, _ = trained
+    rate, path = Fraction(30_000, 1001), tmp_path / "walk.mp4"
+    with av.open(path, "w") as video:
+        stream = video.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 66, 46, "yuv420p"
+        for i in range(7):
+            frame = np.full((46, 66, 3), 30 * i, "uint8")
+            video.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        video.mux(stream.encode())
+    maps = tmp_path / "maps"
+    model = out / "model.keras"
+    done = run("predict.py", model, path, "--output", maps, "--batch-size", 3)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [found.name for found in maps.iterdir()] == ["walk-panel.mp4"]  # nothing unfinished
+    with av.open(maps / "walk-panel.mp4") as video:
+        assert video.streams.video[0].average_rate == rate
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == 7
+    for i, frame in enumerate(frames):
+        assert frame.shape == (2 * 46, 3 * 66, 3)  # the frame and four maps
+        np.testing.assert_allclose(frame[25:40, 10:60], 30 * i, atol=12)  # in their order
+        np.testing.assert_allclose(frame[50:, 140:], 0, atol=12)  # no sixth picture
+
+
+@pytest.mark.parametrize("content", [b"no film", None])
+def test_a_video_that_is_none(tmp_path, content):
+    pytest.importorskip("av")
+    path = tmp_path / "film.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("predict.py", tmp_path / "model.keras", path, "--output", tmp_path / "maps")
+    assert done.returncode == 1
+    assert done.stderr.startswith("predict.py: ")
+    assert str(path) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_folder_without_photographs(tmp_path):
+    done = run("predict.py", tmp_path / "model.keras", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"predict.py: There is no image file in {tmp_path}."
 
 
 @pytest.mark.parametrize("content", [b"no picture", b"", None])

@@ -360,8 +360,6 @@ class MultiTaskModel(keras.Model):
         canvas[top : top + inner[0], left : left + inner[1]] = image
         return canvas, (top, left, *inner)
 
-    _fit_to_input = fit_to_input
-
     # === Saving ===
 
     def get_config(self):

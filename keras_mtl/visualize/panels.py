@@ -1,0 +1,132 @@
+"""Panels of maps: labels beside predictions, image by image."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, Task
+
+
+def panel(
+    images,
+    maps: dict,
+    tasks: Sequence[Task],
+    labels: dict | None = None,
+    legend: bool = False,
+):
+    """One row for each image: the image, and for each task the label beside the prediction.
+
+    Colours are the tasks' own, and a value has one colour in labels and predictions of all images:
+    the colours of depth end at the panel's largest label, or prediction if there are no labels.
+    Where there is no label it is white, or grey in the black and white pictures of boundaries and
+    saliency.
+
+    Args:
+        images: array `(n, H, W, 3)` or list of `(H, W, 3)`, RGB in 0..255.
+        maps: dict by task name of decoded maps with the same n, H, W.
+        tasks: list of tasks.
+        labels: dict by task name of label arrays, or None to show predictions alone.
+        legend: bool. Name the classes in the picture below it.
+
+    Returns:
+        A `matplotlib.figure.Figure`; `figure.savefig("panel.png")` writes it.
+
+    Example:
+
+    >>> task = keras_mtl.tasks.DepthEstimation()
+    >>> depth = np.full((2, 24, 32, 1), 2.5)
+    >>> figure = keras_mtl.visualize.panel(np.zeros((2, 24, 32, 3)), {"depth": depth}, [task])
+    >>> len(figure.axes)
+    4
+    """
+    from matplotlib.figure import Figure
+
+    columns = [("image", lambda i: rgb(images[i]))]
+    for task in tasks:
+        picture = _picture(task, (maps if labels is None else labels)[task.name])
+        if labels is not None:
+            columns.append((f"{task.name}: label", partial(picture, labels[task.name])))
+        title = f"{task.name}: prediction" if labels is not None else task.name
+        columns.append((title, partial(picture, maps[task.name])))
+
+    names = _class_names(maps, tasks, labels) if legend else []
+    across = max(1, 2 * len(columns))  # as many names of classes fit beside each other
+    rows, aspect = len(images), images[0].shape[0] / images[0].shape[1]
+    height = 2.2 * aspect * rows + 0.3 + 0.2 * -(-len(names) // across)
+    figure = Figure(figsize=(2.2 * len(columns), height), dpi=110, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04, wspace=0.01, hspace=0.01)
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for i, row in enumerate(axes):
+        for axis, (title, picture) in zip(row, columns, strict=True):
+            axis.imshow(picture(i), interpolation="nearest")
+            # With a frame, for where there is no label most pictures are white.
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set(color="0.7", linewidth=0.5)
+            if i == 0:
+                axis.set_title(title, fontsize=9)
+    if names:
+        _draw_legend(figure, names, across)
+    return figure
+
+
+def rgb(image) -> np.ndarray:
+    """An image of numbers in 0..255 as uint8."""
+    return np.clip(np.asarray(image), 0, 255).astype("uint8")
+
+
+def _picture(task: Task, shown: Sequence):
+    """A function of some maps and an index that colours one of them."""
+    factor = 1
+    if isinstance(task, DepthEstimation):  # rooms fill little of the 10 m of its colours
+        farthest = max(np.max(each) for each in shown)
+        factor = task.farthest / farthest if farthest > 0 else 1
+    return lambda maps, i: task.picture(np.asarray(maps[i]) * factor)
+
+
+def _class_names(maps: dict, tasks: Sequence[Task], labels: dict | None) -> list:
+    """`(name, colour)` of every class that is somewhere in labels or maps."""
+    segmentations = [task for task in tasks if isinstance(task, SemanticSegmentation)]
+    names = []
+    for task in segmentations:
+        shown = [*maps[task.name], *(labels[task.name] if labels is not None else ())]
+        present = set().union(*(np.unique(each).tolist() for each in shown))
+        prefix = f"{task.name}: " if len(segmentations) > 1 else ""
+        for index in sorted(present & set(range(task.channels))):
+            names.append((prefix + task.labels[index], task.palette[index] / 255))
+        if task.ignore in present:
+            names.append((prefix + "no label", (1.0, 1.0, 1.0)))
+    return names
+
+
+def _draw_legend(figure, names: list, across: int) -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(facecolor=colour, edgecolor="grey", label=name) for name, colour in names]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(across, len(handles)),
+        fontsize=7,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=1.0,
+    )
+
+
+def as_array(figure) -> np.ndarray:
+    """A drawn `matplotlib` figure as `(height, width, 3)` uint8 RGB.
+
+    Example:
+
+    >>> figure = keras_mtl.visualize.precision_recall(
+    ...     {"thresholds": [0.5], "precision": [80.0], "recall": [60.0], "F": [68.6]}
+    ... )
+    >>> keras_mtl.visualize.as_array(figure).dtype.name
+    'uint8'
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

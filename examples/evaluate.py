@@ -13,7 +13,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -56,9 +55,9 @@ def main() -> None:
     for path in written:
         result.save(path)
     if result.boundary_curve:
-        curve = SimpleNamespace(**result.boundary_curve)
+        figure = keras_mtl.visualize.precision_recall([result.boundary_curve], [result.name])
         written.append(out / "precision_recall.png")
-        keras_mtl.visualize.precision_recall({result.name: curve}).savefig(written[-1])
+        figure.savefig(written[-1])
     print(f"\nWrote {', '.join(map(str, written))}")
     if result.faults:
         sys.exit(1)

@@ -73,7 +73,6 @@ def test_full_evaluation(tmp_path):
     model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
     model.compile(keras.optimizers.SGD(0.001))
     held_out = [(images[2:], {name: label[2:] for name, label in labels.items()})]
-    log = tmp_path / "log.csv"
     every_other = keras_mtl.callbacks.FullEvaluation(held_out, every=2)
     history = model.fit(images, labels, epochs=2, verbose=0, callbacks=[every_other]).history
     after = keras_mtl.evaluate(

@@ -39,7 +39,8 @@ def trained(tmp_path_factory):
 def test_training_leaves_everything(trained):
     out, printed = trained
     names = {path.name for path in out.iterdir()}
-    wanted = {"model.keras", "saved_model", "panel.png", "log.csv", "tensorboard", "results.md"}
+    wanted = {"model.keras", "saved_model", "log.csv", "tensorboard", "results.md"}
+    wanted |= {"panel.png", "training_curves.png"}
     assert wanted <= names
     assert not [name for name in names if name.startswith(".")]  # no half-written file
     scores = json.loads((out / "results.json").read_text())
@@ -78,6 +79,38 @@ def test_from_an_archive_to_a_trained_network(tmp_path):
     done = run("train_nyud.py", "--data", data, *arguments.split(), "--output", out)
     assert done.returncode == 0, done.stderr[-3000:]
     assert np.isfinite(list(json.loads((out / "results.json").read_text()).values())).all()
+
+    done = run("evaluate.py", out / "model.keras", "--data", data, "--output", tmp_path / "scores")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"out on {data} val, 3 images" in done.stdout
+    assert "edge: nyud protocol (within 0.011 of the diagonal) on 3 images" in done.stdout
+    names = {path.name for path in (tmp_path / "scores").iterdir()}
+    written = {f"evaluation.{ending}" for ending in ("json", "csv", "md")}
+    assert names == {*written, "precision_recall.png"}
+    assert (tmp_path / "scores" / "evaluation.md").read_text().strip() in done.stdout
+    command = "keras_mtl.evaluation.compare"
+    done = subprocess.run(
+        [sys.executable, "-m", command, tmp_path / "scores" / "evaluation.json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "| out " in done.stdout and "TaskPrompter, ViT-L" in done.stdout
+
+
+def test_evaluating_what_is_not_there(trained, tmp_path):
+    if keras.backend.backend() != "torch":
+        pytest.skip("argument handling is the same on every backend")
+    out, _ = trained
+    for arguments, problem in (
+        ((tmp_path / "none.keras",), "evaluate.py: There is no file"),
+        ((out / "model.keras", "--data", tmp_path), "evaluate.py: No prepared dataset"),
+        ((out / "model.keras", "--boundary-ids", tmp_path / "ids"), "cannot be read"),
+    ):
+        done = run("evaluate.py", *arguments, "--output", tmp_path / "scores")
+        assert done.returncode == 1
+        assert problem in done.stderr.strip().splitlines()[-1]
+    assert not (tmp_path / "scores").exists()
 
 
 def test_papers_recipes_are_the_defaults_on_data():

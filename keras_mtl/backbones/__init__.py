@@ -8,6 +8,8 @@ from keras_mtl.backbones.adapters import (
 )
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
+from keras_mtl.backbones.import_weights import load_weights
+from keras_mtl.backbones.pretrained import from_preset
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
     VIT_SIZES,
@@ -29,7 +31,9 @@ __all__ = [
     "SwinTransformer",
     "at_image_shape",
     "feature_pyramid",
+    "from_preset",
     "hrnet",
+    "load_weights",
     "swin_transformer",
     "vision_transformer",
 ]

@@ -181,6 +181,15 @@ class PatchMap(FeaturePyramid):
     def build(self, images_shape):
         pass  # the backbone came built
 
+    def save_own_variables(self, store):
+        # keras-hub 0.32 saves a DINOv2's table of positions only if its sum shrank.
+        for layer in self.tokens.layers:
+            if type(layer).__name__ == "DINOV2Embedding":
+                given, used = layer.position_embeddings, layer.interpolated_position_embeddings
+                if given.shape == used.shape:
+                    given.assign(used)
+        super().save_own_variables(store)
+
     def call(self, images, training=False):
         tokens = self.tokens(images, training=training)
         h, w = (length // self.stride for length in self.image_shape[:2])

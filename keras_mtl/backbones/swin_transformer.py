@@ -1,5 +1,6 @@
 """Swin Transformer: four stages of shifted-window attention, right at any image size."""
 
+import logging
 import math
 
 import keras
@@ -11,6 +12,7 @@ from keras_mtl.backbones.feature_pyramid import (
     attention_mask_accepted,
     deserialize_backbone,
 )
+from keras_mtl.backbones.vision_transformer import resize_bicubic
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES = {
@@ -48,11 +50,47 @@ def swin_transformer(
             f"Unknown Swin Transformer size {size!r}; choose one of {list(SWIN_SIZES)}."
         )
     config = {"window_size": 7, "patch_size": 4, **SWIN_SIZES[size], **overrides}
-    # keras-hub's own forward pass is right where windows divide the grid of every stage.
-    side = config["patch_size"] * config["window_size"] * 2 ** (len(config["depths"]) - 1)
     with attention_mask_accepted():
-        backbone = keras_hub.models.SwinTransformerBackbone(image_shape=(side, side, 3), **config)
+        backbone = keras_hub.models.SwinTransformerBackbone(
+            image_shape=shape_on_the_grid(config), **config
+        )
     return SwinTransformer(backbone, image_shape)
+
+
+def shape_on_the_grid(config: dict) -> tuple[int, int, int]:
+    """The smallest image shape at which windows divide the grid of every stage.
+
+    keras-hub's own forward pass, which it takes to build a backbone, is right there.
+
+    Args:
+        config: dict with a `SwinTransformerBackbone`'s `patch_size`, `window_size` and `depths`.
+    """
+    side = config["patch_size"] * config["window_size"] * 2 ** (len(config["depths"]) - 1)
+    return (side, side, 3)
+
+
+def relative_position_table(table: np.ndarray, window: int) -> np.ndarray:
+    """A table of relative positions for windows of another size, resized bicubically.
+
+    Args:
+        table: array `((2 w - 1)**2, heads)` for windows of w x w patches.
+        window: int, the patches wanted along a window.
+
+    Returns:
+        Array `((2 * window - 1)**2, heads)`.
+
+    Raises:
+        ValueError: if `table` is of no square window.
+    """
+    old, new = math.isqrt(len(table)), 2 * window - 1
+    if old == new:
+        return table
+    logging.getLogger(__name__).info(
+        "Relative positions resized from windows of %d to windows of %d patches.",
+        (old + 1) // 2,
+        window,
+    )
+    return resize_bicubic(table.reshape(old, old, -1), (new, new)).reshape(new * new, -1)
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

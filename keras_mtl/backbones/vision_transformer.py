@@ -1,5 +1,8 @@
 """Plain Vision Transformers: sizes, other image sizes, and the tokens a model starts from."""
 
+import logging
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -42,7 +45,7 @@ def vision_transformer(
         raise ValueError(
             f"Unknown Vision Transformer size {size!r}; choose one of {list(VIT_SIZES)}."
         )
-    _check_image_shape(image_shape, (patch_size, patch_size))
+    check_image_shape(image_shape, (patch_size, patch_size))
     config = {"use_class_token": False, **VIT_SIZES[size], **overrides}
     backbone = keras_hub.models.ViTBackbone(
         image_shape=tuple(image_shape), patch_size=patch_size, **config
@@ -64,7 +67,8 @@ def _initialize_projections(attention: keras.layers.MultiHeadAttention, channels
         kernel.assign(ops.reshape(drawn, kernel.shape))
 
 
-def _check_image_shape(image_shape, patch_size: tuple[int, int]):
+def check_image_shape(image_shape, patch_size: tuple[int, int]) -> None:
+    """Refuses an image shape that patches of `(height, width)` pixels do not divide."""
     for axis, length, patch in zip(("height", "width"), image_shape[:2], patch_size, strict=True):
         if length % patch or length < 1:
             below = max(length // patch, 1) * patch
@@ -92,19 +96,62 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
     >>> keras_mtl.backbones.at_image_shape(backbone, (64, 96, 3)).image_shape
     (64, 96, 3)
     """
-    _check_image_shape(image_shape, backbone.patch_size)
+    check_image_shape(image_shape, backbone.patch_size)
     config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
     resized = type(backbone).from_config(config)
     old_grid, new_grid = grid_of(backbone), grid_of(resized)
     for old, new in zip(backbone.weights, resized.weights, strict=True):
         value = ops.convert_to_numpy(old)
         if old.path.endswith("position_embedding/embeddings"):
-            extra = len(value) - old_grid[0] * old_grid[1]  # the class token's entry
-            grid = value[extra:].reshape(*old_grid, -1)
-            grid = resize_bicubic(grid, new_grid).reshape(-1, value.shape[-1])
-            value = np.concatenate([value[:extra], grid])
+            value = position_table(value, new_grid, backbone.use_class_token, old_grid)
         new.assign(value)
     return resized
+
+
+def position_table(
+    table: np.ndarray,
+    grid: tuple[int, int],
+    class_token: bool,
+    table_grid: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """A position embedding for another grid of patches, with or without a class token's entry.
+
+    Args:
+        table: array `(..., N, C)` or `(..., 1 + N, C)` for N patches, the class token's entry
+            first.
+        grid: `(rows, columns)` of patches wanted.
+        class_token: bool. Whether an entry for the class token is wanted; zeros where `table` has
+            none, since then nothing was added to its class token.
+        table_grid: `(rows, columns)` of `table`. `None` means a square where the number of
+            entries allows one, as in all published weights, and else `grid`.
+
+    Returns:
+        Array `(rows * columns, C)`, one entry more with a class token.
+
+    Raises:
+        ValueError: if the number of entries fits no grid.
+    """
+    table = table.reshape(-1, table.shape[-1])
+    if table_grid is None:
+        sides = [math.isqrt(len(table) - extra) for extra in (0, 1)]
+        squares = [(n, n) for extra, n in enumerate(sides) if n * n == len(table) - extra]
+        table_grid = squares[0] if squares else grid
+    extra = len(table) - table_grid[0] * table_grid[1]
+    if extra not in (0, 1):
+        raise ValueError(
+            f"A position embedding of {len(table)} entries fits no grid of "
+            f"{table_grid[0]}x{table_grid[1]} patches; say of which grid it is."
+        )
+    first, patches = table[:extra], table[extra:]
+    if tuple(table_grid) != tuple(grid):
+        logging.getLogger(__name__).info(
+            "Position embeddings resized from %dx%d to %dx%d patches.", *table_grid, *grid
+        )
+        patches = resize_bicubic(patches.reshape(*table_grid, -1), grid)
+        patches = patches.reshape(-1, table.shape[-1])
+    if class_token and not extra:
+        first = np.zeros((1, table.shape[-1]), table.dtype)
+    return np.concatenate([first, patches]) if class_token else patches
 
 
 def grid_of(backbone: keras.Model) -> tuple[int, int]:

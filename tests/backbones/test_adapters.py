@@ -582,3 +582,19 @@ def test_refusals(name):
     with pytest.raises(ValueError, match=message) as error:
         feature_pyramid(backbone(), **arguments)
     assert is_one_sentence(str(error.value))
+
+
+def test_positions_that_a_dinov2_learned_are_saved(tmp_path):
+    """Also where they grew on the whole, which keras-hub 0.32 takes for no change."""
+    config = {**dinov2().get_config(), "position_embedding_shape": (56, 56, 3)}
+    backbone = keras_hub.models.DINOV2Backbone.from_config(config)
+    images = keras.Input(backbone.image_shape)
+    model = keras.Model(images, PatchMap(backbone)(images)[14])
+    (table,) = [w for w in model.trainable_weights if "interpolated_position" in w.path]
+    rng = np.random.default_rng(0)
+    table.assign(table + rng.uniform(0, 1, table.shape).astype("float32"))
+    image = rng.normal(size=(1, *backbone.image_shape)).astype("float32")
+    expected = model.predict_on_batch(image)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras").predict_on_batch(image)
+    np.testing.assert_allclose(loaded, expected, atol=1e-5)

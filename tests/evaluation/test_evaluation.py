@@ -3,6 +3,7 @@
 import csv
 import json
 import weakref
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -135,6 +136,30 @@ def test_scores_are_those_of_the_definitions(models, kind):
     protocol = "pascal protocol (within 0.0075" if kind == "pascal" else "nyud protocol (within"
     assert result.protocol["edge"].startswith(protocol)
     assert result.dataset["images"] == 5
+
+
+def test_a_prepared_pascal_context(models, tmp_path):
+    """Its boundaries are scored against the label map that the archive had."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the data comes from TensorFlow Datasets on every backend")
+    from keras_mtl.data.prepare import prepare
+    from keras_mtl.data.room_archives import write_pascal_context
+
+    write_pascal_context(tmp_path / "PASCALContext", train=1, val=3, image_size=(33, 50))
+    builder = Path(__file__).parents[2] / "datasets" / "pascal_context"
+    folder = prepare(builder, tmp_path, tmp_path / "prepared")
+    model = models["pascal"]
+    examples = keras_mtl.data.examples(folder, "val", tasks=model.tasks)
+    result = keras_mtl.evaluate(model, examples, progress=False)
+    arrays = [{key: value.numpy() for key, value in each.items()} for each in examples]
+    expected = reference(model, arrays)
+    for name, value in expected.items():
+        assert result.headlines[name] == pytest.approx(value, rel=2e-3 if name == "edge" else 1e-4)
+    assert "pascal protocol (within 0.0075 of the diagonal) on 3 images" in result.protocol["edge"]
+    some = [each["id"].decode() for each in arrays[1:]]
+    assert all(name.startswith("2008_") for name in some)
+    of_two = keras_mtl.evaluate(model, examples, boundary_ids=some, progress=False)
+    assert "on 2 images" in of_two.protocol["edge"]
 
 
 def test_all_metrics_are_reported(models):

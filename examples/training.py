@@ -49,6 +49,8 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
     out.mkdir(parents=True, exist_ok=True)
     print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
+    if options.data and not options.pretrained:
+        print("The backbone starts from random weights; --pretrained starts from ImageNet's.")
 
     # === Data ===
     if options.data:
@@ -133,12 +135,23 @@ BUILT_WITH = (
 def _model(options, tasks):
     if options.preset:
         return keras_mtl.MultiTaskModel.from_preset(
-            options.preset, tasks=tasks, image_size=tuple(options.image_size)
+            options.preset,
+            tasks=tasks,
+            image_size=tuple(options.image_size),
+            backbone=_pretrained(options),
         )
     return MODELS[options.model](options, tasks)
 
 
+def _pretrained(options):
+    if not options.pretrained:
+        return None
+    return keras_mtl.backbones.from_preset(options.pretrained, (*options.image_size, 3))
+
+
 def _backbone(options):
+    if options.pretrained:
+        return _pretrained(options)
     build, size = keras_mtl.presets.BACKBONES[options.backbone]
     arguments = {"patch_size": options.patch_size} if build == "vision_transformer" else {}
     return getattr(keras_mtl.backbones, build)(size, (*options.image_size, 3), **arguments)
@@ -199,6 +212,12 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
     )
     parser.add_argument(
         "--backbone", choices=list(backbones), metavar="NAME", help=f"one of {', '.join(backbones)}"
+    )
+    parser.add_argument(
+        "--pretrained",
+        metavar="NAME_OR_FOLDER",
+        help="start from these weights of the backbone: a keras-hub preset such as "
+        "vit_large_patch16_384_imagenet, or a folder (keras_mtl.backbones.from_preset)",
     )
     # The other defaults depend on these.
     given = [argument for argument in sys.argv[1:] if argument not in ("-h", "--help")]

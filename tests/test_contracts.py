@@ -433,6 +433,28 @@ def trainee(build):
     return model
 
 
+def test_a_frozen_backbone_stays_as_it_is(build, scenes):
+    """Its batch normalizations too; the rest learns."""
+    model = build()
+    frozen = {id(variable) for variable in model.backbone_variables}
+    model.freeze_backbone()
+    assert len(model.trainable_weights) <= len(model.weights) - len(frozen) < len(model.weights)
+    model.compile(keras.optimizers.SGD(1e-3))
+    before = [np.array(ops.convert_to_numpy(variable)) for variable in model.weights]
+    model.train_on_batch(*scenes)
+    heads = 0
+    for variable, values in zip(model.weights, before, strict=True):
+        moved = not np.array_equal(ops.convert_to_numpy(variable), values)
+        if id(variable) in frozen:
+            assert not moved, variable.path
+        elif "head" in variable.path and variable.path.endswith("kernel"):
+            assert moved, variable.path
+            heads += 1
+    assert heads == 2 * len(model.tasks)
+    model.freeze_backbone(False)
+    assert {id(variable) for variable in model.trainable_weights} & frozen
+
+
 def assert_finite(model, logs):
     for key, values in logs.items():
         assert np.isfinite(values).all(), key

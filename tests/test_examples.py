@@ -63,6 +63,26 @@ def test_another_method_and_dataset(tmp_path):
     assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()
 
 
+def test_pretrained_weights(tmp_path):
+    if keras.backend.backend() != "torch":
+        pytest.skip("from_preset is tested on every backend; PyTorch compiles nothing")
+    import keras_mtl
+
+    backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=4)
+    backbone.save_to_preset(str(tmp_path / "vit"))
+    out = tmp_path / "out"
+    # A learning rate so small that the weights stay what they were.
+    more = "--learning-rate 1e-30 --loss-weight depth=0".split()
+    done = run("train_nyud.py", *SMALL, "--pretrained", tmp_path / "vit", *more, "--output", out)
+    assert done.returncode == 0, done.stderr[-3000:]
+    trained = keras_mtl.load_model(out / "model.keras")
+    block = trained.get_layer("prompted_block_2").block
+    kernel = backbone.get_layer("vit_encoder").encoder_layers[1].mlp.dense_1.kernel
+    np.testing.assert_array_equal(
+        *(keras.ops.convert_to_numpy(x) for x in (block.mlp.dense_1.kernel, kernel))
+    )
+
+
 def test_from_an_archive_to_a_trained_network(tmp_path):
     """Rooms in the archive's layout, prepared, then trained on with another backbone."""
     if keras.backend.backend() != "torch":

@@ -53,6 +53,7 @@ class MultiTaskModel(keras.Model):
         name: str | Path,
         tasks: Sequence[Task] | None = None,
         image_size: tuple[int, int] | None = None,
+        backbone=None,
         **arguments,
     ) -> "MultiTaskModel":
         """A paper's configuration, randomly initialised, or a trained model from a folder.
@@ -61,6 +62,8 @@ class MultiTaskModel(keras.Model):
             name: a key of `keras_mtl.presets.PRESETS`, or the folder that `save_to_preset` wrote.
             tasks: list of tasks, instead of the dataset's.
             image_size: `(height, width)` in pixels, instead of the paper's.
+            backbone: instead of the preset's, for instance a pretrained one of its kind from
+                `keras_mtl.backbones.from_preset`; it settles the image size.
             **arguments: of the architecture, instead of the preset's.
 
         Raises:
@@ -80,7 +83,7 @@ class MultiTaskModel(keras.Model):
         import keras_mtl.models as models
 
         if Path(name).is_dir():
-            changes = {"tasks": tasks, "image_size": image_size, **arguments}
+            changes = {"tasks": tasks, "image_size": image_size, "backbone": backbone, **arguments}
             changes = [key for key, value in changes.items() if value is not None]
             if changes:
                 raise ValueError(
@@ -105,11 +108,12 @@ class MultiTaskModel(keras.Model):
                 f"Unknown preset {str(name)!r} of {cls.__name__}, and no folder; {known}."
             )
         preset = PRESETS[name]
-        build, size = BACKBONES[preset["backbone"]]
-        image_shape = (*(image_size or preset["image_size"]), 3)
-        backbone = getattr(backbones, build)(
-            size, image_shape, **preset.get("backbone_arguments", {})
-        )
+        if backbone is None:
+            build, size = BACKBONES[preset["backbone"]]
+            image_shape = (*(image_size or preset["image_size"]), 3)
+            backbone = getattr(backbones, build)(
+                size, image_shape, **preset.get("backbone_arguments", {})
+            )
         tasks = tasks or cls.preset_tasks(name)
         return getattr(models, preset["model"])(
             backbone, tasks, **{**preset["arguments"], **arguments}

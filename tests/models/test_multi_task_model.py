@@ -301,6 +301,14 @@ def test_folders_that_are_no_trained_model(model, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
 
 
+def test_a_preset_on_another_backbone():
+    backbone = keras_mtl.backbones.HRNet((32, 48, 3), 4, 1, (1, 1, 1), 1)
+    model = keras_mtl.MultiTaskModel.from_preset(
+        "multitask_baseline_hrnet18_nyud", tasks=nyud("depth"), backbone=backbone
+    )
+    assert model.backbone_layers == [backbone] and model.image_size == (32, 48)
+
+
 def test_every_preset_can_be_named():
     for name, preset in keras_mtl.presets.PRESETS.items():
         assert issubclass(getattr(keras_mtl, preset["model"]), keras_mtl.MultiTaskModel)

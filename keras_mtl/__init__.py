@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from keras_mtl import (
     backbones,
+    balancing,
     callbacks,
     data,
     evaluation,
@@ -26,6 +27,7 @@ __all__ = [
     "TPANet",
     "TaskPrompter",
     "backbones",
+    "balancing",
     "callbacks",
     "data",
     "evaluate",

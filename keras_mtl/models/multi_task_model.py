@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from keras_mtl import backbones
 from keras_mtl import tasks as task_lists
@@ -15,6 +16,7 @@ from keras_mtl.backbones.feature_pyramid import (
     attention_mask_accepted,
     deserialize_backbone,
 )
+from keras_mtl.balancing import LossBalancing
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
 from keras_mtl.presets import BACKBONES, PRESETS
@@ -46,6 +48,7 @@ class MultiTaskModel(keras.Model):
         }
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.tasks = tasks
+        self.balancing = None
 
     @classmethod
     def from_preset(
@@ -140,7 +143,8 @@ class MultiTaskModel(keras.Model):
             optimizer: `"auto"` (Adam, learning rate 2e-5, global-norm clipping at 10: the
                 published recipe without its schedule) or a Keras optimizer.
             loss: `"auto"`, or a dict by task name.
-            loss_weights: `"auto"`, or a dict by task name.
+            loss_weights: `"auto"`, a dict by task name, or a
+                `keras_mtl.balancing.LossBalancing`, which changes them during training.
             metrics: `"auto"`, or a dict by task name.
             **kwargs: as in `keras.Model.compile`.
         """
@@ -152,9 +156,42 @@ class MultiTaskModel(keras.Model):
             loss_weights = {task.name: task.loss_weight for task in self.tasks}
         if metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
+        self.balancing = None
+        if isinstance(loss_weights, LossBalancing):
+            loss_weights.prepare({task.name: task.loss_weight for task in self.tasks})
+            self.balancing, loss_weights = loss_weights, None
+            self._balanced = {task.name: loss[task.name] for task in self.tasks}
+            self._loss_means = {
+                name: keras.metrics.Mean(name=f"{name}_loss") for name in self._balanced
+            }
+            loss = None  # `compute_loss` below takes them
         super().compile(
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
         )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss to minimize; see `keras.Model.compute_loss`."""
+        if self.balancing is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        if sample_weight is not None:
+            raise ValueError(
+                "sample_weight and a LossBalancing do not go together; mark the pixels that should "
+                "not count as unlabelled instead."
+            )
+        weighed = []
+        for name, loss in self._balanced.items():
+            value = loss(y[name], y_pred[name])
+            self._loss_means[name].update_state(value, sample_weight=y_pred[name].shape[0])
+            weighed.append(self.balancing.fixed[name] * value)
+        return self.balancing.total(weighed) + sum(ops.sum(extra) for extra in self.losses)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self.balancing is not None:
+            serialize = keras.saving.serialize_keras_object
+            config["loss"] = {name: serialize(loss) for name, loss in self._balanced.items()}
+            config["loss_weights"] = serialize(self.balancing)
+        return config
 
     def compile_from_config(self, config):
         """Restores what `compile` was given; Keras asks for it where `compile` is overridden."""
@@ -176,6 +213,8 @@ class MultiTaskModel(keras.Model):
             ValueError: if images or labels do not fit the model.
         """
         x, y = self._checked(x, y)
+        if self.balancing is not None:
+            kwargs["callbacks"] = [_BalanceEachEpoch(), *_listed(kwargs.get("callbacks"))]
         if y is None:
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         if isinstance(validation_data, (tuple, list)):
@@ -441,6 +480,18 @@ class MultiTaskModel(keras.Model):
         kwargs.setdefault("verbose", False)
         with attention_mask_accepted():
             return super().export(filepath, **kwargs)
+
+
+class _BalanceEachEpoch(keras.callbacks.Callback):
+    """Tells the model's loss balancing what the tasks' losses were."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        names = self.model.balancing.fixed
+        self.model.balancing.on_epoch_end([logs[f"{name}_loss"] for name in names])
+
+
+def _listed(callbacks) -> list:
+    return callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
 
 
 def normalized_images(images):

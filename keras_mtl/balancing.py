@@ -1,0 +1,154 @@
+"""Weights of the tasks' losses that change during training: what `compile` takes as `loss_weights`.
+
+model.compile(loss_weights=keras_mtl.balancing.UncertaintyWeighting())
+"""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+from keras import ops
+
+
+class LossBalancing(keras.layers.Layer):
+    """Turns the losses of the tasks into the one that is minimized; subclass it for another rule.
+
+    Its variables belong to the model from `compile` on, and are saved with it. A subclass defines
+    `total`, makes its variables in `build`, and may update them in `on_epoch_end`.
+
+    Args:
+        **kwargs: `name` and the like, for `keras.layers.Layer`.
+
+    Attributes:
+        fixed: dict by task name of the fixed weights that the rule is applied on top of, the tasks'
+            `loss_weight`s.
+    """
+
+    fixed: dict[str, float] | None = None
+
+    def prepare(self, fixed: Mapping[str, float]) -> None:
+        """Called by `compile` with the tasks' own weights."""
+        if self.fixed is None:
+            self.fixed = dict(fixed)
+            if not self.built:  # as one from a file is
+                self.build(len(self.fixed))
+        elif list(self.fixed) != list(fixed):
+            raise ValueError(
+                f"This {type(self).__name__} belongs to a model of {', '.join(self.fixed)}; give "
+                "another model one of its own."
+            )
+
+    def total(self, losses: Sequence) -> object:
+        """The loss to minimize.
+
+        Args:
+            losses: scalar tensors, the losses of the tasks times their fixed weights.
+
+        Returns:
+            Scalar tensor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define total(losses).")
+
+    def on_epoch_end(self, losses: Sequence[float]) -> None:
+        """Called after every epoch with the mean training loss of each task."""
+
+    def weights_by_task(self) -> dict[str, float]:
+        """What the loss of each task is multiplied by now, the fixed weight included."""
+        raise NotImplementedError(f"{type(self).__name__} must define weights_by_task().")
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class UncertaintyWeighting(LossBalancing):
+    """Weighs each task by a learned uncertainty: sum over t of exp(-s_t) L_t + s_t / 2.
+
+    s_t, the logarithm of the task's variance, is trained along with the network, from 0 on. (The
+    paper's factor 1/2 before the losses of regression only moves s_t.)
+
+    Example:
+
+    >>> balancing = keras_mtl.balancing.UncertaintyWeighting()
+    >>> balancing.prepare({"semseg": 1.0, "depth": 2.0})
+    >>> total = balancing.total([keras.ops.ones(()), keras.ops.ones(())])
+    >>> float(keras.ops.stop_gradient(total))
+    2.0
+
+    Source: Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty to Weigh Losses for
+    Scene Geometry and Semantics, CVPR 2018, Eq. 7 and 10.
+    """
+
+    def build(self, tasks):
+        self.log_variance = self.add_weight(
+            shape=(tasks,), initializer="zeros", dtype="float32", name="log_variance"
+        )
+
+    def total(self, losses):
+        weighed = ops.exp(-self.log_variance) * ops.stack(losses)
+        return ops.sum(weighed + self.log_variance / 2)
+
+    def weights_by_task(self):
+        factors = ops.convert_to_numpy(ops.exp(-self.log_variance)).tolist()
+        return {
+            name: fixed * factor
+            for (name, fixed), factor in zip(self.fixed.items(), factors, strict=True)
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class DynamicWeightAverage(LossBalancing):
+    """Weighs each task by how slowly its loss fell: w_t = T softmax(r_t / temperature).
+
+    r_t is the task's loss of the last epoch over that of the epoch before; in the first two
+    epochs, and for a task without any label in them, it is 1.
+
+    Args:
+        temperature: float. The larger, the more alike the weights.
+
+    Raises:
+        ValueError: if the temperature is not above 0.
+
+    Example:
+
+    >>> balancing = keras_mtl.balancing.DynamicWeightAverage(temperature=1.0)
+    >>> balancing.prepare({"semseg": 1.0, "depth": 1.0})
+    >>> balancing.on_epoch_end([4.0, 4.0])
+    >>> balancing.on_epoch_end([4.0, 2.0])  # depth learns faster, and weighs less
+    >>> {name: round(weight, 3) for name, weight in balancing.weights_by_task().items()}
+    {'semseg': 1.245, 'depth': 0.755}
+
+    Source: Liu, Johns and Davison, End-to-End Multi-Task Learning with Attention, CVPR 2019, Eq. 7.
+    """
+
+    def __init__(self, temperature: float = 2.0, **kwargs):
+        super().__init__(**kwargs)
+        if not temperature > 0:
+            raise ValueError(f"temperature is {temperature!r}, expected a number above 0.")
+        self.temperature = temperature
+
+    def build(self, tasks):
+        def variable(start, name):
+            return self.add_weight(
+                shape=(tasks,), initializer=start, trainable=False, dtype="float32", name=name
+            )
+
+        self.factors = variable("ones", "factors")
+        self.last_losses = variable("zeros", "last_losses")  # 0: there was no such epoch
+
+    def total(self, losses):
+        return ops.sum(self.factors * ops.stack(losses))
+
+    def on_epoch_end(self, losses):
+        losses = ops.convert_to_tensor(losses, "float32")
+        before = ops.convert_to_tensor(self.last_losses)
+        known = ops.logical_and(before > 0, losses > 0)
+        ratio = ops.where(known, losses / ops.where(known, before, 1.0), 1.0)
+        self.factors.assign(len(self.fixed) * ops.softmax(ratio / self.temperature))  # Eq. 7
+        self.last_losses.assign(losses)
+
+    def weights_by_task(self):
+        factors = ops.convert_to_numpy(self.factors).tolist()
+        return {
+            name: fixed * factor
+            for (name, fixed), factor in zip(self.fixed.items(), factors, strict=True)
+        }
+
+    def get_config(self):
+        return {**super().get_config(), "temperature": self.temperature}

@@ -36,7 +36,7 @@ $(INSTALLED): pyproject.toml
 		{ echo "keras_mtl needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make venv PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,tuning,dev]"
 	@touch $@
 
 train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline, BACKEND=jax|tensorflow|torch, ARGS="--help")

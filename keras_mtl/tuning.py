@@ -1,0 +1,164 @@
+"""Search for hyperparameters with KerasTuner (extra `tuning`).
+
+search = keras_mtl.tuning.TaskPrompterSearch(make_backbone, tasks, single=single_task_scores)
+tuner = keras_tuner.Hyperband(search, search.objective, directory="runs", project_name="search")
+tuner.search(training, validation_data=validation, steps_per_epoch=200)
+print(keras_mtl.tuning.results(tuner))
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import keras_tuner
+
+import keras_mtl
+from keras_mtl.backbones.vision_transformer import grid_of
+from keras_mtl.evaluation.single_task import delta_m
+from keras_mtl.tasks import Task, check_tasks
+
+
+class DeltaM(keras.callbacks.Callback):
+    """Adds `val_delta_m` to an epoch's logs: the mean gain over single-task networks, in percent.
+
+    Args:
+        single: score of a single-task network by task name, each in the task's first metric of
+            training (`task.metrics()[0]`; of boundaries that is F_within_2px, not odsF).
+    """
+
+    def __init__(self, single: Mapping[str, float]):
+        super().__init__()
+        self.single = dict(single)
+
+    def on_epoch_end(self, epoch, logs=None):
+        tasks = {task.name: task for task in self.model.tasks}
+        scores = {n: logs[f"val_{n}_{task.metrics()[0].name}"] for n, task in tasks.items()}
+        up = {name: task.higher_is_better for name, task in tasks.items()}
+        logs["val_delta_m"] = delta_m(scores, self.single, up)
+
+
+class Search(keras_tuner.HyperModel):
+    """What is searched for every architecture: optimization and loss weights.
+
+    A subclass builds the architecture in `network`.
+
+    Args:
+        make_backbone: function without arguments that returns a new backbone, pretrained or not.
+        tasks: list of tasks.
+        single: single-task scores by task name (see `DeltaM`), to maximize Delta_m; or `None`.
+        headline: name of the task whose first metric is the objective instead.
+
+    Attributes:
+        objective: `keras_tuner.Objective` for the tuner.
+
+    Raises:
+        ValueError: if not exactly one of `single` and `headline` is given, or they do not fit the
+            tasks.
+    """
+
+    def __init__(
+        self,
+        make_backbone: Callable[[], object],
+        tasks: Sequence[Task],
+        single: Mapping[str, float] | None = None,
+        headline: str | None = None,
+    ):
+        super().__init__()
+        self.make_backbone = make_backbone
+        self.tasks = check_tasks(tasks)
+        self.single = single
+        names = [task.name for task in self.tasks]
+        if (single is None) == (headline is None):
+            raise ValueError("Give either single, for Delta_m, or headline, the name of a task.")
+        if headline is not None:
+            if headline not in names:
+                raise ValueError(f"headline is {headline!r}, expected one of {', '.join(names)}.")
+            task = self.tasks[names.index(headline)]
+            name = f"val_{headline}_{task.metrics()[0].name}"
+            direction = "max" if task.higher_is_better else "min"
+        else:
+            if set(single) != set(names):
+                raise ValueError(
+                    f"single has scores of {', '.join(single)}, expected {', '.join(names)}."
+                )
+            name, direction = "val_delta_m", "max"
+        self.objective = keras_tuner.Objective(name, direction)
+
+    def build(self, hp) -> keras_mtl.MultiTaskModel:
+        """The network of one trial, compiled."""
+        model = self.network(hp)
+        rate = hp.Float("learning_rate", 1e-5, 3e-3, sampling="log", default=1e-3)
+        decay = hp.Float("weight_decay", 1e-7, 1e-3, sampling="log", default=1e-6)
+        weights = {}
+        for task in self.tasks:
+            factor = hp.Float(f"{task.name}_weight", 0.25, 4.0, sampling="log", default=1.0)
+            weights[task.name] = factor * task.loss_weight
+        optimizer = keras.optimizers.Adam(rate, weight_decay=decay, global_clipnorm=10.0)
+        model.compile(optimizer, loss_weights=weights)
+        return model
+
+    def network(self, hp) -> keras_mtl.MultiTaskModel:
+        """The network of one trial; subclasses define it."""
+        raise NotImplementedError(f"{type(self).__name__} must define network(hp).")
+
+    def fit(self, hp, model, *args, callbacks=(), **kwargs):
+        if self.single is not None:
+            callbacks = [DeltaM(self.single), *callbacks]
+        return model.fit(*args, callbacks=list(callbacks), **kwargs)
+
+
+class TaskPrompterSearch(Search):
+    """`keras_mtl.TaskPrompter`: decoder width, channel heads, prompting levels, stochastic depth.
+
+    The factors of loss weights are on top of the tasks' own. See `Search` for the arguments.
+    """
+
+    def network(self, hp):
+        backbone = self.make_backbone()
+        grid = grid_of(backbone)
+        sides = [n for n in (1, 2, 4) if not any(length % n for length in grid)]
+        levels = [n for n in (1, 2, 3, 4) if n <= backbone.num_layers]
+        side = hp.Choice("channel_windows_a_side", sides, default=sides[-1])
+        return keras_mtl.TaskPrompter(
+            backbone,
+            self.tasks,
+            channel_windows=(side, side),
+            decode_dim=hp.Choice("decode_dim", [16, 32, 64, 128], default=32),
+            prompting_levels=hp.Choice("prompting_levels", levels, default=levels[-1]),
+            stochastic_depth=hp.Float("stochastic_depth", 0.0, 0.3, step=0.05),
+        )
+
+
+class TPANetSearch(Search):
+    """`keras_mtl.TPANet`: width, dropout, stochastic depth. See `Search` for the arguments."""
+
+    def network(self, hp):
+        return keras_mtl.TPANet(
+            self.make_backbone(),
+            self.tasks,
+            dim=hp.Choice("dim", [16, 32, 64, 128], default=32),
+            head_width=hp.Choice("head_width", [16, 32, 64], default=64),
+            dropout=hp.Float("dropout", 0.0, 0.5, step=0.05, default=0.15),
+            stochastic_depth=hp.Float("stochastic_depth", 0.0, 0.3, step=0.05),
+        )
+
+
+def results(tuner, count: int = 100) -> str:
+    """The finished trials of a tuner, the best first, as a Markdown table.
+
+    Args:
+        tuner: a tuner of KerasTuner.
+        count: int. How many at most.
+    """
+    trials = [trial for trial in tuner.oracle.get_best_trials(count) if trial.score is not None]
+    names = [name for name in (trials[0].hyperparameters.values if trials else ())]
+    names = [name for name in names if not name.startswith("tuner/")]
+    rows = [["trial", tuner.oracle.objective.name, *names]]
+    for trial in trials:
+        values = [trial.hyperparameters.values.get(name) for name in names]
+        rows.append([trial.trial_id, *(_shown(value) for value in (trial.score, *values))])
+    rows.insert(1, ["---"] * len(rows[0]))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _shown(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,129 @@
+"""The search spaces build and train, the objective is Delta_m, and a killed search goes on."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mtl
+from keras_mtl.data import rooms
+from keras_mtl.tasks import nyud
+
+if keras.backend.backend() != "torch":
+    pytest.skip("KerasTuner is one for all; PyTorch compiles nothing", allow_module_level=True)
+keras_tuner = pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
+
+from keras_mtl import tuning
+
+SIZE = (32, 48)
+SINGLE = {"depth": 2.0, "normals": 50.0}
+
+
+def vit():
+    return keras_mtl.backbones.vision_transformer("nano", (*SIZE, 3), num_layers=2)
+
+
+def hrnet():
+    return keras_mtl.backbones.HRNet((*SIZE, 3), 4, 1, (1, 1, 1), 1)
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return nyud("depth", "normals")
+
+
+@pytest.fixture(scope="module")
+def scenes(tasks):
+    return rooms.arrays(tasks, 4, SIZE)
+
+
+def test_delta_m_in_the_logs(tasks, scenes):
+    model = keras_mtl.MultiTaskBaseline(hrnet(), tasks, head_width=4)
+    model.compile(keras.optimizers.SGD(1e-3))
+    gains = tuning.DeltaM(SINGLE)
+    logs = model.fit(*scenes, validation_data=scenes, verbose=0, callbacks=[gains]).history
+    expected = 50 * (
+        (2.0 - logs["val_depth_RMSE"][0]) / 2.0 + (50.0 - logs["val_normals_mErr"][0]) / 50.0
+    )
+    assert logs["val_delta_m"][0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind, backbone", [("TaskPrompter", vit), ("TPANet", hrnet)])
+def test_every_corner_of_the_space_builds(tasks, kind, backbone):
+    search = getattr(tuning, f"{kind}Search")(backbone, tasks, SINGLE)
+    hp = keras_tuner.HyperParameters()
+    assert type(search.build(hp)).__name__ == kind
+    for pick in (0, -1):
+        for parameter in hp.space:
+            bounds = ("min_value", "max_value")
+            ends = [getattr(parameter, bound, None) for bound in bounds]
+            ends = list(parameter.values) if ends[0] is None else ends
+            hp.values[parameter.name] = ends[pick]
+        model = search.build(hp)
+        assert [task.name for task in model.tasks] == ["depth", "normals"]
+    factor = hp.get("normals_weight")
+    assert factor == 4.0
+    names = {parameter.name for parameter in hp.space}
+    wanted = {"learning_rate", "weight_decay", "depth_weight", "normals_weight", "stochastic_depth"}
+    own = {
+        "TaskPrompter": {"channel_windows_a_side", "decode_dim", "prompting_levels"},
+        "TPANet": {"dim", "head_width", "dropout"},
+    }
+    assert names == wanted | own[kind]
+
+
+class Killed(BaseException):
+    """What no tuner takes for a failed trial."""
+
+
+class KilledAt(keras.callbacks.Callback):
+    """Kills the training that starts as the n-th of all, and counts them."""
+
+    started = 0
+
+    def __init__(self, n):
+        super().__init__()
+        self.n = n
+
+    def on_train_begin(self, logs=None):
+        KilledAt.started += 1
+        if KilledAt.started == self.n:
+            raise Killed
+
+    def __deepcopy__(self, memo):  # KerasTuner copies callbacks for every trial
+        return self
+
+
+def test_a_killed_search_goes_on(tasks, scenes, tmp_path):
+    def run(kill):
+        keras.utils.set_random_seed(0)
+        search = tuning.TPANetSearch(hrnet, tasks, SINGLE)
+        tuner = keras_tuner.RandomSearch(
+            search, search.objective, max_trials=3, seed=1, directory=tmp_path, project_name="s"
+        )
+        where = {"validation_data": scenes, "epochs": 1, "verbose": 0}
+        tuner.search(*scenes, callbacks=[KilledAt(kill)], **where)
+        return tuner
+
+    KilledAt.started = 0
+    with pytest.raises(Killed):
+        run(kill=2)
+    tuner = run(kill=None)
+    # The first trial is not run again, the second one is.
+    assert KilledAt.started == 2 + 2
+    table = tuning.results(tuner).splitlines()
+    assert len(table) == 2 + 3 and table[0].startswith("| trial | val_delta_m | dim | ")
+    scores = [float(row.split("|")[2]) for row in table[2:]]
+    assert scores == sorted(scores, reverse=True) and np.isfinite(scores).all()
+
+
+def test_refusals(tasks):
+    for arguments, problem in (
+        ({}, "Give either single"),
+        ({"single": SINGLE, "headline": "depth"}, "Give either single"),
+        ({"headline": "edge"}, "headline is 'edge', expected one of depth, normals"),
+        ({"single": {"depth": 1.0}}, "single has scores of depth, expected depth, normals"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            tuning.TPANetSearch(hrnet, tasks, **arguments)
+    search = tuning.TPANetSearch(hrnet, tasks, headline="depth")
+    assert (search.objective.name, search.objective.direction) == ("val_depth_RMSE", "min")

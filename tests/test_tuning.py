@@ -10,7 +10,9 @@ from keras_mtl.tasks import nyud
 
 if keras.backend.backend() != "torch":
     pytest.skip("KerasTuner is one for all; PyTorch compiles nothing", allow_module_level=True)
-keras_tuner = pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
+pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
+
+import keras_tuner
 
 from keras_mtl import tuning
 

@@ -16,9 +16,9 @@ def dot_product_attention(query, key, value):
     """Scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for thousands of tokens.
 
     The scores of all queries with all keys are never stored together, neither forward nor for the
-    gradient. PyTorch has fused kernels for that on the CPU and on GPUs; JAX and TensorFlow have
-    none on the CPU nor in float32, so there `CHUNK` queries attend after another, and again in
-    the gradient. Takes tensors, not a symbolic `keras.Input`: call it inside a layer.
+    gradient. PyTorch has fused kernels for that on the CPU and on GPUs, JAX on GPUs in bfloat16 and
+    float16. Elsewhere `CHUNK` queries attend after another, and again in the gradient. Takes
+    tensors, not a symbolic `keras.Input`: call it inside a layer.
 
     Args:
         query: float tensor `(B, Q, heads, d)`.
@@ -39,8 +39,15 @@ def dot_product_attention(query, key, value):
     """
     if _as_written:
         return _chunked(query, key, value, query.shape[1])
-    if keras.backend.backend() == "torch":
-        return _fused(query, key, value)
+    lengths = (query.shape[1], key.shape[1])
+    dtype = keras.backend.standardize_dtype(query.dtype)
+    if _has_fused_kernel(keras.backend.backend(), _jax_platform(), dtype, query.shape[-1], lengths):
+        try:
+            return _fused(query, key, value)
+        except Exception:
+            if keras.backend.backend() == "torch":
+                raise
+            # JAX says only here that the GPU is too old, or its libraries.
     return _chunked(query, key, value, CHUNK)
 
 
@@ -49,7 +56,10 @@ _as_written = False
 
 @contextlib.contextmanager
 def as_written() -> Iterator[None]:
-    """Inside, attention is one block of scores, as in the formula: to be traced, not to be run."""
+    """Inside, layers compute as their formulas are written: to be traced, not to be run.
+
+    Attention is one block of scores; a head convolves the large map that it has upsampled.
+    """
     global _as_written
     _as_written = True
     try:
@@ -58,13 +68,43 @@ def as_written() -> Iterator[None]:
         _as_written = False
 
 
+def computed_as_written() -> bool:
+    """Whether this runs inside `as_written`."""
+    return _as_written
+
+
+def _has_fused_kernel(backend: str, platform: str, dtype: str, size: int, lengths) -> bool:
+    """Whether the backend may have attention that stores no scores, for these heads and lengths."""
+    if backend == "torch":
+        return True
+    # cuDNN's, as JAX takes it: with a gradient the numbers of queries and keys must be even.
+    even = all(length is not None and length % 2 == 0 for length in lengths)
+    half = dtype in ("bfloat16", "float16")
+    return backend == "jax" and platform == "gpu" and half and size <= 128 and even
+
+
+def _jax_platform() -> str:
+    if keras.backend.backend() != "jax":
+        return ""
+    import jax
+
+    return jax.default_backend()
+
+
 def _fused(query, key, value):
-    """The backend's own attention, at a head size that PyTorch's GPU kernels take."""
+    """The backend's own attention, at a head size that GPU kernels take."""
     size = query.shape[-1]
     # Zeros add nothing to q k^T, and the columns that they add to the result are cut off.
     padding = [(0, 0), (0, 0), (0, 0), (0, -size % 8)]
     query, key, value = (ops.pad(x, padding) for x in (query, key, value))
-    out = ops.dot_product_attention(query, key, value, scale=1 / math.sqrt(size))
+    out = ops.dot_product_attention(
+        query,
+        key,
+        value,
+        scale=1 / math.sqrt(size),
+        # An error rather than stored scores; PyTorch chooses among its kernels by itself.
+        flash_attention=True if keras.backend.backend() == "jax" else None,
+    )
     return out[..., :size]
 
 

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_mtl.layers.heads import pointwise_convolution
+
 
 def spatial_task_prompting(patches, affinity):
     """Weighs the patches by one task's spatial affinity, head by head (Eq. 6).
@@ -135,25 +137,34 @@ class SpatialChannelPromptDecoding(keras.layers.Layer):
             self.fuse.append(fuse)
 
     def call(self, patches, spatial_affinity=None, channel_affinity=None, training=False):
+        residual = 1 if self.variant == "released" else 0  # A * X + X = (A + 1) * X
         features = []
         for task in range(self.num_tasks):
             prompted = []
             if self.spatial_prompts:
-                affinity = spatial_affinity[:, :, task]
+                affinity = spatial_affinity[:, :, task] + residual
                 prompted.append(spatial_task_prompting(patches, affinity))  # Eq. 6: F^s_t
             if self.channel_windows:
-                affinity = channel_affinity[:, :, task]
+                affinity = channel_affinity[:, :, task] + residual
                 prompted.append(  # Eq. 7: F^c_t
                     channel_task_prompting(patches, affinity, self.grid, self.channel_windows)
                 )
-            if self.variant == "released":
-                prompted = [x + patches for x in prompted]
-            maps = [ops.reshape(x, (-1, *self.grid, x.shape[-1])) for x in prompted]
             if self.reduce[task]:
-                maps = [reduce(x) for reduce, x in zip(self.reduce[task], maps, strict=True)]
-            stacked = ops.concatenate(maps, axis=-1)
-            features.append(self.fuse[task](stacked, training=training))  # Eq. 8: F_t
+                convolutions = zip(self.reduce[task], prompted, strict=True)
+                prompted = [pointwise_convolution(conv, x) for conv, x in convolutions]
+            stacked = ops.concatenate(prompted, axis=-1)
+            features.append(self._fused(self.fuse[task].layers, stacked, training))  # Eq. 8: F_t
         return ops.stack(features, axis=1)
+
+    def _fused(self, layers, x, training):
+        """The layers of `fuse` one after another, (B, N, ...) to (B, H, W, F)."""
+        if self.variant == "released":
+            first, *layers, last = layers
+            x = pointwise_convolution(first, x)
+        x = ops.reshape(x, (-1, *self.grid, x.shape[-1]))
+        conv, norm, activation = layers
+        x = activation(norm(conv(x), training=training))
+        return pointwise_convolution(last, x) if self.variant == "released" else x
 
     def compute_output_shape(
         self, patches_shape, spatial_affinity_shape=None, channel_affinity_shape=None

@@ -250,6 +250,8 @@ class PromptedEncoderBlock(keras.layers.Layer):
         update_prompts: bool. Whether updated prompts are returned.
         stochastic_depth: float. Probability of dropping a residual branch in
             training, drawn for each image, apart for prompts and patches.
+        remat: bool. Keep only inputs and outputs of the block for the gradient and
+            compute the rest again: less memory, more time.
 
     Call arguments:
         prompts: tensor `(B, T, C)`.
@@ -282,6 +284,7 @@ class PromptedEncoderBlock(keras.layers.Layer):
         variant: str = "paper",
         update_prompts: bool = True,
         stochastic_depth: float = 0.0,
+        remat: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -292,6 +295,7 @@ class PromptedEncoderBlock(keras.layers.Layer):
         self.variant = variant
         self.update_prompts = update_prompts
         self.stochastic_depth = stochastic_depth
+        self.remat = remat
 
     def build(self, prompts_shape, patches_shape):
         if not self.block.built:
@@ -316,6 +320,15 @@ class PromptedEncoderBlock(keras.layers.Layer):
         )
 
     def call(self, prompts, patches, training=False):
+        # Drawn here: what is computed a second time must not be drawn a second time.
+        kept = []
+        if training and self.stochastic_depth:
+            branches = [patches, patches, *[prompts, prompts] * self.update_prompts]
+            kept = [self._kept(tokens) for tokens in branches]
+        compute = keras.remat(self._compute) if self.remat and training else self._compute
+        return compute(prompts, patches, *kept)
+
+    def _compute(self, prompts, patches, *kept):
         block, out = self.block, {}
         p, x = block.layer_norm_1(prompts), block.layer_norm_1(patches)
         prompt_update = 0.0
@@ -331,16 +344,21 @@ class PromptedEncoderBlock(keras.layers.Layer):
             if self.update_prompts:
                 prompt_update = prompt_update + channel["prompts"]  # Eq. 5
 
-        out["patches"] = self._refine(patches, patch_update, training)
+        out["patches"] = self._refine(patches, patch_update, kept[:2])
         if self.update_prompts:
-            out["prompts"] = self._refine(prompts, prompt_update, training)
+            out["prompts"] = self._refine(prompts, prompt_update, kept[2:])
         return out
 
-    def _refine(self, tokens, update, training):
+    def _refine(self, tokens, update, kept):
         """The residual, LayerNorm and MLP of an ordinary ViT block."""
-        tokens = tokens + self.drop_path(update, training=training)
-        update = self.block.mlp(self.block.layer_norm_2(tokens), training=training)
-        return tokens + self.drop_path(update, training=training)
+        tokens = tokens + (kept[0] * update if kept else update)
+        update = self.block.mlp(self.block.layer_norm_2(tokens))
+        return tokens + (kept[1] * update if kept else update)
+
+    def _kept(self, tokens):
+        """For every image 0 if its branch is dropped, and else more than 1, (B, 1, 1)."""
+        ones = ops.ones((ops.shape(tokens)[0], 1, 1), dtype=tokens.dtype)
+        return self.drop_path(ones, training=True)
 
     def compute_output_spec(self, prompts, patches, training=False):
         batch, tasks, channels = prompts.shape
@@ -369,6 +387,7 @@ class PromptedEncoderBlock(keras.layers.Layer):
             "variant": self.variant,
             "update_prompts": self.update_prompts,
             "stochastic_depth": self.stochastic_depth,
+            "remat": self.remat,
         }
 
     @classmethod

@@ -51,6 +51,8 @@ class TaskPrompter(MultiTaskModel):
         final_dim: int or None. Channels of a task's feature map; `None` means
             `decode_dim`.
         stochastic_depth: float. Drop rate of the last block; rises linearly from 0.
+        remat: bool. For the gradient, keep only every block's inputs and outputs and compute
+            the rest of it again: less memory in training, more time.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
@@ -83,6 +85,7 @@ class TaskPrompter(MultiTaskModel):
         decode_dim: int | None = None,
         final_dim: int | None = None,
         stochastic_depth: float = 0.15,
+        remat: bool = False,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
@@ -116,6 +119,7 @@ class TaskPrompter(MultiTaskModel):
                     # carries the weights of their update all the same.
                     update_prompts=released or i < depth - 1,
                     stochastic_depth=stochastic_depth * i / max(depth - 1, 1),
+                    remat=remat,
                     name=f"{prefix}prompted_block_{i + 1}",
                 )
                 for i, block in enumerate(encoder.get_layer("vit_encoder").encoder_layers)
@@ -184,6 +188,7 @@ class TaskPrompter(MultiTaskModel):
             "decode_dim": decode_dim,
             "final_dim": final_dim,
             "stochastic_depth": stochastic_depth,
+            "remat": remat,
         }
 
     @classmethod

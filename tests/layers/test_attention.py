@@ -205,6 +205,39 @@ def test_trains_and_saves(monkeypatch, tmp_path):
     np.testing.assert_allclose(loaded.predict(images, verbose=0), predicted, atol=1e-6)
 
 
+# === Fused kernels ===
+
+
+@pytest.mark.parametrize(
+    ("case", "fused"),
+    [
+        (("torch", "", "float32", 54, (7, 7)), True),
+        (("jax", "gpu", "bfloat16", 54, (14_840, 3_710)), True),
+        (("jax", "gpu", "float16", 128, (1012, 1012)), True),
+        (("jax", "gpu", "float32", 64, (1012, 1012)), False),
+        (("jax", "gpu", "bfloat16", 136, (1012, 1012)), False),
+        (("jax", "gpu", "bfloat16", 64, (1012, 1013)), False),
+        (("jax", "gpu", "bfloat16", 64, (None, 1012)), False),
+        (("jax", "cpu", "bfloat16", 64, (1012, 1012)), False),
+        (("jax", "tpu", "bfloat16", 64, (1012, 1012)), False),
+        (("tensorflow", "", "bfloat16", 64, (1012, 1012)), False),
+    ],
+)
+def test_where_there_is_a_fused_kernel(case, fused):
+    assert attention._has_fused_kernel(*case) is fused
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="PyTorch always has one, TensorFlow never")
+def test_chunks_where_the_fused_kernel_turns_out_to_be_missing(monkeypatch):
+    """As on a GPU that is too old: on the CPU, JAX refuses it too."""
+    inputs = [ops.cast(x, "bfloat16") for x in draw()[:3]]
+    expected = dot_product_attention(*inputs)
+    monkeypatch.setattr(attention, "_jax_platform", lambda: "gpu")
+    with pytest.raises(Exception, match=r"(?i)cudnn"):
+        attention._fused(*inputs)
+    np.testing.assert_array_equal(dot_product_attention(*inputs), expected)
+
+
 # === Memory ===
 
 

@@ -7,6 +7,7 @@ from keras import ops
 from scipy.special import erf
 
 from keras_mtl.layers import PredictionHead
+from keras_mtl.layers.attention import as_written
 
 
 def array(variable):
@@ -61,6 +62,44 @@ def test_head(arguments, predict, randomise, assert_close):
     assert found.shape == (2, 2 * layer.upsampling, 3 * layer.upsampling, 4)
     assert layer.body.layers[1].filters == arguments.get("width", 5)
     assert_close(found, head_of(x, layer))
+
+
+@pytest.mark.parametrize("upsampling", [2, 4])
+def test_gradients_are_those_of_upsampling_and_convolving(
+    upsampling, randomise, weight_gradients, assert_close
+):
+    """Without the products of the large map, and with them."""
+    x = np.random.default_rng(6).normal(size=(2, 3, 4, 5)).astype("float32")
+    layer = PredictionHead(channels=4, width=6, upsampling=upsampling)
+    layer.build(x.shape)
+    randomise(layer)
+    found = weight_gradients(layer, x)
+    with as_written():
+        expected = weight_gradients(layer, x)
+    assert len(found) == len(layer.trainable_variables)
+    for path, gradient in expected.items():
+        assert np.abs(gradient).max() > 0
+        assert_close(found[path], gradient, 3e-5)
+
+
+def test_bfloat16_is_as_near_as_upsampling_and_convolving(randomise):
+    x = np.random.default_rng(7).normal(size=(1, 6, 8, 32)).astype("float32")
+    exact = PredictionHead(channels=4, upsampling=4)
+    layer = PredictionHead(channels=4, upsampling=4, dtype="mixed_bfloat16")
+    for head in (exact, layer):
+        head.build(x.shape)
+        randomise(head)
+    expected = ops.convert_to_numpy(exact(x))
+    found = layer(x)
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    with as_written():
+        plain = layer(x)
+
+    def error(maps):
+        return np.abs(ops.convert_to_numpy(ops.cast(maps, "float32")) - expected).mean()
+
+    assert error(found) < 1.5 * error(plain)
+    assert error(found) < 0.01 * np.abs(expected).max()
 
 
 def test_config_round_trips():

@@ -13,6 +13,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.layers import PromptedEncoderBlock
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
 
 HEIGHT, WIDTH, PATCH, WINDOWS = 32, 48, 8, (2, 3)
@@ -369,3 +370,49 @@ def test_windows_that_do_not_divide_the_patches(windows, axis, count, patches, w
             vit(1, shape), channel_windows=windows, tasks=[DepthEstimation()], prompting_levels=1
         )
         assert model.image_size == shape[:2]
+
+
+# === Rematerialisation ===
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_remat_changes_no_output_and_no_gradient(variant, images, training_step):
+    found = []
+    for remat in (False, True):
+        keras.utils.set_random_seed(3)  # the same weights and the same dropped branches
+        model = tiny(variant=variant, stochastic_depth=0.4, remat=remat)
+        assert model.get_config()["remat"] is remat
+        blocks = [layer for layer in model.layers if layer.name.startswith("prompted_block_")]
+        assert [block.remat for block in blocks] == [remat] * DEPTH
+        total, outputs, gradients = training_step(
+            model, images, lambda raw: sum(ops.mean(ops.square(x)) for x in raw.values())
+        )
+        found.append((total, outputs, list(gradients.values())))
+    (total, outputs, gradients), (total_again, outputs_again, gradients_again) = found
+    assert total_again == pytest.approx(total, rel=1e-5)
+    for name, raw in outputs.items():
+        np.testing.assert_allclose(outputs_again[name], raw, atol=1e-5 * np.abs(raw).max())
+    largest = max(np.abs(gradient).max() for gradient in gradients)
+    assert largest > 0.01
+    for first, second in zip(gradients, gradients_again, strict=True):
+        np.testing.assert_allclose(second, first, atol=1e-4 * np.abs(first).max() + 1e-6 * largest)
+
+
+def test_remat_computes_blocks_again(monkeypatch, images, training_step):
+    """Twice in a training step of PyTorch; JAX and TensorFlow trace what they will compute."""
+    computed = []
+    compute = PromptedEncoderBlock._compute
+
+    def counted(self, *inputs):
+        computed.append(self.name)
+        return compute(self, *inputs)
+
+    model = tiny(remat=True)
+    monkeypatch.setattr(PromptedEncoderBlock, "_compute", counted)
+    model(images)
+    assert len(computed) == DEPTH  # at inference there is nothing to keep
+    if keras.backend.backend() == "jax":
+        return  # JAX repeats the traced block
+    computed.clear()
+    training_step(model, images, lambda raw: sum(ops.mean(x) for x in raw.values()))
+    assert len(computed) == 2 * DEPTH

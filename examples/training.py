@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,15 +18,31 @@ import numpy as np
 
 import keras_mtl
 from keras_mtl.data import load, rooms
+from keras_mtl.resume import Checkpoint, StopOnDivergence
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
 ROOMS_LOSS_WEIGHTS = {"depth": 5.0}
 
+# What a run leaves in its folder. The last one says that it is finished.
+WRITTEN = (
+    "checkpoints",
+    "tensorboard",
+    "saved_model",
+    "model.keras",
+    "log.csv",
+    "panel.png",
+    "training_curves.png",
+    "results.md",
+    "results.json",
+)
+
 
 def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) -> None:
     options = _arguments(dataset, description)
-    out = Path(options.output)
+    script, out = Path(sys.argv[0]).name, Path(options.output)
+    if not options.restart:
+        _spare(out)
     keras.utils.set_random_seed(options.seed)
     if options.mixed_precision:
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -36,7 +53,7 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     try:
         model = _model(options, tasks)
     except ValueError as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+        sys.exit(f"{script}: {error}")
     weights = {task.name: task.loss_weight for task in tasks}
     if not options.data:
         weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
@@ -47,62 +64,126 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
     optimizer = keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0)
     model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
-    out.mkdir(parents=True, exist_ok=True)
     print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
     if options.data and not options.pretrained:
         print("The backbone starts from random weights; --pretrained starts from ImageNet's.")
 
+    # === Where an interrupted run was ===
+    epochs = min(options.epochs, options.steps)
+    steps = math.ceil(options.steps / epochs)
+    best = keras.callbacks.ModelCheckpoint(out / "model.keras", "val_loss", save_best_only=True)
+    log = keras.callbacks.CSVLogger(str(out / "log.csv"))
+    board = keras.callbacks.TensorBoard(str(out / "tensorboard"))
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "restart")}
+    checkpoint = Checkpoint(out / "checkpoints", settings=settings, callbacks=[best, log, board])
+    try:
+        epoch = 0 if options.restart else checkpoint.restore(model)
+    except ValueError as error:
+        sys.exit(f"{script}: {error} (That is --output; --restart replaces what is there.)")
+    if epoch:
+        print(f"Going on with the run in {out} after {epoch} of {epochs} epochs")
+
     # === Data ===
     if options.data:
         split = {"tasks": tasks, "image_size": size, "batch_size": options.batch_size}
-        training = load(options.data, "train", training=True, seed=options.seed, **split)
+        train = {**split, "training": True, "seed": options.seed}
+        training = load(options.data, "train", first_step=epoch * steps, **train)
         validation = load(options.data, "val", **split)
+        some = load(options.data, "train", cache=False, **train).take(50)
     else:
         print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
-        split = {"image_size": size, "batch_size": options.batch_size, "progress": True}
-        training = rooms.dataset(tasks, options.scenes, seed=0, shuffle=True, repeat=True, **split)
-        validation = rooms.dataset(tasks, options.held_out, seed=1, **split)
+        scenes = rooms.arrays(tasks, options.scenes, size, seed=0, progress=True)
+        training = _shuffled(scenes, options, epoch * steps)
+        some = _shuffled(scenes, options, 0).take(50)
+        validation = rooms.dataset(
+            tasks, options.held_out, size, seed=1, batch_size=options.batch_size, progress=True
+        )
 
     # === Training ===
-    epochs = min(options.epochs, options.steps)
+    if not epoch:
+        _clear(out)  # also what a run left that did not reach its first checkpoint
+    checkpoint.folder.mkdir(parents=True, exist_ok=True)
     panel_images, panel_labels = next(iter(validation.unbatch().batch(3)))
     panel_images = panel_images.numpy()
     panel_labels = {name: label.numpy() for name, label in panel_labels.items()}
-    callbacks = [
-        keras.callbacks.ModelCheckpoint(out / "model.keras", "val_loss", save_best_only=True),
-        keras.callbacks.CSVLogger(str(out / "log.csv")),
-        keras.callbacks.TensorBoard(str(out / "tensorboard")),
-        keras_mtl.callbacks.PredictionPanels(out / "tensorboard", panel_images, panel_labels),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    panels = keras_mtl.callbacks.PredictionPanels(out / "tensorboard", panel_images, panel_labels)
     start = time.perf_counter()
-    model.fit(
-        training,
-        epochs=epochs,
-        steps_per_epoch=math.ceil(options.steps / epochs),
-        validation_data=validation,
-        callbacks=callbacks,
-    )
-    print(f"Trained {options.steps} steps in {(time.perf_counter() - start) / 60:.1f} minutes")
+    if epoch < epochs:  # or it was interrupted afterwards
+        try:
+            model.fit(
+                training,
+                epochs=epochs,
+                initial_epoch=epoch,
+                steps_per_epoch=steps,
+                validation_data=validation,
+                callbacks=[StopOnDivergence(), best, log, board, panels, checkpoint],
+            )
+        except (FloatingPointError, OSError) as error:
+            sys.exit(f"{script}: {error}")
+    minutes = (time.perf_counter() - start) / 60
+    print(f"Trained {(epochs - epoch) * steps} steps in {minutes:.1f} minutes")
 
     # === Results ===
     model = keras_mtl.load_model(out / "model.keras")
     model.compile()
     scores = model.evaluate(validation, return_dict=True, verbose=0)
-    table = _table(tasks, scores, _constant_scores(tasks, training, validation))
+    table = _table(tasks, scores, _constant_scores(tasks, some, validation))
     print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
     (out / "results.md").write_text(table + "\n")
-    (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
     maps = model.predict_maps(list(panel_images))
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}
     figure = keras_mtl.visualize.panel(panel_images, maps, tasks, panel_labels)
     figure.savefig(out / "panel.png")
     keras_mtl.visualize.training_curves(out / "log.csv").savefig(out / "training_curves.png")
     _export(out)
+    (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+    shutil.rmtree(checkpoint.folder)
     print(
         f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, results.md, "
-        "log.csv, tensorboard/"
+        "results.json, log.csv, tensorboard/"
     )
+
+
+def _spare(out: Path) -> None:
+    """Refuses a folder whose files another run would replace."""
+    found = [name for name in WRITTEN if (out / name).exists()]
+    finished = "results.json" in found
+    if finished or (found and "checkpoints" not in found):
+        what = "a finished run" if finished else f"{', '.join(found)} of a run without checkpoints"
+        sys.exit(
+            f"{Path(sys.argv[0]).name}: {out} holds {what}; pass another --output, or --restart to "
+            "replace it."
+        )
+
+
+def _clear(out: Path) -> None:
+    for path in (out / name for name in WRITTEN):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _shuffled(scenes, options, first_step: int):
+    """Batches without end, in an order that the seed and the epoch settle, as `load` does."""
+    import tensorflow as tf
+
+    count = len(scenes[0])
+    epoch, done = divmod(first_step * options.batch_size, count)
+    with tf.device("CPU"):
+        scenes = tf.nest.map_structure(tf.constant, scenes)
+
+    def order(epoch):
+        seed = tf.stack([tf.constant(options.seed, tf.int64), epoch])
+        numbers = tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+        return tf.data.Dataset.from_tensor_slices(numbers)
+
+    def batch(numbers):
+        return tf.nest.map_structure(lambda values: tf.gather(values, numbers), scenes)
+
+    numbers = tf.data.Dataset.counter(epoch).flat_map(order).skip(done)
+    numbers = numbers.batch(options.batch_size, drop_remainder=True)
+    return numbers.map(batch).prefetch(tf.data.AUTOTUNE)
 
 
 # What trains from scratch on rooms in minutes on a CPU.
@@ -260,6 +341,12 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
     option("--stochastic-depth", 0.0, depth)
     option("--seed", 0, "of weights and order (default %d)")
     option("--output", f"runs/{known.model}_{dataset}", "folder for results (default %d)")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="replace what is in the output folder; without it, an interrupted run of the same "
+        "settings goes on after its last epoch, and any other run is left alone",
+    )
     parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
     option("--patch-size", 8, "pixels, for a Vision Transformer (default %d)")
 
@@ -297,12 +384,12 @@ def _task_and_weight(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not TASK=WEIGHT, such as depth=5") from None
 
 
-def _constant_scores(tasks, training, validation) -> dict[str, float]:
+def _constant_scores(tasks, some, validation) -> dict[str, float]:
     """Headline metrics of the best guess that does not look at the image.
 
-    The guess comes from the first 50 training batches.
+    The guess comes from some batches to train on.
     """
-    seen = [labels for _, labels in training.take(50)]
+    seen = [labels for _, labels in some]
     scores = {}
     for task in tasks:
         guess = task.constant(np.concatenate([labels[task.name].numpy() for labels in seen]))

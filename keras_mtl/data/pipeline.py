@@ -35,6 +35,7 @@ def load(
     cache: bool | float | None = None,
     shard: tuple[int, int] | None = None,
     count: int = 100,
+    first_step: int = 0,
 ):
     """Batches of images and labels for `fit`, `evaluate` and `predict`, on every backend.
 
@@ -64,6 +65,8 @@ def load(
             complete. In evaluation all of them have the same number of batches of the same sizes:
             a part with an example less gets one without labels.
         count: int. Scenes in a split of rooms; they are rendered when they are first needed.
+        first_step: int >= 0. Training begins with this batch, as if those before had come: what a
+            run that goes on needs (`keras_mtl.resume`). They are not augmented for that.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`: images float32 `(B, H, W, 3)` in 0..255, labels
@@ -86,6 +89,12 @@ def load(
     _check_integer("batch_size", batch_size, 1)
     _check_integer("seed", seed, 0)
     _check_integer("count", count, 1)
+    _check_integer("first_step", first_step, 0)
+    if first_step and not training:
+        raise ValueError(
+            f"first_step is {first_step}, but evaluation begins with the first batch; pass "
+            "training=True or leave it out."
+        )
     if labels_per_image is not None:
         _check_integer("labels_per_image", labels_per_image, 1, len(tasks))
     index, shards = _checked_shard(shard)
@@ -124,7 +133,7 @@ def load(
         return transforms.centred(example["image"], example, tasks, size)
 
     if training:
-        batches = _epochs(source, cached, seed, in_planes, moved)
+        batches = _epochs(source, cached, seed, in_planes, moved, first_step * batch_size)
         batches = batches.batch(batch_size, drop_remainder=True)
         batches = batches.map(
             lambda image, planes, change: (image, said(planes, change)), tf.data.AUTOTUNE
@@ -151,12 +160,13 @@ def load(
 # === Order, memory, seeds ===
 
 
-def _epochs(source, cached, seed, decode, augment):
+def _epochs(source, cached, seed, decode, augment, begin=0):
     """Augmented examples, epoch after epoch, each in an order of its own.
 
     Args:
         decode: from `(number, encoded)` to an example, a tuple, the same in every epoch.
         augment: from `(epoch, number, *example)` to what is new in every epoch.
+        begin: how many examples, of this and earlier epochs, to leave out at the beginning.
     """
     import tensorflow as tf
 
@@ -170,14 +180,18 @@ def _epochs(source, cached, seed, decode, augment):
     if cached:
         first = first.map(lambda n, x: (n, decode(n, x)), tf.data.AUTOTUNE).cache()
 
+    first_epoch, done = divmod(begin, source.count)
+
     def of_epoch(epoch):
         again = _shuffled(first, tf.where(epoch == 0, 1, buffer), seed, epoch)
+        again = again.skip(tf.where(epoch == first_epoch, tf.constant(done, tf.int64), 0))
         return again.map(lambda number, example: (epoch, number, example))
 
     def finish(epoch, number, example):
         return augment(epoch, number, *(example if cached else decode(number, example)))
 
-    return tf.data.Dataset.counter().flat_map(of_epoch).map(finish, tf.data.AUTOTUNE)
+    epochs = tf.data.Dataset.counter(first_epoch)
+    return epochs.flat_map(of_epoch).map(finish, tf.data.AUTOTUNE)
 
 
 def _shuffled(records, buffer, seed, epoch):

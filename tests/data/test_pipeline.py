@@ -188,6 +188,33 @@ def test_the_seed_settles_order_and_augmentation(folder):
     assert differ(other, expected) and numbers(other) != numbers(expected)
 
 
+@once
+@pytest.mark.parametrize(("step", "shard"), [(3, None), (4, None), (14, None), (4, (1, 2))])
+def test_training_begins_at_any_step(folder, step, shard):
+    """Two images a step of seven (or, in this shard, three): within an epoch and between them."""
+    arguments = {"batch_size": 2, "training": True, "seed": 3, "shard": shard}
+    expected = first(read(folder, **arguments), step + 9)[step:]
+    for cache in (True, False):
+        dataset = read(folder, first_step=step, cache=cache, **arguments)
+        assert_equal(first(dataset, 9), expected)
+    assert_equal(first(dataset, 2), expected[:2])  # again
+
+
+@once
+def test_what_came_before_is_not_augmented(folder, monkeypatch):
+    from keras_mtl.data import transforms
+
+    moved, calls = transforms.moved, []
+
+    def counted(image, *rest):
+        tf.py_function(lambda: calls.append(1), [], [])
+        return moved(image, *rest)
+
+    monkeypatch.setattr(transforms, "moved", counted)
+    first(read(folder, batch_size=1, training=True, first_step=1000 * COUNT, cache=False), 1)
+    assert 0 < len(calls) < 100  # those ahead are counted, not the thousands before
+
+
 class Flow(DepthEstimation):
     """A task of somebody's own: pixels to the right and down, stored in other numbers."""
 
@@ -388,6 +415,8 @@ def test_rooms_in_training_are_augmented():
         ({"shard": 3}, ["3", "(index, count)"]),
         ({"shard": (0, 9)}, ["5 examples", "9 shards"]),
         ({"split": "val[:0]"}, ["0 examples"]),
+        ({"first_step": -1}, ["first_step is -1", ">= 0"]),
+        ({"first_step": 2}, ["first_step is 2", "training=True"]),
         ({"dataset": "rooms", "split": "test"}, ["'test'", "'train' or 'val'"]),
         ({"dataset": "rooms", "count": 0}, ["count is 0"]),
         ({"dataset": "rooms", "count": 1, "shard": (0, 2)}, ["1 examples", "2 shards"]),

@@ -1,0 +1,67 @@
+"""Writes a trained model for programs that have no Keras: SavedModel, ONNX, LiteRT.
+
+    python examples/export.py runs/taskprompter_nyud/model.keras
+    python examples/export.py model.keras --format onnx litert --output exported --decoded
+
+Of model.keras it writes exported/saved_model/, exported/model.onnx and exported/model.tflite. Each
+takes any number of images, float32 RGB in 0..255 at the model's size, and gives a map for each
+task, named as the task. A file that does not give the model's own maps is not kept. ONNX needs
+pip install "keras-mtl[export]". docs/export.md says more; examples/serve.py runs a SavedModel.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+NAMES = {"saved_model": "saved_model", "onnx": "{}.onnx", "litert": "{}.tflite"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", type=Path, help="a model.keras that a training run wrote")
+    text = "what to write (default: all of %(choices)s)"
+    parser.add_argument("--format", nargs="+", choices=NAMES, default=list(NAMES), help=text)
+    text = "folder for what is written (default: beside the model)"
+    parser.add_argument("--output", type=Path, help=text)
+    text = "final maps (class ids, metres, unit vectors, probabilities) instead of raw ones"
+    parser.add_argument("--decoded", action="store_true", help=text)
+    options = parser.parse_args()
+
+    import keras_mtl
+    from keras_mtl.export import export_model
+
+    try:
+        model = keras_mtl.load_model(options.model)
+    except ValueError as error:
+        sys.exit(f"export.py: {error}")
+    folder = options.output or options.model.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, failed = [], False
+    for format in dict.fromkeys(options.format):
+        path = folder / NAMES[format].format(options.model.stem)
+        try:
+            done = export_model(model, path, format, options.decoded, verbose=False)
+        except (ImportError, ValueError) as error:
+            failed = True
+            print(f"export.py: {error}", file=sys.stderr)
+            continue
+        name, difference = max(done.differences.items(), key=lambda item: item[1])
+        size, seconds = f"{done.size / 1e6:.1f}", f"{done.seconds:.0f}"
+        rows.append((format, path, size, f"{difference:.1e} ({name})", seconds))
+        if done.note:
+            print(f"{path}: {done.note}")
+    if rows:
+        print("| format | file | size [MB] | max difference, of scale | seconds |")
+        print("|---|---|---|---|---|")
+        for row in rows:
+            print("| " + " | ".join(map(str, row)) + " |")
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

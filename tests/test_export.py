@@ -1,0 +1,374 @@
+"""Exported files give the model's maps, from every backend; what differs is not kept."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_mtl
+from keras_mtl import export
+from keras_mtl.export import export_model
+from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
+
+pytest.importorskip("tensorflow", reason="every format is written by TensorFlow")
+
+BACKEND = keras.backend.backend()
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SIZE = (32, 48)
+HAS_ONNX = all(importlib.util.find_spec(name) for name in ("tf2onnx", "onnxruntime"))
+FORMATS = [
+    "saved_model",
+    pytest.param(
+        "onnx",
+        marks=pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"'),
+    ),
+    "litert",
+]
+NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
+
+
+def assert_one_sentence(error, *parts):
+    text = str(error.value)
+    assert "\n" not in text and text.endswith(".") and len(text) < 350, text
+    assert all(part in text for part in parts), text
+
+
+def task_prompter(tasks=None):
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (*SIZE, 3), num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32
+    )
+    arguments = {"channel_windows": (2, 3), "prompting_levels": 1, "decode_dim": 4}
+    return keras_mtl.TaskPrompter(backbone, tasks or nyud(), **arguments)
+
+
+def tpanet():
+    backbone = keras_mtl.backbones.swin_transformer(
+        "tiny",
+        (*SIZE, 3),
+        embed_dim=8,
+        depths=(1, 2, 1, 1),
+        num_heads=(1, 1, 2, 2),
+        window_size=2,
+    )
+    return keras_mtl.TPANet(backbone, nyud("semseg", "depth"), dim=8, head_width=8)
+
+
+def baseline():
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (*SIZE, 3), num_layers=1, num_heads=2, hidden_dim=16, mlp_dim=32
+    )
+    return keras_mtl.MultiTaskBaseline(backbone, pascal_context(), head_width=4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return task_prompter()
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class OnlyHere(keras_mtl.MultiTaskModel):
+    """No other process knows this class. Depth is the red channel in hundredths."""
+
+    def __init__(self, function="relu", **kwargs):
+        image = keras.Input((8, 12, 3))
+        scaled = keras.layers.Rescaling(0.01)(image)
+        maps = {"depth": scaled[..., :1], "semseg": keras.layers.Activation(function)(scaled)}
+        tasks = [DepthEstimation(), SemanticSegmentation(channels=3)]
+        super().__init__(image, maps, tasks, **kwargs)
+        self._config = {"function": function}
+
+
+def run(script, *arguments, blocked=()):
+    """An example as a user runs it; `blocked` libraries cannot be imported."""
+    code = f"import sys, runpy; sys.modules |= dict.fromkeys({blocked!r}); "
+    code += "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", code, str(EXAMPLES / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )
+
+
+# === Formats ===
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format(model, tmp_path, format, capsys):
+    path = tmp_path / NAMES[format]
+    exported = export_model(model, path, format)
+    assert list(exported.differences) == ["semseg", "depth", "normals", "edge"]
+    assert 0 < max(exported.differences.values()) < 1e-5
+    assert exported.size > 50_000 and exported.note == ""
+    printed = capsys.readouterr().out
+    assert str(path) in printed and f"depth {exported.differences['depth']:.1e}" in printed
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("format", FORMATS[1:])
+@pytest.mark.parametrize("build", [tpanet, baseline])
+def test_other_networks(build, tmp_path, format):
+    if BACKEND != "tensorflow":
+        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
+    keras.utils.set_random_seed(0)
+    exported = export_model(build(), tmp_path / NAMES[format], format, decoded=build is baseline)
+    assert max(exported.differences.values()) < 1e-5
+
+
+def test_queries_in_pieces(tmp_path, monkeypatch):
+    if BACKEND != "tensorflow":
+        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
+    monkeypatch.setattr(export, "QUERIES", 5)
+    exported = export_model(task_prompter(), tmp_path / "model.tflite", "litert")
+    assert max(exported.differences.values()) < 1e-5
+
+
+@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+def test_onnx_names_and_sizes(tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
+    import onnxruntime
+
+    path = tmp_path / "model.onnx"
+    export_model(OnlyHere(), path, "onnx", decoded=True)
+    session = onnxruntime.InferenceSession(path)
+    (image,) = session.get_inputs()
+    assert (image.name, image.shape) == ("image", ["batch", 8, 12, 3])
+    shapes = {x.name: x.shape for x in session.get_outputs()}
+    assert shapes == {"depth": ["batch", 8, 12, 1], "semseg": ["batch", 8, 12]}
+    about = json.loads(session.get_modelmeta().custom_metadata_map["keras_mtl"])
+    assert about["decoded"] and about["image_size"] == [8, 12]
+
+
+def test_mixed_precision(tmp_path):
+    if BACKEND != "torch":
+        pytest.skip("the network is rebuilt in float32 before any backend comes into it")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        exported = export_model(task_prompter(), tmp_path / "saved_model")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert max(exported.differences.values()) < 1e-5
+
+
+# === Serving ===
+
+
+def test_export_and_serve(model, tmp_path):
+    """A photograph's maps, from a process that has TensorFlow and no Keras."""
+    if BACKEND != "tensorflow":
+        pytest.skip("the scripts are the same on every backend; TensorFlow needs no other process")
+    keras_file = tmp_path / "model.keras"
+    model.save(keras_file)
+    done = run("export.py", keras_file, "--format", "saved_model", "--decoded")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"| saved_model | {tmp_path / 'saved_model'} | " in done.stdout
+    photograph = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype("uint8")
+    Image.fromarray(photograph).save(tmp_path / "photo.png")
+    arguments = (tmp_path / "saved_model", tmp_path / "photo.png", "--output", tmp_path / "out")
+    done = run("serve.py", *arguments, blocked=("keras", "keras_mtl", "keras_hub"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    wanted = model.predict_maps(photograph)
+    with np.load(tmp_path / "out" / "photo-maps.npz") as maps:
+        assert set(maps) == set(wanted)
+        assert (maps["semseg"] == wanted["semseg"]).mean() > 0.999  # but for ties
+        for name in ("depth", "normals", "edge"):
+            np.testing.assert_allclose(maps[name], np.squeeze(wanted[name]), atol=1e-4)
+    pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert pictures == {f"photo-{name}.png" for name in wanted}
+
+
+def test_serving_any_size(tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.skip("what serves knows no backend")
+    export_model(OnlyHere(), tmp_path / "saved_model", decoded=True)
+    colours = np.full((37, 20, 3), (250, 40, 10), "uint8")
+    Image.fromarray(colours).save(tmp_path / "photo.png")
+    arguments = (tmp_path / "saved_model", tmp_path / "photo.png", "--output", tmp_path)
+    done = run("serve.py", *arguments, blocked=("keras", "keras_mtl"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(tmp_path / "photo-maps.npz") as maps:
+        np.testing.assert_allclose(maps["depth"], np.full((37, 20), 2.5), atol=1e-4)
+        assert maps["semseg"].shape == (37, 20) and not maps["semseg"].any()
+    for broken in ((tmp_path, tmp_path / "photo.png"), (tmp_path / "saved_model", tmp_path / "no")):
+        done = run("serve.py", *broken, blocked=("keras", "keras_mtl"))
+        assert done.returncode == 1
+        assert done.stderr.startswith("serve.py: ") and len(done.stderr.splitlines()) == 1
+
+
+# === What is refused ===
+
+
+@pytest.mark.parametrize(
+    "path, format, parts",
+    [
+        ("model", "pickle", ("'pickle'", "saved_model, onnx, litert")),
+        ("model.tflite", "onnx", ("model.tflite", "ends in .onnx")),
+        ("none/model.tflite", "litert", ("There is no folder", "none")),
+        ("full", "saved_model", ("full", "name another path")),
+        ("folder.tflite", "litert", ("folder.tflite", "name another path")),
+    ],
+)
+def test_paths_that_cannot_be(model, tmp_path, path, format, parts):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    (tmp_path / "folder.tflite").mkdir()
+    with pytest.raises(ValueError) as error:
+        export_model(model, tmp_path / path, format)
+    assert_one_sentence(error, *parts)
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "years of work"
+
+
+def test_what_is_no_model(tmp_path):
+    with pytest.raises(ValueError) as error:
+        export_model(keras.Sequential(), tmp_path / "model")
+    assert_one_sentence(error, "Sequential", ".keras file")
+    with pytest.raises(ValueError) as error:
+        export_model(tmp_path / "none.keras", tmp_path / "model")
+    assert_one_sentence(error, "There is no file", "none.keras")
+
+
+def test_missing_libraries(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError) as error:
+        export_model(model, tmp_path / "saved_model")
+    assert_one_sentence(error, 'pip install "keras-mtl[tensorflow]"')
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else True
+    )
+    with pytest.raises(ImportError) as error:
+        export_model(model, tmp_path / "model.onnx", "onnx")
+    assert_one_sentence(error, "tf2onnx", 'pip install "keras-mtl[export]"')
+
+
+def test_a_class_of_the_program(tmp_path):
+    path = tmp_path / "saved_model"
+    if BACKEND == "tensorflow":
+        assert export_model(OnlyHere(), path).differences["depth"] < 1e-6
+        return
+    with pytest.raises(ValueError) as error:
+        export_model(OnlyHere(), path)
+    assert_one_sentence(error, "OnlyHere", "KERAS_BACKEND=tensorflow")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_operation_that_litert_lacks(tmp_path):
+    if BACKEND != "tensorflow":
+        pytest.skip("what TensorFlow's process says is passed on, see above")
+
+    def erfinv(x):
+        return keras.ops.erfinv(x / 10)
+
+    with pytest.raises(ValueError) as error:
+        export_model(OnlyHere(erfinv), tmp_path / "model.tflite", "litert")
+    assert_one_sentence(error, "OnlyHere", "cannot be written as litert")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """`written(change)`: from now on files give the model's maps after this change."""
+
+    def change_maps(change):
+        def write_and_run(model, fresh, format, decoded, images):
+            fresh.mkdir()
+            (fresh / "saved_model.pb").write_bytes(b"new")
+            maps = {n: export._maps(model, images[:n]) for n in (1, 3)}
+            if decoded:
+                for found in maps.values():
+                    for task in model.tasks:
+                        found[task.name] = export._decoded(task, found[task.name])
+            return {n: change(found) for n, found in maps.items()}
+
+        monkeypatch.setattr(export, "_write_and_run", write_and_run)
+        monkeypatch.setattr(export, "_in_another_process", write_and_run)
+
+    return change_maps
+
+
+def wrong(name, by):
+    def change(maps):
+        maps[name] = maps[name].copy()
+        maps[name][-1, 3, 4] += by
+        return maps
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "name, by, decoded",
+    [("depth", 0.01, False), ("depth", np.nan, False), ("semseg", 1, True), ("depth", 0.01, True)],
+)
+def test_a_file_that_differs_is_not_kept(written, tmp_path, name, by, decoded):
+    path = tmp_path / "saved_model"
+    model = OnlyHere()
+    written(lambda maps: maps)
+    export_model(model, path, decoded=decoded)
+    (path / "saved_model.pb").write_bytes(b"old")
+    written(wrong(name, by))
+    with pytest.raises(ValueError) as error:
+        export_model(model, path, decoded=decoded)
+    assert_one_sentence(error, f"map of {name}", "nothing was written")
+    assert (path / "saved_model.pb").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    exported = export_model(model, path, decoded=decoded, tolerance=np.inf)
+    assert exported.differences[name] > 1e-3
+    assert (path / "saved_model.pb").read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_class_of_the_same_score_is_no_difference(written, tmp_path):
+    model = OnlyHere(lambda x: x * 0)
+
+    def other(maps):
+        return {**maps, "semseg": maps["semseg"] + 2}
+
+    written(other)
+    assert export_model(model, tmp_path / "a", decoded=True).differences["semseg"] == 0
+
+
+def test_where_the_model_is_unsteady_itself(written, tmp_path):
+    """A millionth decides on which side of a step a pixel lies: no file can know."""
+    steps = OnlyHere(lambda x: keras.ops.sign(keras.ops.sin(x * 1e7)))
+    flip = {"depth": 1, "semseg": -1}
+    written(lambda maps: {name: x * flip[name] for name, x in maps.items()})
+    exported = export_model(steps, tmp_path / "saved_model")
+    assert exported.differences["semseg"] == 2
+    assert "The model itself is as unsteady" in exported.note and "semseg by" in exported.note
+
+
+def test_an_untrainable_model(tmp_path):
+    broken = OnlyHere(lambda x: x / 0)
+    with pytest.raises(ValueError) as error:
+        export_model(broken, tmp_path / "saved_model")
+    assert_one_sentence(error, "semseg", "not finite")
+
+
+def test_a_disk_that_is_full(written, tmp_path, monkeypatch):
+    written(lambda maps: maps)
+    path = tmp_path / "saved_model"
+    model = OnlyHere()
+    export_model(model, path)
+    (path / "saved_model.pb").write_bytes(b"old")
+    renamed = os.replace
+
+    def replace(source, target):
+        if Path(source).parent.name.startswith(".exporting-") and Path(source).name != "earlier":
+            raise OSError(28, "No space left on device")
+        return renamed(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(ValueError) as error:
+        export_model(model, path)
+    assert_one_sentence(error, "saved_model", "No space left on device")
+    assert (path / "saved_model.pb").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

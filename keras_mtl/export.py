@@ -356,7 +356,7 @@ def _litert(model, fresh: Path, decoded: bool) -> Callable:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError:
-        from tensorflow.lite import Interpreter  # the same, as long as TensorFlow brings it
+        Interpreter = tf.lite.Interpreter  # the same, as long as TensorFlow brings it
 
     function = _traced(model, decoded)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], _holder(model))

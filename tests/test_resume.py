@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -85,11 +86,13 @@ def train(folder, callbacks=()):
 
 
 class Kill(keras.callbacks.Callback):
-    """Kills this process a moment after a step of the whole run began."""
+    """Kills this process a moment after a step of the whole run began, or a later one: how far
+    the run came before it was killed last is up to the machine."""
 
     def __init__(self, step, delay):
         super().__init__()
         self.step, self.delay = step, delay
+        self.armed = False
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -98,19 +101,21 @@ class Kill(keras.callbacks.Callback):
         step = self.epoch * STEPS + batch
         if step == EPOCHS * STEPS - 1:
             time.sleep(9)  # the moment comes before the end
-        if step == self.step:
+        if step >= self.step and not self.armed:
+            self.armed = True
             kill = threading.Timer(self.delay, os.kill, [os.getpid(), signal.SIGKILL])
             kill.daemon = True
             kill.start()
 
 
 def kill_while_writing(epoch):
-    """Half of this epoch's checkpoint reaches the disk."""
+    """Half of the checkpoint of this epoch, or of the first later one, reaches the disk."""
     fsync = os.fsync
 
     def half(descriptor):
         path = Path(f"/proc/self/fd/{descriptor}").resolve()
-        if f"epoch-{epoch:05d}" in path.name:
+        number = re.search(r"epoch-(\d+)", path.name)
+        if number and int(number[1]) >= epoch:
             os.ftruncate(descriptor, path.stat().st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
         fsync(descriptor)

@@ -25,7 +25,8 @@ each time in a fresh process:
 
 Both give shuffled batches of 4 with all labels. Decoded images stay in memory where `load` would
 decide so, on this machine, for the whole public dataset. Images a second are measured after the
-first pass over the data; the table has the median of the rounds, and the arithmetic that the
+first pass over the data and as many seconds again (tf.data settles on its number of threads
+meanwhile); the table has the median of the rounds, and the arithmetic that the
 images would feed a network of TaskPrompter's ViT-L size in training. Needs opencv-python-headless.
 """
 SIZES = {"nyud_v2": ((425, 560), (448, 576)), "pascal_context": ((375, 500), (512, 512))}
@@ -225,14 +226,15 @@ def dataloader(dataset: str, folder: Path):
 
 
 def measure(method: str, dataset: str, folder: Path, images: int, seconds: float) -> float:
-    """Images a second after the first pass."""
+    """Images a second after the first pass and a warm-up as long as the measurement."""
     batches = {"ours": ours, "dataloader": dataloader}[method](dataset, folder)
     for _ in range(images // BATCH_SIZE + 8):
         next(batches)
-    start, count = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        next(batches)
-        count += BATCH_SIZE
+    for _ in ("warm-up", "measurement"):
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            next(batches)
+            count += BATCH_SIZE
     return count / (time.perf_counter() - start)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from keras_mtl.backbones.feature_pyramid import (
     deserialize_backbone,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
+from keras_mtl.layers.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES = {
@@ -24,13 +26,14 @@ SWIN_SIZES = {
 
 
 def swin_transformer(
-    size: str, image_shape: tuple[int, int, int], **overrides
+    size: str, image_shape: tuple[int, int, int], remat: bool = False, **overrides
 ) -> "SwinTransformer":
     """A randomly initialised `SwinTransformer` of a published size.
 
     Args:
         size: `"tiny"`, `"small"`, `"base"` or `"large"`.
         image_shape: `(height, width, 3)` in pixels, any size.
+        remat: see `SwinTransformer`.
         **overrides: any argument of `keras_hub.models.SwinTransformerBackbone` but its
             `image_shape`, for instance `drop_path=0.2`.
 
@@ -54,7 +57,7 @@ def swin_transformer(
         backbone = keras_hub.models.SwinTransformerBackbone(
             image_shape=shape_on_the_grid(config), **config
         )
-    return SwinTransformer(backbone, image_shape)
+    return SwinTransformer(backbone, image_shape, remat)
 
 
 def shape_on_the_grid(config: dict) -> tuple[int, int, int]:
@@ -110,6 +113,8 @@ class SwinTransformer(FeaturePyramid):
         backbone: `keras_hub.models.SwinTransformerBackbone`, for instance from a preset; of any
             image size. Its weights are the layer's.
         image_shape: `(height, width, 3)` in pixels, any size; `None` means the backbone's own.
+        remat: bool. For the gradient, keep only the inputs of every block's attention and
+            perceptron and compute what is inside a second time: less memory, more time.
         **kwargs: `name` and the like, for `keras.layers.Layer`. `dtype` is the backbone's unless
             given.
 
@@ -127,7 +132,7 @@ class SwinTransformer(FeaturePyramid):
 
     Raises:
         ValueError: if `backbone` is no channels-last Swin Transformer, or `image_shape` leaves a
-            size open.
+            size open, or `remat` meets a backbone with dropout (it may have stochastic depth).
 
     Example:
 
@@ -148,7 +153,13 @@ class SwinTransformer(FeaturePyramid):
     Windows, ICCV 2021.
     """
 
-    def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        image_shape: tuple[int, int, int] | None = None,
+        remat: bool = False,
+        **kwargs,
+    ):
         import keras_hub
 
         if not isinstance(backbone, keras_hub.models.SwinTransformerBackbone):
@@ -169,9 +180,15 @@ class SwinTransformer(FeaturePyramid):
                 f"SwinTransformer found the image shape {image_shape} and needs a known height and "
                 f"width and {channels} channels; give for example {(448, 576, channels)}."
             )
+        if remat and (backbone.dropout_rate or backbone.attention_dropout):
+            raise ValueError(
+                "SwinTransformer found remat=True and a backbone with dropout, which would drop "
+                "other numbers the second time; leave remat out, or build the backbone without."
+            )
         kwargs.setdefault("dtype", backbone.dtype_policy)
         super().__init__(image_shape, **kwargs)
         self.backbone = backbone
+        self.remat = remat
         self.channels = {
             backbone.patch_size * 2**i: backbone.embed_dim * 2**i
             for i in range(len(backbone.depths))
@@ -213,8 +230,12 @@ class SwinTransformer(FeaturePyramid):
                 mask = ops.convert_to_tensor(mask, dtype=x.dtype)
             for n, block in enumerate(stage.blocks):
                 how = (shift, mask) if n % 2 else (0, None)
-                x = x + block.drop_path(_window_attention(block.attn, block.norm1(x), *how))
-                x = x + block.drop_path(block.mlp(block.norm2(x)))
+                for branch in (
+                    partial(_attention_branch, block, *how),
+                    partial(_mlp_branch, block),
+                ):
+                    compute = remat(branch) if self.remat and training else branch
+                    x = x + block.drop_path(compute(x))
             features[stride] = ops.cast(norms[i](x), self.compute_dtype)
             if stage.downsample is not None:
                 x = ops.reshape(x, (-1, height * width, channels))
@@ -223,7 +244,7 @@ class SwinTransformer(FeaturePyramid):
 
     def get_config(self):
         backbone = keras.saving.serialize_keras_object(self.backbone)
-        return {**super().get_config(), "backbone": backbone}
+        return {**super().get_config(), "backbone": backbone, "remat": self.remat}
 
     @classmethod
     def from_config(cls, config):
@@ -234,6 +255,14 @@ def _pad_to_multiple(x, length: int):
     """Zeros at the bottom and at the right, up to multiples of `length`."""
     bottom, right = (-size % length for size in x.shape[1:3])
     return ops.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0))) if bottom or right else x
+
+
+def _attention_branch(block, shift, mask, x):
+    return _window_attention(block.attn, block.norm1(x), shift, mask)
+
+
+def _mlp_branch(block, x):
+    return block.mlp(block.norm2(x))
 
 
 def _window_attention(attention, x, shift: int, mask):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.rematerialization import remat
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -54,7 +55,7 @@ class AdaptiveTaskMixing(keras.layers.Layer):
         self.spatial_mlp.build((None, channels, positions))
         self.channel_mlp.build((None, positions, channels))
 
-    def call(self, features):
+    def call(self, features, training=False):
         _, h, w, num_tasks, dim = features.shape
         if (h, w) != self.size:
             raise ValueError(
@@ -63,10 +64,17 @@ class AdaptiveTaskMixing(keras.layers.Layer):
                 "for, or use its predict_maps, which resizes."
             )
         x = ops.reshape(features, (-1, h * w, num_tasks * dim))
-        positions_last = ops.transpose(self.norm(x), (0, 2, 1))
-        x = x + ops.transpose(self.spatial_mlp(positions_last), (0, 2, 1))  # Eq. 5
-        x = x + self.channel_mlp(self.norm(x))  # Eq. 6
+        for mix in (self._across_positions, self._across_channels):
+            # Of all this only the input is kept for the gradient: these are the largest maps.
+            x = x + (remat(mix) if training else mix)(x)
         return ops.reshape(x, (-1, h, w, num_tasks, dim))  # Eq. 7
+
+    def _across_positions(self, x):
+        positions_last = ops.transpose(self.norm(x), (0, 2, 1))
+        return ops.transpose(self.spatial_mlp(positions_last), (0, 2, 1))  # Eq. 5
+
+    def _across_channels(self, x):
+        return self.channel_mlp(self.norm(x))  # Eq. 6
 
     def compute_output_shape(self, features_shape):
         return features_shape

@@ -134,6 +134,10 @@ def _chunked(query, key, value, chunk: int):
 def _attend(query, key, value):
     """The formula as written: `(B, heads, Q, d)`, `(B, heads, d, K)` and `(B, heads, K, d)`."""
     dtype = query.dtype
-    scores = ops.cast(ops.matmul(query, ops.cast(key, dtype)), "float32")
-    weights = ops.softmax(scores / math.sqrt(query.shape[-1]), axis=-1)
+    # float16 ends at 65504, which q k^T reaches long before q k^T / sqrt(d). So most of the
+    # division comes first: by a power of two, which rounds nothing.
+    root = math.sqrt(query.shape[-1])
+    exact = 2.0 ** math.floor(math.log2(root))
+    scores = ops.matmul(query / exact, ops.cast(key, dtype))
+    weights = ops.softmax(ops.cast(scores, "float32") / (root / exact), axis=-1)
     return ops.matmul(ops.cast(weights, dtype), ops.cast(value, dtype))

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_mtl.layers.attention import dot_product_attention
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.rematerialization import remat
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -68,9 +69,9 @@ class CrossAttention(keras.layers.Layer):
 
         pooled = self._pooled(features) if self.key_value_pooling > 1 else features
         # The queries of Eq. 9 and Eq. 10 one after the other: keys and values are the same.
-        queries = ops.concatenate([features, prior], axis=1)
+        queries = [self.query_dense(x) for x in (features, prior)]
         attended = dot_product_attention(
-            heads(self.query_dense(queries)),
+            heads(ops.concatenate(queries, axis=1)),
             heads(self.key_dense(pooled)),
             heads(self.value_dense(pooled)),
         )
@@ -146,8 +147,14 @@ class ResidualMLP(keras.layers.Layer):
         self.mlp.build(features_shape)
 
     def call(self, features, training=False):
-        update = self.mlp(self.norm(features), training=training)
+        if training and not self.dropout:  # what is drawn must not be drawn a second time
+            update = remat(self._update)(features)
+        else:
+            update = self._update(features)
         return self.drop_image(update, training=training) + features  # Eq. 12
+
+    def _update(self, features):
+        return self.mlp(self.norm(features))
 
     def compute_output_shape(self, features_shape):
         return features_shape

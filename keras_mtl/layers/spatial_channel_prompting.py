@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from keras_mtl.layers.rematerialization import remat
+
 VARIANTS = ("paper", "released")
 
 
@@ -325,7 +327,7 @@ class PromptedEncoderBlock(keras.layers.Layer):
         if training and self.stochastic_depth:
             branches = [patches, patches, *[prompts, prompts] * self.update_prompts]
             kept = [self._kept(tokens) for tokens in branches]
-        compute = keras.remat(self._compute) if self.remat and training else self._compute
+        compute = remat(self._compute) if self.remat and training else self._compute
         return compute(prompts, patches, *kept)
 
     def _compute(self, prompts, patches, *kept):

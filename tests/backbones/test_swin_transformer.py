@@ -419,3 +419,25 @@ def test_images_of_another_size_than_built_for(model):
     for images in (np.ones((1, 33, 51, 3), "float32"), keras.KerasTensor((None, 33, 51, 3))):
         with pytest.raises(ValueError, match=r"expected shape=\(None, 33, 50, 3\)"):
             pyramid(images)
+
+
+# === Rematerialisation ===
+
+
+def test_remat_changes_no_feature_and_no_gradient(images, gradient):
+    plain, again = (small(remat=remat, drop_path=0.0) for remat in (False, True))
+    assert again.get_config()["remat"] and not plain.get_config()["remat"]
+    randomize(plain)
+    again.set_weights(plain.get_weights())
+
+    def total(x, pyramid):
+        return sum(ops.sum(ops.sin(x)) for x in pyramid(x, training=True).values())
+
+    found, expected = (gradient(lambda x, p=p: total(x, p), images[:1]) for p in (again, plain))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_remat_and_dropout():
+    with pytest.raises(ValueError, match="remat=True and a backbone with dropout"):
+        small(remat=True, dropout_rate=0.1)

@@ -1,12 +1,14 @@
 """The one training run behind the `train_*.py` scripts."""
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ import keras
 import numpy as np
 
 import keras_mtl
+from keras_mtl import distribution
 from keras_mtl.data import load, rooms
 from keras_mtl.resume import Checkpoint, StopOnDivergence
 
@@ -38,15 +41,77 @@ WRITTEN = (
 )
 
 
+# Where a run computes: it may go on elsewhere.
+DEVICES = ("devices", "model_parallel", "coordinator", "processes", "process")
+
+
 def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) -> None:
     options = _arguments(dataset, description)
     script, out = Path(sys.argv[0]).name, Path(options.output)
-    if not options.restart:
-        _spare(out)
+    with contextlib.ExitStack() as stack:
+        try:
+            devices = _devices(options)
+        except ValueError as error:
+            sys.exit(f"{script}: {error}")
+        if not distribution.first_process():
+            # All processes do the same, in step; the files of the first one are kept.
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if not options.restart:
+            occupied = _occupied(out) if distribution.first_process() else ""
+            if distribution.from_first_process(occupied.encode()):
+                sys.exit(f"{script}: {occupied}" if occupied else 1)
+            for folder in (out, out / "checkpoints"):
+                distribution.copy_from_first_process(folder)
+        with devices:
+            scores = _run(options, tasks, script, out)
+        if distribution.first_process():
+            _export(out)
+            (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+            shutil.rmtree(out / "checkpoints")
+            print(
+                f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, "
+                "results.md, results.json, log.csv, tensorboard/"
+            )
+
+
+def _devices(options):
+    """A context in which the run computes on the devices asked for."""
+    if options.coordinator:
+        found = options.coordinator == "auto"
+        coordinator = None if found else options.coordinator
+        distribution.initialize(coordinator, options.processes, options.process)
+    if options.model_parallel > 1:
+        return distribution.model_parallel(options.model_parallel, options.devices)
+    return distribution.data_parallel(options.devices)
+
+
+def _jax_on_cpu() -> bool:
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def _run(options, tasks, script, out) -> dict[str, float]:
+    """Trains, and scores the best checkpoint."""
     keras.utils.set_random_seed(options.seed)
     if options.mixed_precision:
-        keras.config.set_dtype_policy("mixed_bfloat16")
+        if options.mixed_precision == "float16" and _jax_on_cpu():
+            sys.exit(
+                f"{script}: JAX cannot compile attention in float16 for a CPU; pass "
+                "--mixed-precision bfloat16, or set KERAS_BACKEND to tensorflow or torch."
+            )
+        keras.config.set_dtype_policy(f"mixed_{options.mixed_precision}")
     print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
+    try:
+        batch_size = distribution.batch_size_here(options.batch_size)
+    except ValueError as error:
+        sys.exit(f"{script}: {error}")
+    if distribution.replicas() > 1:
+        print(f"Each batch is split over {distribution.replicas()} devices")
 
     # === Model ===
     size = tuple(options.image_size)
@@ -62,7 +127,12 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
             sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
         weights[name] = weight
     rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
-    optimizer = keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0)
+    optimizer = keras.optimizers.Adam(
+        rate,
+        weight_decay=1e-6,
+        global_clipnorm=10.0,
+        gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
+    )
     model.compile(optimizer, loss_weights={task.name: weights[task.name] for task in tasks})
     print(f"{model.count_params() / 1e6:.1f} M parameters, {size[0]}x{size[1]} images")
     if options.data and not options.pretrained:
@@ -74,7 +144,9 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     best = keras.callbacks.ModelCheckpoint(out / "model.keras", "val_loss", save_best_only=True)
     log = keras.callbacks.CSVLogger(str(out / "log.csv"))
     board = keras.callbacks.TensorBoard(str(out / "tensorboard"))
-    settings = {k: v for k, v in vars(options).items() if k not in ("output", "restart")}
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "restart", *DEVICES)}
+    if options.data:
+        settings["processes"] = distribution.process()[1]  # each draws from its own part
     checkpoint = Checkpoint(out / "checkpoints", settings=settings, callbacks=[best, log, board])
     try:
         epoch = 0 if options.restart else checkpoint.restore(model)
@@ -85,19 +157,23 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
 
     # === Data ===
     if options.data:
-        split = {"tasks": tasks, "image_size": size, "batch_size": options.batch_size}
+        split = {"tasks": tasks, "image_size": size, "batch_size": batch_size}
         train = {**split, "training": True, "seed": options.seed}
-        training = load(options.data, "train", first_step=epoch * steps, **train)
+        shard = distribution.shard()
+        training = load(options.data, "train", first_step=epoch * steps, shard=shard, **train)
         validation = load(options.data, "val", **split)
+        held_out = load(options.data, "val", shard=shard, **split) if shard else validation
         some = load(options.data, "train", cache=False, **train).take(50)
     else:
         print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
         scenes = rooms.arrays(tasks, options.scenes, size, seed=0, progress=True)
         training = _shuffled(scenes, options, epoch * steps)
+        training = distribution.of_this_process(training, tasks)
         some = _shuffled(scenes, options, 0).take(50)
         validation = rooms.dataset(
             tasks, options.held_out, size, seed=1, batch_size=options.batch_size, progress=True
         )
+        held_out = distribution.of_this_process(validation, tasks)
 
     # === Training ===
     if not epoch:
@@ -115,7 +191,7 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
                 epochs=epochs,
                 initial_epoch=epoch,
                 steps_per_epoch=steps,
-                validation_data=validation,
+                validation_data=held_out,
                 callbacks=[StopOnDivergence(), best, log, board, panels, checkpoint],
             )
         except (FloatingPointError, OSError) as error:
@@ -126,34 +202,26 @@ def main(tasks: Sequence[keras_mtl.tasks.Task], dataset: str, description: str) 
     # === Results ===
     model = keras_mtl.load_model(out / "model.keras")
     model.compile()
-    scores = model.evaluate(validation, return_dict=True, verbose=0)
+    scores = model.evaluate(held_out, return_dict=True, verbose=0)
+    maps = model.predict_maps(list(panel_images))
     table = _table(tasks, scores, _constant_scores(tasks, some, validation))
     print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
     (out / "results.md").write_text(table + "\n")
-    maps = model.predict_maps(list(panel_images))
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}
     figure = keras_mtl.visualize.panel(panel_images, maps, tasks, panel_labels)
     figure.savefig(out / "panel.png")
     keras_mtl.visualize.training_curves(out / "log.csv").savefig(out / "training_curves.png")
-    _export(out)
-    (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
-    shutil.rmtree(checkpoint.folder)
-    print(
-        f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, results.md, "
-        "results.json, log.csv, tensorboard/"
-    )
+    return scores
 
 
-def _spare(out: Path) -> None:
-    """Refuses a folder whose files another run would replace."""
+def _occupied(out: Path) -> str:
+    """Whether a folder holds files of another run, which this one would replace; in words."""
     found = [name for name in WRITTEN if (out / name).exists()]
     finished = "results.json" in found
-    if finished or (found and "checkpoints" not in found):
-        what = "a finished run" if finished else f"{', '.join(found)} of a run without checkpoints"
-        sys.exit(
-            f"{Path(sys.argv[0]).name}: {out} holds {what}; pass another --output, or --restart to "
-            "replace it."
-        )
+    if not finished and (not found or "checkpoints" in found):
+        return ""
+    what = "a finished run" if finished else f"{', '.join(found)} of a run without checkpoints"
+    return f"{out} holds {what}; pass another --output, or --restart to replace it."
 
 
 def _clear(out: Path) -> None:
@@ -327,6 +395,11 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
     option("--steps", defaults["steps"], "training steps (default %d)")
     option("--epochs", defaults["epochs"], "times to validate, over all steps (default %d)")
     option("--batch-size", defaults["batch_size"], "images in a step (default %d)")
+    text = "update the weights once in so many steps, by the mean of their gradients (default %d): "
+    text += "like a batch so many times larger where every pixel is labelled, in less memory; each "
+    text += "step counts the same, however many of its pixels are labelled, and batch "
+    text += "normalization and --steps know of the small batches only"
+    option("--accumulate", 1, text, metavar="N")
     rate = "at the start of the polynomial decay (default %d)"
     option("--learning-rate", defaults["learning_rate"], rate)
     parser.add_argument(
@@ -347,8 +420,34 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
         help="replace what is in the output folder; without it, an interrupted run of the same "
         "settings goes on after its last epoch, and any other run is left alone",
     )
-    parser.add_argument("--mixed-precision", action="store_true", help="compute in bfloat16")
+    parser.add_argument(
+        "--mixed-precision",
+        nargs="?",
+        choices=("bfloat16", "float16"),
+        const="bfloat16",
+        metavar="bfloat16|float16",
+        help="compute in this dtype (bfloat16 unless named), losses and outputs in float32; with "
+        "float16 the loss is scaled, and steps whose gradients overflow are skipped",
+    )
     option("--patch-size", 8, "pixels, for a Vision Transformer (default %d)")
+
+    group = parser.add_argument_group("several devices (docs/distributed.md)")
+    group.add_argument(
+        "--devices",
+        type=_devices_named,
+        metavar="N|all",
+        help="split each batch over so many devices (default 1, and all with --coordinator)",
+    )
+    text = "on JAX: split a Vision Transformer over groups of so many of them (default %d)"
+    option("--model-parallel", 1, text, group, metavar="N")
+    group.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT|auto",
+        help="on JAX: train together with other processes that were started with the same "
+        "arguments; an address of the first one's machine, or auto on a TPU pod or under SLURM",
+    )
+    group.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
+    group.add_argument("--process", type=int, metavar="N", help="which one this is, from 0")
 
     group = parser.add_argument_group("taskprompter")
     variants = ["paper", "released"]
@@ -367,6 +466,11 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
     group = parser.add_argument_group("tpanet and baseline")
     option("--head-width", 64, "channels inside a task's head (default %d)", group)
     options = parser.parse_args()
+    if options.accumulate < 1:
+        parser.error(f"--accumulate is {options.accumulate}; pass a positive number of steps.")
+    options.devices = options.devices or ("all" if options.coordinator else 1)
+    if (options.processes, options.process) != (None, None) and not options.coordinator:
+        parser.error("--processes and --process need a --coordinator.")
     unused = sorted({"--patch-size", *BUILT_WITH} & set(sys.argv)) if options.preset else []
     if unused:
         parser.error(
@@ -374,6 +478,12 @@ def _arguments(dataset: str, description: str) -> argparse.Namespace:
             "--backbone instead, or leave them out."
         )
     return options
+
+
+def _devices_named(text: str) -> int | str:
+    if text != "all" and not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of devices, and not all")
+    return text if text == "all" else int(text)
 
 
 def _task_and_weight(text: str) -> tuple[str, float]:

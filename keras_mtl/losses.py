@@ -4,14 +4,16 @@ Every loss exists twice: a pure function that returns the loss of each pixel bes
 labelled pixels, and a `keras.losses.Loss` around it for `compile(loss={...})`. A batch without
 any label for a task costs exactly zero, with zero gradient.
 
-Segmentation needs nothing of ours: use
-`keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)`.
+On several devices these are means over the labelled pixels of all of them
+(`keras_mtl.distribution`).
 """
 
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_mtl.distribution import replicas_in_step, sum_over_replicas
 
 Tensor = Any  # a tensor of the active backend, or anything it can be made from
 
@@ -102,11 +104,45 @@ def mean_over_labelled(loss: Tensor, labelled: Tensor) -> Tensor:
 
 def _scale_to_labelled(loss: Tensor, labelled: Tensor) -> Tensor:
     """Divides by the share of labelled pixels: the mean over all becomes that over labelled."""
-    share = ops.mean(ops.cast(labelled, "float32"))
+    share = _mean_over_replicas(ops.mean(ops.cast(labelled, "float32")))
     return loss / ops.where(share > 0, share, 1.0)
 
 
+def _mean_over_replicas(x: Tensor) -> Tensor:
+    return sum_over_replicas(x) / replicas_in_step()
+
+
 # === Pure functions: the loss of each pixel, and which pixels are labelled ===
+
+
+def segmentation_loss_map(
+    y_true: Tensor, y_pred: Tensor, ignore: int = NO_LABEL
+) -> tuple[Tensor, Tensor]:
+    """Softmax cross-entropy of classes, pixel by pixel.
+
+    Args:
+        y_true: integer tensor `(B, H, W)`, class ids, `ignore` where there is no label.
+        y_pred: float tensor `(B, H, W, C)`, logits.
+        ignore: int.
+
+    Returns:
+        The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
+        pixels, bool `(B, H, W)`.
+
+    Example:
+
+    >>> loss, _ = segmentation_loss_map([[[1, 255]]], keras.ops.zeros((1, 1, 2, 4)))
+    >>> [round(float(v), 4) for v in loss[0, 0]]  # log(4)
+    [1.3863, 0.0]
+
+    Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
+    check_maps("The segmentation loss", y_true, y_pred, "(B, H, W)", "(B, H, W, C)")
+    labelled = y_true != ignore
+    classes = ops.cast(ops.where(labelled, y_true, 0), "int32")
+    loss = ops.sparse_categorical_crossentropy(classes, y_pred, from_logits=True)
+    return ops.where(labelled, loss, 0.0), labelled
 
 
 def depth_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,8 +222,9 @@ def saliency_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     check_maps("The saliency loss", y_true, y_pred, "(B, H, W)", "(B, H, W, 2)")
     labelled = y_true != NO_LABEL
     positive = ops.cast(y_true == 1, "float32")
-    share_labelled = ops.mean(ops.cast(labelled, "float32"))
-    share_positive = ops.mean(positive) / ops.where(share_labelled > 0, share_labelled, 1.0)
+    share_labelled = _mean_over_replicas(ops.mean(ops.cast(labelled, "float32")))
+    share_positive = _mean_over_replicas(ops.mean(positive))
+    share_positive = share_positive / ops.where(share_labelled > 0, share_labelled, 1.0)
     # Softmax over two classes is a sigmoid of the difference of their logits.
     logit = y_pred[..., 1] - y_pred[..., 0]
     loss = _weighted_logistic_loss(positive, logit, positive_weight=1.0 - share_positive)
@@ -282,6 +319,45 @@ class LabelledPixelLoss(keras.losses.Loss):
             # Keras divides by the number of all pixels; make that the number of labelled ones.
             loss = _scale_to_labelled(loss, labelled)
         return loss
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class SegmentationLoss(LabelledPixelLoss):
+    """Mean cross-entropy of classes over the labelled pixels of the batch.
+
+    Called with labels `(B, H, W)`, class ids, and logits `(B, H, W, C)`. On one device
+    `keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)` is the same; on
+    several TensorFlow devices that one averages the devices' means.
+
+    Args:
+        ignore: int, the label that means "no label here".
+        name: string.
+        reduction: as in `LabelledPixelLoss`.
+        dtype: optional dtype, float32 by default.
+
+    Example:
+
+    >>> round(float(SegmentationLoss()([[[1, 255]]], keras.ops.zeros((1, 1, 2, 4)))), 4)
+    1.3863
+
+    Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
+    """
+
+    def __init__(
+        self,
+        ignore: int = NO_LABEL,
+        name: str = "segmentation_loss",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: str | None = None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.ignore = ignore
+
+    def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        return segmentation_loss_map(y_true, y_pred, self.ignore)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ignore": self.ignore}
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

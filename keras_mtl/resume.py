@@ -20,6 +20,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl.distribution import first_process
+
 FORMAT = "keras_mtl checkpoint 1"
 
 # What Keras' callbacks remember from epoch to epoch: the one that keeps the best model, the ones
@@ -224,7 +226,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         done = epoch + 1
-        if (done % self.every == 0 or done == self.params.get("epochs")) and _first_process():
+        if (done % self.every == 0 or done == self.params.get("epochs")) and first_process():
             self._write(done, logs or {})
 
     def _write(self, epoch, logs):
@@ -454,12 +456,3 @@ def _settle(folder):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _first_process() -> bool:
-    """Whether this process writes, where several train one model."""
-    if keras.backend.backend() != "jax":
-        return True
-    import jax
-
-    return jax.process_index() == 0

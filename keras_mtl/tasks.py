@@ -237,9 +237,7 @@ class SemanticSegmentation(Task):
         return colours.astype("uint8")
 
     def loss(self):
-        return keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, ignore_class=self.ignore
-        )
+        return losses.SegmentationLoss(ignore=self.ignore)
 
     def metrics(self):
         return [metrics.MeanIoU(self.channels, ignore=self.ignore)]

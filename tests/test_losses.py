@@ -7,19 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_mtl import losses
-from keras_mtl.losses import BoundaryLoss, DepthLoss, NormalsLoss, SaliencyLoss
+from keras_mtl.losses import (
+    BoundaryLoss,
+    DepthLoss,
+    NormalsLoss,
+    SaliencyLoss,
+    SegmentationLoss,
+)
 
 B, H, W = 2, 6, 7
 
 
-def segmentation_loss():
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
-
-
 LOSSES = {
-    "semseg": segmentation_loss,
-    "semseg40": segmentation_loss,
-    "human_parts": segmentation_loss,
+    "semseg": SegmentationLoss,
+    "semseg40": SegmentationLoss,
+    "human_parts": SegmentationLoss,
     "depth": DepthLoss,
     "normals": NormalsLoss,
     "sal": SaliencyLoss,

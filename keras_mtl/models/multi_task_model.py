@@ -1,5 +1,7 @@
 """What every architecture of this package has in common."""
 
+import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -9,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl import backbones
+from keras_mtl import backbones, distribution
 from keras_mtl import tasks as task_lists
 from keras_mtl.backbones.feature_pyramid import (
     FeaturePyramid,
@@ -168,6 +170,7 @@ class MultiTaskModel(keras.Model):
         super().compile(
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
         )
+        distribution.prepare_replicas(self)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss to minimize; see `keras.Model.compute_loss`."""
@@ -180,10 +183,12 @@ class MultiTaskModel(keras.Model):
             )
         weighed = []
         for name, loss in self._balanced.items():
-            value = loss(y[name], y_pred[name])
+            # On TensorFlow a replica's losses are its shares of those of the whole batch.
+            value = distribution.sum_over_replicas(loss(y[name], y_pred[name]))
             self._loss_means[name].update_state(value, sample_weight=y_pred[name].shape[0])
             weighed.append(self.balancing.fixed[name] * value)
-        return self.balancing.total(weighed) + sum(ops.sum(extra) for extra in self.losses)
+        total = self.balancing.total(weighed) + sum(ops.sum(extra) for extra in self.losses)
+        return total / distribution.replicas_in_step()  # Keras sums what the replicas return
 
     def get_compile_config(self):
         config = super().get_compile_config()
@@ -212,22 +217,58 @@ class MultiTaskModel(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model.
         """
-        x, y = self._checked(x, y)
+        batch_size = kwargs.get("batch_size")
+        x, y = self._split(*self._checked(x, y), batch_size, training=True)
         if self.balancing is not None:
             kwargs["callbacks"] = [_BalanceEachEpoch(), *_listed(kwargs.get("callbacks"))]
         if y is None:
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         if isinstance(validation_data, (tuple, list)):
             images, labels, *rest = validation_data
-            validation_data = (*self._checked(images, labels), *rest)
+            batch_size = kwargs.get("validation_batch_size") or batch_size
+            data = self._split(*self._checked(images, labels), batch_size, weighted=bool(rest))
+            validation_data = (*data, *rest)
         elif validation_data is not None:
-            validation_data, _ = self._checked(validation_data, None)
+            validation_data, _ = self._split(*self._checked(validation_data, None))
         return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics; see `keras.Model.evaluate` and `fit` for the arguments."""
-        x, y = self._checked(x, y)
+        if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
+            weighted = kwargs.get("sample_weight") is not None
+            x, y = self._split(*self._checked(x, y), kwargs.get("batch_size"), weighted=weighted)
         return super().evaluate(x, y, **kwargs)
+
+    def _split(self, x, y, batch_size=None, training=False, weighted=False):
+        """The data in batches that divide by the devices of `keras_mtl.distribution`."""
+        parts = self._parts()
+        if parts == 1:
+            return x, y
+        if y is not None:
+            size, rest = batch_size or 32, np.shape(x)[0] % parts
+        elif hasattr(x, "element_spec"):
+            spec = x.element_spec
+            size, weighted = spec[0].shape[0], len(spec) > 2
+            rest = parts if size is None else 0  # unknown
+        else:
+            return x, y
+        if (size or 0) % parts or (rest and (training or weighted)):
+            last = "the last batch may hold less" if not (size or 0) % parts else f"it holds {size}"
+            raise ValueError(
+                f"Every batch must divide by {parts} devices, and {last}; choose a batch size that "
+                f"is a multiple of {parts}, and drop the remainder."
+            )
+        if not rest:
+            return x, y
+        if y is None:
+            return distribution.fill_up(x, self.tasks, parts), None
+        return distribution.fill_up((np.asarray(x), y), self.tasks, parts)
+
+    def _parts(self):
+        """Into how many parts the batches of this process are split."""
+        strategy = getattr(self, "_distribute_strategy", None)  # TensorFlow's
+        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            return math.ceil(distribution.replicas() / distribution.process()[1])
 
     def _checked(self, x, y):
         """The data with only this model's labels, after refusing what it would misread."""
@@ -316,20 +357,33 @@ class MultiTaskModel(keras.Model):
         """Raw maps of images of this model's size; see `keras.Model.predict`.
 
         Raises:
-            ValueError: if the images do not fit the model.
+            ValueError: if the images do not fit the model, or the devices.
         """
-        spec = getattr(x, "element_spec", None)  # of a tf.data.Dataset
+        parts, spec = self._parts(), getattr(x, "element_spec", None)  # of a tf.data.Dataset
         if spec is not None:
-            self._check_images(tuple((spec[0] if isinstance(spec, tuple) else spec).shape))
+            shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
+            self._check_images(shape)
+            if (shape[0] or 1) % parts:
+                raise ValueError(
+                    f"predict takes batches that divide by {parts} devices, and of this dataset "
+                    f"they hold {shape[0] or 'any number'}; give an array of images, or call "
+                    "predict_on_batch on each batch."
+                )
         elif hasattr(x, "shape"):
             self._check_images(x.shape)
+            if parts > 1 and len(x) % parts:
+                missing = np.zeros((-len(x) % parts, *x.shape[1:]), "float32")
+                raw = super().predict(np.concatenate([x, missing]), **kwargs)
+                return {name: values[: len(x)] for name, values in raw.items()}
         return super().predict(x, **kwargs)
 
     def predict_on_batch(self, x):
         """Raw maps of one batch; see `predict`."""
         # On JAX a step that fails half-way takes the weights with it.
         self._check_images(np.shape(x))
-        return super().predict_on_batch(x)
+        raw = super().predict_on_batch(x)
+        # Each TensorFlow replica has predicted all of it.
+        return {name: values[: len(x)] for name, values in raw.items()}
 
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
         """Final maps of photographs of any size.
@@ -406,17 +460,23 @@ class MultiTaskModel(keras.Model):
     # === Saving ===
 
     def get_config(self):
-        return {"name": self.name, **self._config}
+        return {"name": self.name, "dtype": self.dtype_policy.name, **self._config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        if "backbone" in config:
-            config["backbone"] = deserialize_backbone(config["backbone"])
-        if "tasks" in config:
-            tasks = config["tasks"]
-            config["tasks"] = [keras.saving.deserialize_keras_object(task) for task in tasks]
-        return cls(**config)
+        # The backbone brings its precision along, and the layers around it must have the same.
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.pop("dtype", before))
+        try:
+            if "backbone" in config:
+                config["backbone"] = deserialize_backbone(config["backbone"])
+            if "tasks" in config:
+                tasks = config["tasks"]
+                config["tasks"] = [keras.saving.deserialize_keras_object(task) for task in tasks]
+            return cls(**config)
+        finally:
+            keras.config.set_dtype_policy(before)
 
     def save(self, filepath, overwrite=True, **kwargs):
         """Saves to a `.keras` file; a file already there stays whole until the new one is."""

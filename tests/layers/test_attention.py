@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from keras_mtl.layers import attention
-from keras_mtl.layers.attention import _chunked, dot_product_attention
+from keras_mtl.layers.attention import _chunked, as_written, dot_product_attention
 
 BACKEND = keras.backend.backend()
 HEADS = 2
@@ -152,6 +152,71 @@ def test_bfloat16_gradients_do_not_round_at_every_chunk():
     arrays.append(np.ones_like(arrays[0]))
     found = with_gradients(lambda *inputs: _chunked(*inputs, 1), arrays, dtype="bfloat16")
     np.testing.assert_allclose(as_arrays(found)[-1], 1, rtol=2**-8)
+
+
+EPSILON = {"float32": 2**-23, "bfloat16": 2**-7, "float16": 2**-10}
+
+
+@pytest.mark.parametrize("dtype", EPSILON)
+@pytest.mark.parametrize(
+    "queries, keys", [(70, 70), (140, 70), (70, 5)], ids=["self", "two", "few"]
+)
+def test_equals_the_plain_path(dtype, queries, keys, monkeypatch, assert_close):
+    """`two`: TPANet's, whose features and prior ask the same keys."""
+    monkeypatch.setattr(attention, "CHUNK", CHUNK)
+
+    def plain(*inputs):
+        with as_written():
+            return dot_product_attention(*inputs)
+
+    arrays = draw(queries, keys, batch=2)
+    found, expected = (
+        as_arrays(with_gradients(how, arrays, dtype=dtype))
+        for how in (dot_product_attention, plain)
+    )
+    # Either path rounds its weights, their gradients and its results, by half an epsilon each, and
+    # the gradients are products of what was rounded: by a handful of epsilons they may differ.
+    # float32 sums 70 products in another order, of which each addition rounds.
+    roundings = 70 if dtype == "float32" else 4
+    for a, b in zip(found, expected, strict=True):
+        assert_close(a, b, tolerance=roundings * EPSILON[dtype])
+    exact = reference(*as_arrays(ops.convert_to_tensor(x, dtype=dtype) for x in arrays))
+    for a, b in zip(expected, exact, strict=True):
+        assert_close(a, b, tolerance=roundings * EPSILON[dtype])
+
+
+@pytest.mark.parametrize("function", [dot_product_attention, in_small_chunks])
+def test_float16_of_scores_beyond_its_range(function):
+    """q k^T is 86400 and more than float16 holds, q k^T / sqrt(d) is not."""
+    arrays = draw(batch=2)
+    query, key = (np.full_like(x, 40) for x in arrays[:2])
+    found = as_arrays(with_gradients(function, (query, key, *arrays[2:]), dtype="float16"))
+    assert all(np.isfinite(x).all() for x in found)
+    # All scores are the same, so each query gets the mean of the values.
+    mean = np.broadcast_to(arrays[2].mean(1, keepdims=True), found[0].shape)
+    np.testing.assert_allclose(found[0], mean, atol=2 * EPSILON["float16"])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_weights_of_thousands_of_keys_sum_to_one(dtype):
+    """Added up in bfloat16, ones would stay at 256."""
+    query, value = np.zeros((1, 300, HEADS, 8), "float32"), np.ones((1, 5000, HEADS, 8), "float32")
+    inputs = [ops.convert_to_tensor(x, dtype=dtype) for x in (query, value, value)]
+    found = as_arrays([dot_product_attention(*inputs)])[0]
+    np.testing.assert_allclose(found, 1, atol=EPSILON[dtype])
+
+
+def test_softmax_is_taken_in_float32(monkeypatch):
+    """Of our own path; PyTorch's kernels are held to the formula above."""
+    dtypes, softmax = [], ops.softmax
+
+    def seen(x, axis=-1):
+        dtypes.append(keras.backend.standardize_dtype(x.dtype))
+        return softmax(x, axis=axis)
+
+    monkeypatch.setattr(ops, "softmax", seen)
+    in_small_chunks(*(ops.convert_to_tensor(x, dtype="bfloat16") for x in draw()[:3]))
+    assert set(dtypes) == {"float32"}
 
 
 # === In models ===

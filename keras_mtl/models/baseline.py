@@ -24,10 +24,12 @@ class MultiTaskBaseline(MultiTaskModel):
             Its image size is the model's.
         tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`.
         head_width: int or None. Channels inside a head; `None` means a quarter of the features'.
+        upsampling: int. Bilinear enlargement of the features before the heads; 4 is what
+            TaskPrompter's heads do.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
-        ValueError: if the backbone gives no feature maps.
+        ValueError: if the backbone gives no feature maps, or `upsampling` is no positive integer.
 
     Example:
 
@@ -47,9 +49,12 @@ class MultiTaskBaseline(MultiTaskModel):
         backbone: keras.Model | FeaturePyramid,
         tasks: Sequence[Task],
         head_width: int | None = None,
+        upsampling: int = 1,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
+        if type(upsampling) is not int or upsampling < 1:
+            raise ValueError(f"upsampling is {upsampling!r}; expected an integer from 1 on.")
         pyramid = feature_pyramid(backbone)
         # Some backbones give maps finer than the papers' stride 4, too.
         strides = [stride for stride in pyramid.channels if stride >= 4] or list(pyramid.channels)
@@ -62,6 +67,7 @@ class MultiTaskBaseline(MultiTaskModel):
             task.name: PredictionHead(
                 task.channels,
                 width=head_width or max(channels // 4, 1),
+                upsampling=upsampling,
                 activation="relu",
                 name=f"{task.name}_head",
             )(x)
@@ -74,4 +80,5 @@ class MultiTaskBaseline(MultiTaskModel):
             "backbone": keras.saving.serialize_keras_object(pyramid),
             "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
             "head_width": head_width,
+            "upsampling": upsampling,
         }

@@ -156,11 +156,15 @@ def test_one_task_is_the_single_task_baseline(images):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_the_whole_by_hand(resized):
+@pytest.mark.parametrize("upsampling", [1, 2])
+def test_the_whole_by_hand(resized, upsampling):
     """At an image size that no stride divides, from a map at stride 2 that is not to be used."""
     size, strides = (45, 70), (2, 4, 8, 16, 32)
     backbone = Pixels((*size, 3), strides)
-    model = keras_mtl.MultiTaskBaseline(backbone, [SEMSEG, DEPTH], head_width=5)
+    model = keras_mtl.MultiTaskBaseline(
+        backbone, [SEMSEG, DEPTH], head_width=5, upsampling=upsampling
+    )
+    assert model.get_config()["upsampling"] == upsampling
     rng = np.random.default_rng(1)
     for weight in model.weights:
         weight.assign(rng.uniform(0.1, 1.0, weight.shape) - 0.5 * ("kernel" in weight.path))
@@ -174,12 +178,16 @@ def test_the_whole_by_hand(resized):
     ]
     assert maps[0].shape[1:3] == (12, 18)  # rounded up
     x = np.concatenate([resized(one, (12, 18)) for one in maps], axis=-1)
+    height, width = 12 * upsampling, 18 * upsampling
+    x = resized(x, (height, width))
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for task in (SEMSEG, DEPTH):
         weights = model.get_layer(f"{task.name}_head").get_weights()
         kernel, bias, gamma, beta, last, last_bias, mean, variance = in_order(weights)
         y = bias + sum(
-            padded[:, a : a + 12, b : b + 18] @ kernel[a, b] for a in range(3) for b in range(3)
+            padded[:, a : a + height, b : b + width] @ kernel[a, b]
+            for a in range(3)
+            for b in range(3)
         )
         y = np.maximum(gamma * (y - mean) / np.sqrt(variance + 1e-5) + beta, 0)
         y = resized(y @ last[0, 0] + last_bias, size)
@@ -212,6 +220,12 @@ WRONG = {  # arguments, what the error says
         r"Task names are \['depth', 'depth'\]; give every task a name of its own",
     ),
 }
+
+
+def test_upsampling_is_a_positive_integer():
+    for wrong in (0, 2.0):
+        with pytest.raises(ValueError, match=f"upsampling is {wrong}; expected an integer from 1"):
+            keras_mtl.MultiTaskBaseline(Pixels((*SIZE, 3), (4,)), [DEPTH], upsampling=wrong)
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -13,7 +13,7 @@ class LossBalancing(keras.layers.Layer):
     """Turns the losses of the tasks into the one that is minimized; subclass it for another rule.
 
     Its variables belong to the model from `compile` on, and are saved with it. A subclass defines
-    `total`, makes its variables in `build`, and may update them in `on_epoch_end`.
+    `total` and `task_factors`, makes its variables in `build`, and may update them in `on_epoch_end`.
 
     Args:
         **kwargs: `name` and the like, for `keras.layers.Layer`.
@@ -53,7 +53,13 @@ class LossBalancing(keras.layers.Layer):
 
     def weights_by_task(self) -> dict[str, float]:
         """What the loss of each task is multiplied by now, the fixed weight included."""
-        raise NotImplementedError(f"{type(self).__name__} must define weights_by_task().")
+        factors = ops.convert_to_numpy(self.task_factors()).tolist()
+        pairs = zip(self.fixed.items(), factors, strict=True)
+        return {name: fixed * factor for (name, fixed), factor in pairs}
+
+    def task_factors(self) -> object:
+        """What the rule multiplies the tasks' fixed weights by now: a tensor `(tasks,)`."""
+        raise NotImplementedError(f"{type(self).__name__} must define task_factors().")
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -81,15 +87,11 @@ class UncertaintyWeighting(LossBalancing):
         )
 
     def total(self, losses):
-        weighed = ops.exp(-self.log_variance) * ops.stack(losses)
+        weighed = self.task_factors() * ops.stack(losses)
         return ops.sum(weighed + self.log_variance / 2)
 
-    def weights_by_task(self):
-        factors = ops.convert_to_numpy(ops.exp(-self.log_variance)).tolist()
-        return {
-            name: fixed * factor
-            for (name, fixed), factor in zip(self.fixed.items(), factors, strict=True)
-        }
+    def task_factors(self):
+        return ops.exp(-self.log_variance)
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -143,12 +145,8 @@ class DynamicWeightAverage(LossBalancing):
         self.factors.assign(len(self.fixed) * ops.softmax(ratio / self.temperature))  # Eq. 7
         self.last_losses.assign(losses)
 
-    def weights_by_task(self):
-        factors = ops.convert_to_numpy(self.factors).tolist()
-        return {
-            name: fixed * factor
-            for (name, fixed), factor in zip(self.fixed.items(), factors, strict=True)
-        }
+    def task_factors(self):
+        return self.factors
 
     def get_config(self):
         return {**super().get_config(), "temperature": self.temperature}

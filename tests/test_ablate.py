@@ -22,7 +22,7 @@ def ablate():
         import ablate
 
         yield ablate
-        for name in ("ablate", "ablations", "training"):
+        for name in ("ablate", "ablations", "ablation_runs", "ablation_tables", "training"):
             sys.modules.pop(name, None)
 
 
@@ -31,6 +31,20 @@ def ablations(ablate):
     import ablations
 
     return ablations
+
+
+@pytest.fixture(scope="module")
+def ablation_runs(ablate):
+    import ablation_runs
+
+    return ablation_runs
+
+
+@pytest.fixture(scope="module")
+def ablation_tables(ablate):
+    import ablation_tables
+
+    return ablation_tables
 
 
 # === Networks ===
@@ -72,11 +86,11 @@ def paths(model):
     return [f"/{weight.path}" for weight in model.weights]
 
 
-def test_every_row_of_every_table_builds(ablate, ablations, tmp_path):
+def test_every_row_of_every_table_builds(ablations, tmp_path, ablation_runs):
     """With the weights of the components that the row says are on, and no others."""
     if keras.backend.backend() != "torch":
         pytest.skip("the models are built on every backend elsewhere; PyTorch compiles nothing")
-    work = ablate.Work(ablations.SCALES["tiny"], tmp_path)
+    work = ablation_runs.Work(ablations.SCALES["tiny"], tmp_path)
     named = [name for table in ablations.TABLES.values() for r in table.rows for name in r.networks]
     assert set(named) == set(ablations.NETWORKS)
     for name, network in ablations.NETWORKS.items():
@@ -113,12 +127,12 @@ def test_every_row_of_every_table_builds(ablate, ablations, tmp_path):
     keras.backend.clear_session()
 
 
-def test_scales_are_whole(ablate, ablations):
+def test_scales_are_whole(ablations, ablation_runs):
     for scale in ablations.SCALES.values():
-        assert set(scale.rooms) == set(ablate.ROOM_SEEDS)
+        assert set(scale.rooms) == set(ablation_runs.ROOM_SEEDS)
         assert {network.backbone for network in ablations.NETWORKS.values()} == set(scale.backbones)
         assert {network.model for network in ablations.NETWORKS.values()} == set(scale.arguments)
-    assert len(set(ablate.ROOM_SEEDS.values())) == 4  # rooms of different seeds share no scene
+    assert len(set(ablation_runs.ROOM_SEEDS.values())) == 4  # no scene is in two of them
 
 
 # === A table, from nothing to its files ===
@@ -164,7 +178,7 @@ def test_a_table_end_to_end(run):
     assert json.loads((out / "taskprompter-table1.json").read_text())["rows"][0]["delta_m"] is None
 
 
-def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, ablate, monkeypatch):
+def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, monkeypatch, ablation_runs):
     call, out = run
     before = contents(out)
     call()
@@ -173,13 +187,13 @@ def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, ablate, monke
     gone = "vit-baseline-seed1.json"
     again = json.loads((out / "runs" / gone).read_text())
     (out / "runs" / gone).unlink()
-    fit = ablate.Work._fit
+    fit = ablation_runs.Work._fit
 
     def interrupted(*arguments):
         fit(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ablate.Work, "_fit", interrupted)
+    monkeypatch.setattr(ablation_runs.Work, "_fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call()
     assert contents(out) == {name: at for name, at in before.items() if name != gone}
@@ -255,9 +269,9 @@ def test_list(ablate, ablations, capsys):
 # === Arithmetic ===
 
 
-def written(ablate, ablations, folder, name, seed, **scores):
+def written(ablation_runs, ablations, folder, name, seed, **scores):
     """A run's file with scores made up."""
-    work = ablate.Work(ablations.SCALES["small"], folder)
+    work = ablation_runs.Work(ablations.SCALES["small"], folder)
     kinds = {
         "semseg": ("mIoU", "%", True),
         "depth": ("RMSE", "m", False),
@@ -265,7 +279,7 @@ def written(ablate, ablations, folder, name, seed, **scores):
         "edge": ("F_within_1px", "%", True),
     }
     result = {
-        "format": ablate.FORMAT,
+        "format": ablation_runs.FORMAT,
         "settings": work.settings(name, seed),
         "scores": {
             task: dict(zip(("metric", "unit", "higher_is_better"), kinds[task], strict=True))
@@ -284,7 +298,7 @@ def written(ablate, ablations, folder, name, seed, **scores):
     return work
 
 
-def test_mean_deviation_and_gain_by_hand(ablate, ablations, tmp_path):
+def test_mean_deviation_and_gain_by_hand(ablation_runs, ablations, ablation_tables, tmp_path):
     single = {
         "semseg": (18.0, 22.0),
         "depth": (0.9, 1.1),
@@ -293,18 +307,18 @@ def test_mean_deviation_and_gain_by_hand(ablate, ablations, tmp_path):
     }
     for task, values in single.items():
         for seed, value in enumerate(values):
-            written(ablate, ablations, tmp_path, f"vit-single-{task}", seed, **{task: value})
+            written(ablation_runs, ablations, tmp_path, f"vit-single-{task}", seed, **{task: value})
     rows = [
         dict(semseg=22.0, depth=0.8, normals=18.0, edge=55.0),
         dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0),
     ]
     for seed, scores in enumerate(rows):
-        work = written(ablate, ablations, tmp_path, "vit-baseline", seed, **scores)
+        work = written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **scores)
     # Of this row one seed only: no Delta_m, its reference would be another than the others'.
-    written(ablate, ablations, tmp_path, "taskprompter-s", 0, **rows[0])
+    written(ablation_runs, ablations, tmp_path, "taskprompter-s", 0, **rows[0])
 
     table = ablations.TABLES["taskprompter-table1"]
-    report = ablate.summary(table, work, [0, 1])
+    report = ablation_tables.summary(table, work, [0, 1])
     reference, baseline, prompts, *rest = report["rows"]
     assert reference["seeds"] == baseline["seeds"] == [0, 1] and prompts["seeds"] == [0]
     assert all(row["seeds"] == [] and row["scores"] == {} for row in rest)
@@ -323,38 +337,38 @@ def test_mean_deviation_and_gain_by_hand(ablate, ablations, tmp_path):
     assert reference["delta_m"]["mean"] == pytest.approx(0.0, abs=1e-12)
     assert prompts["delta_m"] is None and prompts["scores"]["semseg"]["std"] is None
 
-    text = ablate.markdown(report)
+    text = ablation_tables.markdown(report)
     assert "| baseline | 2 | 21.00 ± 1.41 | 0.900 ± 0.141 | 19.00 ± 1.41 | 52.50 ± 3.54 |" in text
     assert "| +6.25 ± 8.84 | 1.00 | 2.00 | 1.5 ± 0.7 |" in text
     assert "| +SPrompt | 1 | 22.00 | 0.800 | 18.00 | 55.00 |  | 1.00 | 2.00 | 1.0 |" in text
     assert "semseg mIoU [%] ↑ | depth RMSE [m] ↓" in text
-    panels = ablate.figure(report).axes
+    panels = ablation_tables.figure(report).axes
     assert len(panels) == 5
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
         "+SPrompt", "baseline", "single-task",
     ]  # fmt: skip
 
 
-def test_a_figure_against_a_number(ablate, ablations, tmp_path):
+def test_a_figure_against_a_number(ablation_runs, ablations, ablation_tables, tmp_path):
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
     for name in ("taskprompter-1-head", "taskprompter-4-heads", "taskprompter"):
-        work = written(ablate, ablations, tmp_path, name, 0, **scores)
+        work = written(ablation_runs, ablations, tmp_path, name, 0, **scores)
     table = ablations.TABLES["taskprompter-fig5"]
-    panels = ablate.figure(ablate.summary(table, work, [0]), table.axis).axes
+    panels = ablation_tables.figure(ablation_tables.summary(table, work, [0]), table.axis).axes
     assert {panel.get_xlabel() for panel in panels} == {"channel heads"}
     assert [float(tick) for tick in panels[1].get_xticks()] == [1, 4, 16]
 
 
-def test_each_backbone_has_its_own_reference(ablate, ablations, tmp_path):
+def test_each_backbone_has_its_own_reference(ablation_runs, ablations, ablation_tables, tmp_path):
     factor = {"vit": 1.0, "swin": 2.0}
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
     for backbone, times in factor.items():
         for task, value in scores.items():
             one = {task: value * times}
-            written(ablate, ablations, tmp_path, f"{backbone}-single-{task}", 0, **one)
+            written(ablation_runs, ablations, tmp_path, f"{backbone}-single-{task}", 0, **one)
         both = {task: value * times for task, value in scores.items()}
-        work = written(ablate, ablations, tmp_path, f"{backbone}-baseline", 0, **both)
-    rows = ablate.summary(ablations.TABLES["backbones"], work, [0])["rows"]
+        work = written(ablation_runs, ablations, tmp_path, f"{backbone}-baseline", 0, **both)
+    rows = ablation_tables.summary(ablations.TABLES["backbones"], work, [0])["rows"]
     gains = {row["row"]: row["delta_m"] for row in rows}
     assert gains["ViT: baseline"]["mean"] == gains["Swin: baseline"]["mean"] == 0.0
     assert gains["HRNet: baseline"] is None
@@ -363,7 +377,7 @@ def test_each_backbone_has_its_own_reference(ablate, ablations, tmp_path):
 # === Batches ===
 
 
-def test_batches_mirror_images_with_their_labels(ablate):
+def test_batches_mirror_images_with_their_labels(ablation_runs):
     import keras_mtl
 
     tasks = keras_mtl.tasks.nyud("semseg", "normals")
@@ -373,7 +387,7 @@ def test_batches_mirror_images_with_their_labels(ablate):
         "semseg": rng.integers(0, 40, (5, 4, 6), dtype="int32"),
         "normals": rng.normal(size=(5, 4, 6, 3)).astype("float32"),
     }
-    batches = ablate._batches(rooms, tasks, batch_size=3, steps=10, seed=1)
+    batches = ablation_runs._batches(rooms, tasks, batch_size=3, steps=10, seed=1)
     assert len(batches) == 10
     seen = []
     for step in range(10):
@@ -395,15 +409,15 @@ def test_batches_mirror_images_with_their_labels(ablate):
     assert len(seen) == 30 and {mirrored for _, mirrored in seen} == {False, True}
     for first in range(0, 30, 5):  # every pass over the rooms has each once
         assert sorted(number for number, _ in seen[first : first + 5]) == [0, 1, 2, 3, 4]
-    again, other = (ablate._batches(rooms, tasks, 3, 10, seed) for seed in (1, 2))
+    again, other = (ablation_runs._batches(rooms, tasks, 3, 10, seed) for seed in (1, 2))
     np.testing.assert_array_equal(again[7][0], batches[7][0])
     assert any((other[step][0] != batches[step][0]).any() for step in range(10))
     assert rooms["image"].dtype == "uint8"  # the rooms themselves are as they were
 
 
-def test_the_pretrained_backbone_is_what_networks_start_from(run, ablate, ablations):
+def test_the_pretrained_backbone_is_what_networks_start_from(run, ablations, ablation_runs):
     _, out = run
-    work = ablate.Work(ablations.SCALES["tiny"], out)
+    work = ablation_runs.Work(ablations.SCALES["tiny"], out)
     with np.load(work.file("pretrained-vit", 1)) as stored:
         expected = {name: stored[name] for name in stored if name != "about"}
     keras.utils.set_random_seed(1)
@@ -424,14 +438,14 @@ def test_the_pretrained_backbone_is_what_networks_start_from(run, ablate, ablati
             assert keras.ops.convert_to_numpy(weight).tobytes() in stored, weight.path
     changed = dataclasses.replace(ablations.SCALES["tiny"], pretraining_steps=9)
     with pytest.raises(ValueError, match="was made with pretraining_steps 2, not 9"):
-        ablate.Work(changed, out).finished("pretrained-vit", 1)
+        ablation_runs.Work(changed, out).finished("pretrained-vit", 1)
 
 
-def test_boundaries_by_odsf(run, ablate, ablations):
+def test_boundaries_by_odsf(run, ablations, ablation_runs):
     if keras.backend.backend() != "torch":
         pytest.skip("the evaluation is NumPy's, tested by itself; PyTorch compiles nothing")
     _, out = run
-    work = ablate.Work(dataclasses.replace(ablations.SCALES["tiny"], odsf=True), out)
+    work = ablation_runs.Work(dataclasses.replace(ablations.SCALES["tiny"], odsf=True), out)
     scores = work._scores(work.network("vit-baseline", 0))
     assert [each["metric"] for each in scores.values()] == ["mIoU", "RMSE", "mErr", "odsF"]
     assert all(np.isfinite(each["value"]) for each in scores.values())

@@ -1,0 +1,344 @@
+"""One run of an ablation: its rooms, its network, its training and its result on the disk."""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from ablations import NETWORKS
+
+FORMAT = "keras_mtl ablation 1"
+ROOM_SEEDS = {"training": 0, "validation": 1, "test": 2, "pretraining": 3}
+
+
+class Work:
+    """What there is to do at one scale, and where its results are.
+
+    Args:
+        scale: `ablations.Scale`.
+        folder: for results.
+        held_out: "test" or "validation", the rooms to measure on.
+    """
+
+    def __init__(self, scale, folder: Path, held_out: str = "test"):
+        self.scale, self.folder, self.held_out = scale, Path(folder), held_out
+
+    def file(self, name: str, seed: int) -> Path:
+        """The result of a run, or the weights of a pretrained backbone."""
+        if name.startswith("pretrained-"):
+            return self.folder / "backbones" / f"{name}-seed{seed}.npz"
+        return self.folder / "runs" / f"{name}-seed{seed}.json"
+
+    def settings(self, name: str, seed: int) -> dict:
+        """All that a run's result depends on, but versions and machine."""
+        import keras
+        from training import ROOMS_LOSS_WEIGHTS
+
+        scale = dataclasses.asdict(self.scale)
+        del scale["jobs"]
+        backbones, arguments = scale.pop("backbones"), scale.pop("arguments")
+        steps, rooms = scale.pop("steps"), scale.pop("rooms")
+        odsf = scale.pop("odsf")
+        common = {"seed": seed, "backend": keras.backend.backend(), **scale, "rooms": rooms}
+        if name.startswith("pretrained-"):
+            kind = name.removeprefix("pretrained-")
+            head = arguments["MultiTaskBaseline"]
+            found = {**common, "backbone": backbones[kind], "arguments": head}
+        else:
+            network = NETWORKS[name]
+            found = {
+                **common,
+                "steps": steps,
+                "model": network.model,
+                "backbone": backbones[network.backbone],
+                "arguments": {**arguments[network.model], **network.arguments},
+                "tasks": network.tasks,
+                "loss_weights": ROOMS_LOSS_WEIGHTS,
+                "measured_on": self.held_out,
+                "odsF": odsf,
+            }
+        return json.loads(json.dumps(found))
+
+    def finished(self, name: str, seed: int) -> dict | None:
+        """A run's result, or None if there is none.
+
+        Raises:
+            ValueError: if it is of other settings, or no result.
+        """
+        path = self.file(name, seed)
+        if not path.exists():
+            return None
+        try:
+            if path.suffix == ".npz":
+                with np.load(path) as stored:
+                    result = json.loads(str(stored["about"]))
+            else:
+                result = json.loads(path.read_text())
+            found, expected = result["settings"], self.settings(name, seed)
+            whole = result["format"] == FORMAT
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            whole = False
+        if not whole:
+            raise ValueError(
+                f"{path} is no result of this script; remove it or name another --output."
+            )
+        for key in dict.fromkeys([*expected, *found]):
+            if found.get(key) != expected.get(key):
+                raise ValueError(
+                    f"{path} was made with {key} {found.get(key)!r}, not {expected.get(key)!r}; "
+                    "use the same settings and backend, or name another --output."
+                )
+        return result
+
+    def do(self, name: str, seed: int, report: Callable[[int], None]) -> None:
+        """Trains a network, or pretrains a backbone, and writes its file.
+
+        Args:
+            name: key of `NETWORKS`, or "pretrained-" and the name of a backbone.
+            seed: of weights and order.
+            report: called with the number of steps done, now and then.
+        """
+        if name.startswith("pretrained-"):
+            self._pretrain(name, seed, report)
+        else:
+            self._train(name, seed, report)
+
+    def steps(self, name: str) -> int:
+        pretraining = name.startswith("pretrained-")
+        return self.scale.pretraining_steps if pretraining else self.scale.steps
+
+    def rooms(self, use: str) -> dict[str, np.ndarray]:
+        """Images and labels of one set of rooms, rendered once and kept beside the results."""
+        import keras_mtl
+        from keras_mtl.data import rooms
+
+        count, (height, width) = self.scale.rooms[use], self.scale.image_size
+        path = self.folder / "rooms" / f"{use}-{count}-{height}x{width}.npz"
+        if not path.exists():
+            tasks = keras_mtl.tasks.nyud()
+            images, labels = rooms.arrays(
+                tasks, count, (height, width), ROOM_SEEDS[use], progress=True
+            )
+            write(path, lambda file: np.savez(file, image=images, **labels))
+        with np.load(path) as stored:
+            return dict(stored)
+
+    def _backbone(self, kind: str, seed: int | None = None):
+        import keras_mtl
+
+        build, size, arguments = self.scale.backbones[kind]
+        shape = (*self.scale.image_size, 3)
+        backbone = getattr(keras_mtl.backbones, build)(size, shape, **arguments)
+        if seed is not None:
+            with np.load(self.file(f"pretrained-{kind}", seed)) as stored:
+                backbone.set_weights([stored[str(i)] for i in range(len(backbone.weights))])
+        return backbone
+
+    def network(self, name: str, seed: int | None = None):
+        """A network of a table; without a seed its backbone is not the pretrained one."""
+        import keras_mtl
+
+        network = NETWORKS[name]
+        return getattr(keras_mtl, network.model)(
+            self._backbone(network.backbone, seed),
+            keras_mtl.tasks.nyud(*network.tasks),
+            **{**self.scale.arguments[network.model], **network.arguments},
+        )
+
+    def _pretrain(self, name, seed, report):
+        import keras
+
+        import keras_mtl
+
+        keras.utils.set_random_seed(seed)
+        backbone = self._backbone(name.removeprefix("pretrained-"))
+        model = keras_mtl.MultiTaskBaseline(
+            backbone,
+            keras_mtl.tasks.nyud("semseg"),
+            **self.scale.arguments["MultiTaskBaseline"],
+        )
+        self._fit(model, "pretraining", self.scale.pretraining_steps, seed, report)
+        about = json.dumps({"format": FORMAT, "settings": self.settings(name, seed)})
+        weights = {str(i): weight for i, weight in enumerate(backbone.get_weights())}
+        write(self.file(name, seed), lambda file: np.savez(file, about=about, **weights))
+
+    def _train(self, name, seed, report):
+        import keras
+
+        from keras_mtl import cost
+
+        keras.utils.set_random_seed(seed)
+        model = self.network(name, seed)
+        start, processor = time.perf_counter(), time.process_time()
+        self._fit(model, "training", self.scale.steps, seed, report)
+        trained, processor = time.perf_counter(), time.process_time() - processor
+        scores = self._scores(model)
+        result = {
+            "format": FORMAT,
+            "network": name,
+            "seed": seed,
+            "settings": self.settings(name, seed),
+            "scores": scores,
+            "parameters": cost.parameters(model),
+            "macs": cost.macs(model).total,
+            "seconds": {
+                "training": round(trained - start, 1),
+                "training_processor": round(processor, 1),  # where others use the cores, too
+                "evaluation": round(time.perf_counter() - trained, 1),
+            },
+            "machine": _machine(),
+            "versions": versions(),
+        }
+        text = json.dumps(result, indent=2) + "\n"
+        write(self.file(name, seed), lambda file: file.write(text.encode()))
+
+    def _fit(self, model, use, steps, seed, report):
+        import keras
+        from training import ROOMS_LOSS_WEIGHTS
+
+        import keras_mtl
+        from keras_mtl.resume import StopOnDivergence
+
+        rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, steps)
+        weights = {task.name: task.loss_weight for task in model.tasks}
+        weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
+        model.compile(
+            keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0),
+            loss_weights=weights,
+            metrics=None,
+        )
+        rooms, size = self.rooms(use), self.scale.batch_size
+        batches = _batches(rooms, model.tasks, size, steps, seed)
+        every = max(steps // 100, 1)
+        told = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda step, logs: (step + 1) % every or report(step + 1)
+        )
+        model.fit(batches, epochs=1, verbose=0, callbacks=[StopOnDivergence(), told])
+
+    def _scores(self, model) -> dict:
+        rooms = self.rooms(self.held_out)
+        labels = {task.name: rooms[task.name] for task in model.tasks}
+        parts = [slice(first, first + 50) for first in range(0, len(rooms["image"]), 50)]
+        scores = {}
+        if self.scale.odsf:
+            import keras_mtl
+
+            batches = [
+                (rooms["image"][some], {name: each[some] for name, each in labels.items()})
+                for some in parts
+            ]
+            found = keras_mtl.evaluate(model, batches, batch_size=10, progress=False)
+            for name, task in found.tasks.items():
+                headline = task["headline"]
+                scores[name] = {"metric": headline, "value": task["scores"][headline]}
+        else:
+            metrics = {task.name: _quick_metric(task) for task in model.tasks}
+            for some in parts:
+                raw = model.predict_on_batch(rooms["image"][some])
+                for name, metric in metrics.items():
+                    metric.update_state(labels[name][some], raw[name])
+            for name, metric in metrics.items():
+                scores[name] = {"metric": metric.name, "value": float(metric.result())}
+        for task in model.tasks:
+            scores[task.name] |= {"unit": task.unit, "higher_is_better": task.higher_is_better}
+        return scores
+
+
+def _batches(rooms, tasks, batch_size, steps, seed):
+    """The batches of a run: rooms in an order that the seed settles, each mirrored or not."""
+    import keras
+
+    rng = np.random.default_rng(seed)
+    count, wanted = len(rooms["image"]), steps * batch_size
+    passes = [rng.permutation(count) for _ in range(math.ceil(wanted / count))]
+    order = np.concatenate(passes)[:wanted].reshape(steps, batch_size)
+    mirrored = rng.random(order.shape) < 0.5
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return steps
+
+        def __getitem__(self, step):
+            numbers, mirror = order[step], mirrored[step]
+            images = rooms["image"][numbers].astype("float32")
+            images[mirror] = images[mirror, :, ::-1]
+            labels = {}
+            for task in tasks:
+                label = rooms[task.name][numbers]
+                label[mirror] = task.flipped_label(label[mirror, :, ::-1])
+                labels[task.name] = label
+            return images, labels
+
+    return Batches()
+
+
+def _quick_metric(task):
+    """The metric at the small scale: a task's first, of boundaries with half its tolerance.
+
+    At 64x64 pixels 1 pixel is 0.011 of the diagonal, the papers' tolerance on NYUD-v2; within 2
+    of a boundary lies most of a room, so that marking everything scores well.
+    """
+    import keras_mtl
+
+    if isinstance(task, keras_mtl.tasks.BoundaryDetection):
+        return keras_mtl.metrics.BoundaryF(tolerance=1)
+    return task.metrics()[0]
+
+
+def write(path: Path, fill) -> None:
+    """Writes a file that is there as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
+        try:
+            fill(file)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, path)
+
+
+def _machine() -> dict:
+    import keras
+
+    backend, accelerator = keras.backend.backend(), None
+    if backend == "jax":
+        import jax
+
+        device = jax.devices()[0]
+        accelerator = device.device_kind if device.platform != "cpu" else None
+    elif backend == "torch":
+        import torch
+
+        accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    else:
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        if found:
+            accelerator = tf.config.experimental.get_device_details(found[0]).get("device_name")
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": threads, "accelerator": accelerator}
+
+
+def versions() -> dict:
+    import keras
+
+    found = {"python": platform.python_version()}
+    for name in ("keras-mtl", "keras", "keras-hub", keras.backend.backend(), "numpy"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found

@@ -13,7 +13,8 @@ class LossBalancing(keras.layers.Layer):
     """Turns the losses of the tasks into the one that is minimized; subclass it for another rule.
 
     Its variables belong to the model from `compile` on, and are saved with it. A subclass defines
-    `total` and `task_factors`, makes its variables in `build`, and may update them in `on_epoch_end`.
+    `total` and `task_factors`, makes its variables in `build`, and may update them in
+    `on_epoch_end`.
 
     Args:
         **kwargs: `name` and the like, for `keras.layers.Layer`.

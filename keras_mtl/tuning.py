@@ -7,6 +7,7 @@ print(keras_mtl.tuning.results(tuner))
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import keras
 import keras_tuner
@@ -101,9 +102,18 @@ class Search(keras_tuner.HyperModel):
         raise NotImplementedError(f"{type(self).__name__} must define network(hp).")
 
     def fit(self, hp, model, *args, callbacks=(), **kwargs):
+        """Trains one trial; its logs for TensorBoard are in a folder of its own, with HParams."""
+        callbacks = list(callbacks)
         if self.single is not None:
-            callbacks = [DeltaM(self.single), *callbacks]
-        return model.fit(*args, callbacks=list(callbacks), **kwargs)
+            callbacks.insert(0, DeltaM(self.single))
+        boards = [each for each in callbacks if isinstance(each, keras.callbacks.TensorBoard)]
+        if boards and keras.backend.backend() != "tensorflow":  # there KerasTuner does it
+            trials = (callback.trial for callback in callbacks if hasattr(callback, "trial"))
+            trial = next((each.trial_id for each in trials), "trial")
+            for board in boards:
+                board.log_dir = str(Path(board.log_dir) / trial)
+                _write_hyperparameters(board.log_dir, trial, hp.values)
+        return model.fit(*args, callbacks=callbacks, **kwargs)
 
 
 class TaskPrompterSearch(Search):
@@ -140,6 +150,16 @@ class TPANetSearch(Search):
             dropout=hp.Float("dropout", 0.0, 0.5, step=0.05, default=0.15),
             stochastic_depth=hp.Float("stochastic_depth", 0.0, 0.3, step=0.05),
         )
+
+
+def _write_hyperparameters(folder, trial, values):
+    """For TensorBoard's tab HParams."""
+    import tensorflow as tf
+    from tensorboard.plugins.hparams import api
+
+    own = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+    with tf.summary.create_file_writer(folder).as_default():
+        api.hparams(own, trial_id=trial)
 
 
 def results(tuner, count: int = 100) -> str:

@@ -118,6 +118,31 @@ def test_a_killed_search_goes_on(tasks, scenes, tmp_path):
     assert scores == sorted(scores, reverse=True) and np.isfinite(scores).all()
 
 
+def test_trials_in_tensorboard(tasks, scenes, tmp_path):
+    """Each trial has a folder, with its hyperparameters and the curve of the objective."""
+    tf = pytest.importorskip("tensorflow", reason="TensorBoard's callback needs it")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    search = tuning.TPANetSearch(hrnet, tasks, SINGLE)
+    tuner = keras_tuner.RandomSearch(
+        search, search.objective, max_trials=2, seed=1, directory=tmp_path, project_name="s"
+    )
+    board = keras.callbacks.TensorBoard(str(tmp_path / "board"))
+    tuner.search(*scenes, validation_data=scenes, epochs=1, verbose=0, callbacks=[board])
+    assert len(list((tmp_path / "board").iterdir())) == 2
+    for trial in tuner.oracle.trials.values():
+        folder = tmp_path / "board" / trial.trial_id
+        events = EventAccumulator(str(folder)).Reload()
+        (content,) = events.PluginTagToContent("hparams").values()
+        found = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
+        found = {name: value.number_value for name, value in found.items()}
+        assert found == pytest.approx(trial.hyperparameters.values) and "learning_rate" in found
+        curves = EventAccumulator(str(folder / "validation")).Reload()
+        (point,) = curves.Tensors("epoch_delta_m")
+        assert float(tf.make_ndarray(point.tensor_proto)) == pytest.approx(trial.score)
+
+
 def test_refusals(tasks):
     for arguments, problem in (
         ({}, "Give either single"),

@@ -33,7 +33,7 @@ TASKS = [
 # === The program ===
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.distribution")
 class Tiny(keras_mtl.MultiTaskModel):
     def __init__(self, **kwargs):
         image = keras.Input((*SIZE, 3))

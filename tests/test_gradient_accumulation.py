@@ -17,7 +17,7 @@ TASKS = nyud("semseg", "depth", "normals", "edge")
 IMAGES, PARTS = 4, 2  # images of the large batch, and the small ones that it is cut into
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.gradient_accumulation")
 class Tiny(keras_mtl.MultiTaskModel):
     """All four losses on one small map. Its normalization is over channels, not over a batch."""
 

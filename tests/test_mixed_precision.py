@@ -26,7 +26,7 @@ TASKS = nyud("depth", "edge")
 BEYOND_FLOAT16 = 2.0**100  # as a scale: the loss times it is a float32, its gradients no float16
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.mixed_precision")
 class Tiny(keras_mtl.MultiTaskModel):
     def __init__(self, **kwargs):
         image = keras.Input((*SIZE, 3))

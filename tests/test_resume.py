@@ -29,7 +29,7 @@ TASKS = nyud("depth", "edge")
 EPOCHS, STEPS = 12, 5
 
 
-@keras.saving.register_keras_serializable(package="tests")
+@keras.saving.register_keras_serializable(package="tests.resume")
 class Tiny(keras_mtl.MultiTaskModel):
     """All that has a state: weights, a moving mean, dropout, stochastic depth."""
 

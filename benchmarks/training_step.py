@@ -177,13 +177,13 @@ def _image_size(job):
     return tuple(job["size"] or description_of(job["network"])["image_size"])
 
 
-def _backbone_and_tasks(job):
+def _backbone_and_tasks(job, **less):
     from keras_mtl import backbones, tasks
     from keras_mtl.presets import BACKBONES
 
     description = description_of(job["network"])
     build, size = BACKBONES[description["backbone"]]
-    arguments = description.get("backbone_arguments", {})
+    arguments = {**description.get("backbone_arguments", {}), **less}
     backbone = getattr(backbones, build)(size, (*_image_size(job), 3), **arguments)
     return backbone, getattr(tasks, description["tasks"])()
 
@@ -202,7 +202,9 @@ def _bare_trunk(job):
 
     from keras_mtl.models.multi_task_model import normalized_images
 
-    backbone, tasks = _backbone_and_tasks(job)
+    swin = description_of(job["network"])["backbone"].startswith("swin")
+    # By itself a trunk keeps what it has computed, as the one in PyTorch does.
+    backbone, tasks = _backbone_and_tasks(job, **({"remat": False} if swin else {}))
     inputs = keras.Input((*_image_size(job), 3))
     features = backbone(normalized_images(inputs))
     if isinstance(features, dict):

@@ -92,12 +92,13 @@ PRESETS = {
 # have different widths.
 _HRNET = {"dim": 108, "groups": 2}  # and heads a quarter of the features wide, the default
 _SWIN = {"dim": 256, "groups": 8, "head_width": 64}
-for _backbone, _tpanet, _baseline in (
-    ("hrnet18", _HRNET, {}),
-    ("swin_tiny", _SWIN, {"head_width": 96}),
-    ("swin_small", _SWIN, {"head_width": 96}),
-    ("swin_base", _SWIN, {"head_width": 96}),
-    ("swin_large", _SWIN, {"head_width": 96}),
+_LESS_MEMORY = {"remat": True}  # TPANet's trunk is a small part of its work, but not of its memory
+for _backbone, _arguments, _tpanet, _baseline in (
+    ("hrnet18", {}, _HRNET, {}),
+    ("swin_tiny", _LESS_MEMORY, _SWIN, {"head_width": 96}),
+    ("swin_small", _LESS_MEMORY, _SWIN, {"head_width": 96}),
+    ("swin_base", _LESS_MEMORY, _SWIN, {"head_width": 96}),
+    ("swin_large", _LESS_MEMORY, _SWIN, {"head_width": 96}),
 ):
     for _dataset, _tasks, _image_size in (
         ("nyud", "nyud", (425, 560)),
@@ -107,6 +108,7 @@ for _backbone, _tpanet, _baseline in (
         PRESETS[f"tpanet_{_backbone}_{_dataset}"] = {
             "model": "TPANet",
             **_common,
+            "backbone_arguments": _arguments,
             "arguments": _tpanet,
         }
         PRESETS[f"multitask_baseline_{_backbone}_{_dataset}"] = {

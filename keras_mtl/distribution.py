@@ -1,9 +1,9 @@
 """One training run on several devices, or in several processes: what differs is here.
 
-with keras_mtl.distribution.data_parallel("all"):
-    model = keras_mtl.TaskPrompter(...)
-    model.compile()
-    model.fit(batches)
+    with keras_mtl.distribution.data_parallel("all"):
+        model = keras_mtl.TaskPrompter(...)
+        model.compile()
+        model.fit(batches)
 
 JAX: `keras.distribution`, in one process or several. TensorFlow: `tf.distribute`, in one process.
 Keras has neither for PyTorch. Losses, gradients, normalization and metrics are those of the whole

@@ -61,6 +61,15 @@ def drawn_by_numpy():
         yield
 
 
+@pytest.fixture(params=["float32", "mixed_bfloat16"])
+def policy(request):
+    """Models made in the test compute in this one."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy(before)
+
+
 @pytest.fixture(scope="session")
 def resized():
     """`resized(x, size)`: bilinear with half-pixel centres, the border repeated, in NumPy."""

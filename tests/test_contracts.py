@@ -188,8 +188,6 @@ EPSILON = {"bfloat16": 2**-7, "float16": 2**-10}
 @pytest.fixture(params=list(EPSILON))
 def half(request):
     """Layers and models made in a test compute in this dtype."""
-    if keras.backend.backend() == "jax" and request.param == "float16":
-        pytest.skip("JAX cannot compile attention in float16 for a CPU")
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(f"mixed_{request.param}")
     yield request.param

@@ -76,14 +76,6 @@ def compiled_model(**how):
     return model
 
 
-@pytest.fixture(params=["float32", "mixed_bfloat16"])
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
 def test_compiled_steps_with_labels_missing(policy):
     # PyTorch has no compiled step worth the wait on a CPU; TensorFlow needs to be asked for XLA.
     model = compiled_model(jit_compile=keras.backend.backend() != "torch")

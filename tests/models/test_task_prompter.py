@@ -375,14 +375,6 @@ def test_windows_that_do_not_divide_the_patches(windows, axis, count, patches, w
 # === Rematerialisation ===
 
 
-@pytest.fixture(params=["float32", "mixed_bfloat16"])
-def policy(request):
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_dtype_policy(before)
-
-
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_remat_changes_no_output_and_no_gradient(variant, policy, images, training_step):
     images = np.concatenate([images, 255 - images])  # 4 of them

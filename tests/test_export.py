@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 import keras_mtl
-from keras_mtl import export
-from keras_mtl.export import export_model
+from keras_mtl.export import agreement, export_model
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 
 pytest.importorskip("tensorflow", reason="every format is written by TensorFlow")
@@ -126,7 +125,7 @@ def test_other_networks(build, tmp_path, format):
 def test_queries_in_pieces(tmp_path, monkeypatch):
     if BACKEND != "tensorflow":
         pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
-    monkeypatch.setattr(export, "QUERIES", 5)
+    monkeypatch.setattr("keras_mtl.export.formats.QUERIES", 5)
     exported = export_model(task_prompter(), tmp_path / "model.tflite", "litert")
     assert max(exported.differences.values()) < 1e-5
 
@@ -282,15 +281,15 @@ def written(monkeypatch):
         def write_and_run(model, fresh, format, decoded, images):
             fresh.mkdir()
             (fresh / "saved_model.pb").write_bytes(b"new")
-            maps = {n: export._maps(model, images[:n]) for n in (1, 3)}
+            maps = {n: agreement.raw_maps(model, images[:n]) for n in (1, 3)}
             if decoded:
                 for found in maps.values():
                     for task in model.tasks:
-                        found[task.name] = export._decoded(task, found[task.name])
+                        found[task.name] = agreement._decoded(task, found[task.name])
             return {n: change(found) for n, found in maps.items()}
 
-        monkeypatch.setattr(export, "_write_and_run", write_and_run)
-        monkeypatch.setattr(export, "_in_another_process", write_and_run)
+        monkeypatch.setattr("keras_mtl.export.exported.write_and_run", write_and_run)
+        monkeypatch.setattr("keras_mtl.export.exported.in_another_process", write_and_run)
 
     return change_maps
 

@@ -19,6 +19,7 @@ from keras_mtl.backbones.feature_pyramid import (
     deserialize_backbone,
 )
 from keras_mtl.balancing import LossBalancing
+from keras_mtl.compiler_memory import give_back_after_compiling
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
 from keras_mtl.presets import BACKBONES, PRESETS
@@ -171,6 +172,7 @@ class MultiTaskModel(keras.Model):
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
         )
         distribution.prepare_replicas(self)
+        give_back_after_compiling()
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The loss to minimize; see `keras.Model.compute_loss`."""

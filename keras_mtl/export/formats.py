@@ -1,0 +1,280 @@
+"""Writing and running SavedModel, ONNX and LiteRT, all by TensorFlow.
+
+A process that runs Keras on another backend starts one that runs it on TensorFlow.
+"""
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+from keras import ops
+
+from keras_mtl.backbones.feature_pyramid import attention_mask_accepted
+from keras_mtl.layers import attention
+from keras_mtl.models import load_model
+
+FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}  # and how their names end
+DESCRIPTION = "assets.extra/keras_mtl.json"  # in a SavedModel: what its maps are
+OPSET = 18  # of ONNX
+# Queries that share one block of scores in ONNX and LiteRT, which have no loop to save memory by.
+QUERIES = 1024
+
+
+def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -> dict:
+    """`write_and_run` where Keras runs on TensorFlow."""
+    folder = fresh.parent / "work"
+    folder.mkdir()
+    model.save(folder / "model.keras")
+    np.save(folder / "images.npy", images)
+    here = str(Path(__file__).parents[2])
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",  # this process holds the GPU's memory
+        "PYTHONPATH": os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    code = "import sys; from keras_mtl.export.formats import work; work(*sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(fresh), format, *["decoded"] * decoded],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if (folder / "error.txt").exists():
+        raise ValueError((folder / "error.txt").read_text())
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+        raise ValueError(
+            f"TensorFlow's process, which writes {format}, ended with code {done.returncode}: "
+            f"{last.rstrip('.')}."
+        )
+    with np.load(folder / "found.npz") as arrays:
+        found = {}
+        for key, value in arrays.items():
+            count, name = key.split(" ", 1)
+            found.setdefault(int(count), {})[name] = value
+    shutil.rmtree(folder)
+    return found
+
+
+def work(folder: str, fresh: str, format: str, decoded: str = "") -> None:
+    """What `in_another_process` starts."""
+    folder = Path(folder)
+    try:
+        try:
+            model = load_model(folder / "model.keras")
+        except ValueError as error:
+            reason = _first_sentence(error.__cause__ or error)
+            raise ValueError(
+                f"The model cannot be loaded under TensorFlow ({reason}); if it has classes of "
+                "your own, export it in a program that runs with KERAS_BACKEND=tensorflow."
+            ) from error
+        images = np.load(folder / "images.npy")
+        found = write_and_run(model, Path(fresh), format, bool(decoded), images)
+    except ValueError as error:
+        (folder / "error.txt").write_text(str(error))
+        return
+    named = {f"{n} {name}": x for n, maps in found.items() for name, x in maps.items()}
+    np.savez(folder / "found.npz", **named)
+
+
+def write_and_run(model, fresh: Path, format: str, decoded: bool, images) -> dict:
+    """Writes the model and runs what was written.
+
+    Returns:
+        Dict by number of images of dicts by task name of arrays.
+    """
+    write = {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format]
+    try:
+        with _quiet():
+            run = write(model, fresh, decoded)
+            return {len(batch): run(batch) for batch in (images[:1], images)}
+    except Exception as error:
+        raise ValueError(
+            f"This {type(model).__name__} cannot be written as {format}: {_first_sentence(error)}."
+        ) from error
+
+
+def _first_sentence(error: BaseException) -> str:
+    """What a library's error, which may be pages long, begins with; without a full stop."""
+    line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    return line.split(". ")[0][:150].rstrip(".")
+
+
+def _saved_model(model, fresh: Path, decoded: bool) -> Callable:
+    import tensorflow as tf
+
+    # keras.export.ExportArchive would store every weight twice.
+    holder = _holder(model)
+    holder.serve = tf.function(_function(model, decoded), input_signature=[_image_spec(model)])
+    signatures = {"serving_default": holder.serve}
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # not to be trained
+    with attention_mask_accepted():
+        tf.saved_model.save(holder, str(fresh), signatures, options)
+    description = fresh / DESCRIPTION
+    description.parent.mkdir()
+    description.write_text(json.dumps(_description(model, decoded), indent=2) + "\n")
+    loaded = tf.saved_model.load(str(fresh))
+    return lambda images: {k: v.numpy() for k, v in loaded.serve(tf.constant(images)).items()}
+
+
+def _onnx(model, fresh: Path, decoded: bool) -> Callable:
+    import onnx
+    import onnxruntime
+    import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    # tf2onnx itself takes constants that Keras has computed for inputs of the network.
+    graph = convert_variables_to_constants_v2(_traced(model, decoded), lower_control_flow=False)
+    outputs = [tensor.name for tensor in graph.outputs]
+    names = sorted(task.name for task in model.tasks)  # the order in which TensorFlow has a dict
+    network, _ = tf2onnx.convert.from_graph_def(
+        graph.graph.as_graph_def(),
+        name=model.name,
+        input_names=[graph.inputs[0].name],
+        output_names=outputs,
+        tensors_to_rename={graph.inputs[0].name: "image", **dict(zip(outputs, names, strict=True))},
+        opset=OPSET,
+        custom_op_handlers={"Erfc": (_erfc, [])},
+    )
+    for value in (*network.graph.input, *network.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    properties = {"keras_mtl": json.dumps(_description(model, decoded))}
+    onnx.helper.set_model_props(network, properties)
+    onnx.checker.check_model(network)
+    onnx.save(network, str(fresh))
+    session = onnxruntime.InferenceSession(str(fresh), providers=["CPUExecutionProvider"])
+    return lambda images: dict(zip(names, session.run(names, {"image": images}), strict=True))
+
+
+def _erfc(graph, node, name, args) -> None:
+    """ONNX has no 1 - erf(x), which TensorFlow's exact GELU is made of."""
+    node.type = "Erf"
+    erf = node.output[0]
+    shape, dtype = graph.get_shape(erf), graph.get_dtype(erf)
+    users = graph.find_output_consumers(erf)
+    one = graph.make_const(f"{name}_one", np.ones((), "float32")).output[0]
+    complement = graph.make_node("Sub", [one, erf], shapes=[shape], dtypes=[dtype])
+    graph.replace_all_inputs(erf, complement.output[0], ops=users)
+
+
+def _litert(model, fresh: Path, decoded: bool) -> Callable:
+    import tensorflow as tf
+
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        Interpreter = tf.lite.Interpreter  # the same, as long as TensorFlow brings it
+
+    function = _traced(model, decoded)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], _holder(model))
+    fresh.write_bytes(converter.convert())
+    runner = Interpreter(model_path=str(fresh)).get_signature_runner()
+    return lambda images: {name: np.array(x) for name, x in runner(image=images).items()}
+
+
+def _holder(model):
+    """What keeps the weights for TensorFlow's own writers."""
+    import tensorflow as tf
+
+    holder = tf.Module()
+    holder.weights = [weight.value for weight in model.weights]
+    return holder
+
+
+def _image_spec(model):
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *model.image_size, 3), tf.float32, name="image")
+
+
+def _function(model, decoded: bool) -> Callable:
+    def serve(image):
+        maps = model(image, training=False)
+        return {t.name: t.decode(maps[t.name]) if decoded else maps[t.name] for t in model.tasks}
+
+    return serve
+
+
+def _traced(model, decoded: bool):
+    """The model as a `tf.function`, of operations that other formats have too."""
+    import tensorflow as tf
+
+    function = tf.function(_function(model, decoded), input_signature=[_image_spec(model)])
+    with (
+        attention_mask_accepted(),
+        attention.as_written(),
+        mock.patch.object(attention, "_chunked", functools.partial(_unrolled, attention._chunked)),
+        mock.patch.object(tf, "roll", _roll),
+        mock.patch.object(ops, "argmax", _argmax),
+    ):
+        return function.get_concrete_function()
+
+
+def _unrolled(attend, query, key, value, chunk: int):
+    """Attention of some queries after another, without a loop."""
+    pieces = [
+        attend(query[:, i : i + QUERIES], key, value, QUERIES)
+        for i in range(0, query.shape[1], QUERIES)
+    ]
+    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=1)
+
+
+def _roll(x, shift, axis):
+    """`tf.roll`, which LiteRT does not have."""
+    for by, along in zip(np.atleast_1d(shift), np.atleast_1d(axis), strict=True):
+        length = x.shape[along]
+        order = np.roll(np.arange(length), by)
+        cut = int(order.argmin())  # where the first one comes to lie
+        first, last = ops.split(x, [length - cut], axis=int(along))
+        x = ops.concatenate([last, first], axis=int(along))
+    return x
+
+
+def _argmax(x, axis=None, keepdims=False):
+    """Without Keras' care for negative zeros, whose bits neither ONNX nor LiteRT can look at."""
+    import tensorflow as tf
+
+    index = tf.argmax(x, axis=axis, output_type="int32")
+    return tf.expand_dims(index, axis) if keepdims else index
+
+
+def _description(model, decoded: bool) -> dict:
+    tasks = [
+        {
+            "name": task.name,
+            "kind": type(task).__name__,
+            **({"labels": task.labels} if hasattr(task, "labels") else {}),
+        }
+        for task in model.tasks
+    ]
+    return {"image_size": list(model.image_size), "decoded": decoded, "tasks": tasks}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what the converters report of themselves, and Python's warnings, from the screen."""
+    import warnings
+
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx", "absl")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

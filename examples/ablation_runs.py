@@ -50,7 +50,7 @@ class Work:
         common = {"seed": seed, "backend": keras.backend.backend(), **scale, "rooms": rooms}
         if name.startswith("pretrained-"):
             kind = name.removeprefix("pretrained-")
-            head = arguments["MultiTaskBaseline"]
+            head = arguments[kind]["MultiTaskBaseline"]
             found = {**common, "backbone": backbones[kind], "arguments": head}
         else:
             network = NETWORKS[name]
@@ -59,7 +59,7 @@ class Work:
                 "steps": steps,
                 "model": network.model,
                 "backbone": backbones[network.backbone],
-                "arguments": {**arguments[network.model], **network.arguments},
+                "arguments": {**arguments[network.backbone][network.model], **network.arguments},
                 "tasks": network.tasks,
                 "loss_weights": ROOMS_LOSS_WEIGHTS,
                 "measured_on": self.held_out,
@@ -147,10 +147,11 @@ class Work:
         import keras_mtl
 
         network = NETWORKS[name]
+        common = self.scale.arguments[network.backbone][network.model]
         return getattr(keras_mtl, network.model)(
             self._backbone(network.backbone, seed),
             keras_mtl.tasks.nyud(*network.tasks),
-            **{**self.scale.arguments[network.model], **network.arguments},
+            **{**common, **network.arguments},
         )
 
     def _pretrain(self, name, seed, report):
@@ -159,12 +160,10 @@ class Work:
         import keras_mtl
 
         keras.utils.set_random_seed(seed)
-        backbone = self._backbone(name.removeprefix("pretrained-"))
-        model = keras_mtl.MultiTaskBaseline(
-            backbone,
-            keras_mtl.tasks.nyud("semseg"),
-            **self.scale.arguments["MultiTaskBaseline"],
-        )
+        kind = name.removeprefix("pretrained-")
+        backbone = self._backbone(kind)
+        head = self.scale.arguments[kind]["MultiTaskBaseline"]
+        model = keras_mtl.MultiTaskBaseline(backbone, keras_mtl.tasks.nyud("semseg"), **head)
         self._fit(model, "pretraining", self.scale.pretraining_steps, seed, report)
         about = json.dumps({"format": FORMAT, "settings": self.settings(name, seed)})
         weights = {str(i): weight for i, weight in enumerate(backbone.get_weights())}

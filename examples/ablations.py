@@ -304,7 +304,9 @@ class Scale:
         batch_size: images in a step.
         learning_rate: at the start of the polynomial decay.
         backbones: by name, function of `keras_mtl.backbones`, size, and further arguments.
-        arguments: of the models, by class.
+        arguments: of the models, by backbone and class. On Swin and HRNet the widths are TPANet's
+            published ones, in proportion to the features of all scales together: its tables
+            compare networks of about the same size.
         odsf: whether boundaries are scored by odsF, or by F_within_1px, which is quick.
         jobs: runs side by side, if `--jobs` does not say.
     """
@@ -316,7 +318,7 @@ class Scale:
     batch_size: int
     learning_rate: float
     backbones: Mapping[str, tuple[str, str, Mapping]]
-    arguments: Mapping[str, Mapping]
+    arguments: Mapping[str, Mapping[str, Mapping]]
     odsf: bool
     jobs: int
 
@@ -345,9 +347,22 @@ SCALES = {
             "hrnet": ("hrnet", "18_small", {}),
         },
         arguments={
-            "TaskPrompter": {"channel_windows": (4, 4), "decode_dim": 64, "stochastic_depth": 0.0},
-            "TPANet": {"dim": 32, "head_width": 64, "stochastic_depth": 0.0},
-            "MultiTaskBaseline": {"head_width": 64},
+            "vit": {
+                "TaskPrompter": {
+                    "channel_windows": (4, 4),
+                    "decode_dim": 64,
+                    "stochastic_depth": 0.0,
+                },
+                "MultiTaskBaseline": {"head_width": 64},
+            },
+            "swin": {
+                "TPANet": {"dim": 88, "groups": 8, "head_width": 22, "stochastic_depth": 0.0},
+                "MultiTaskBaseline": {"head_width": 32},
+            },
+            "hrnet": {
+                "TPANet": {"dim": 108, "groups": 2, "stochastic_depth": 0.0},
+                "MultiTaskBaseline": {},
+            },
         },
         odsf=False,
         jobs=2,
@@ -366,9 +381,15 @@ SCALES = {
             "hrnet": ("hrnet", "18_small", {}),
         },
         arguments={
-            "TaskPrompter": {"channel_windows": (4, 4), "decode_dim": 128},
-            "TPANet": {"dim": 128, "head_width": 128},
-            "MultiTaskBaseline": {"head_width": 128},
+            "vit": {
+                "TaskPrompter": {"channel_windows": (4, 4), "decode_dim": 128},
+                "MultiTaskBaseline": {"head_width": 128},
+            },
+            "swin": {
+                "TPANet": {"dim": 256, "groups": 8, "head_width": 64},
+                "MultiTaskBaseline": {"head_width": 96},
+            },
+            "hrnet": {"TPANet": {"dim": 108, "groups": 2}, "MultiTaskBaseline": {}},
         },
         odsf=True,
         jobs=1,
@@ -404,9 +425,21 @@ SCALES = {
             ),
         },
         arguments={
-            "TaskPrompter": {"channel_windows": (4, 4), "decode_dim": 8, "stochastic_depth": 0.0},
-            "TPANet": {"dim": 8, "head_width": 8, "stochastic_depth": 0.0},
-            "MultiTaskBaseline": {"head_width": 8},
+            "vit": {
+                "TaskPrompter": {
+                    "channel_windows": (4, 4),
+                    "decode_dim": 8,
+                    "stochastic_depth": 0.0,
+                },
+                "MultiTaskBaseline": {"head_width": 8},
+            },
+            **{
+                name: {
+                    "TPANet": {"dim": 8, "head_width": 8, "stochastic_depth": 0.0},
+                    "MultiTaskBaseline": {"head_width": 8},
+                }
+                for name in ("swin", "hrnet")
+            },
         },
         odsf=False,
         jobs=1,

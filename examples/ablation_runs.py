@@ -295,13 +295,11 @@ def _quick_metric(task):
 def write(path: Path, fill) -> None:
     """Writes a file that is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-        try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        fresh = Path(folder) / path.name
+        with fresh.open("wb") as file:
             fill(file)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+        os.replace(fresh, path)
 
 
 def _machine() -> dict:

@@ -140,7 +140,7 @@ def markdown(report: dict) -> str:
 def _shown(spread, digits, sign="") -> str:
     if not spread:
         return ""
-    text = f"{spread['mean']:{sign}.{digits}f}"
+    text = f"{spread['mean']:{sign}z.{digits}f}"
     return text if spread["std"] is None else f"{text} ± {spread['std']:.{digits}f}"
 
 

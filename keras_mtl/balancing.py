@@ -38,6 +38,10 @@ class LossBalancing(keras.layers.Layer):
                 "another model one of its own."
             )
 
+    def load_own_variables(self, store):
+        if store.keys():  # a file saved without a balancing leaves this one as it is
+            super().load_own_variables(store)
+
     def total(self, losses: Sequence) -> object:
         """The loss to minimize.
 
@@ -68,7 +72,8 @@ class UncertaintyWeighting(LossBalancing):
     """Weighs each task by a learned uncertainty: sum over t of exp(-s_t) L_t + s_t / 2.
 
     s_t, the logarithm of the task's variance, is trained along with the network, from 0 on. (The
-    paper's factor 1/2 before the losses of regression only moves s_t.)
+    paper's factor 1/2 before the losses of regression only moves s_t.) A task without any label in
+    a batch, whose loss is 0, is left out of that batch's sum: else s_t would fall without bound.
 
     Example:
 
@@ -88,8 +93,9 @@ class UncertaintyWeighting(LossBalancing):
         )
 
     def total(self, losses):
-        weighed = self.task_factors() * ops.stack(losses)
-        return ops.sum(weighed + self.log_variance / 2)
+        losses = ops.stack(losses)
+        weighed = self.task_factors() * losses + self.log_variance / 2
+        return ops.sum(ops.where(losses > 0, weighed, 0.0))
 
     def task_factors(self):
         return ops.exp(-self.log_variance)

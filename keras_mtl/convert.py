@@ -49,7 +49,7 @@ def convert(
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to write {output.name} into.")
     if output.exists() and not force:
-        raise ValueError(f"{output} exists; pass --force to replace it.")
+        raise ValueError(f"{output} exists; pass force=True (--force) to replace it.")
     name = preset_of(configuration)
     if tasks:
         known = {task.name: task for task in MultiTaskModel.preset_tasks(name)}

@@ -283,8 +283,8 @@ class LabelledPixelLoss(keras.losses.Loss):
         name: optional string.
         reduction: `"sum_over_batch_size"` or `"mean"`, the mean over the labelled pixels of the
             whole batch; `"sum"`, the sum over them; `None` or `"none"`, the map itself, 0 where
-            there is no label. A `sample_weight` of shape `(B, 1, 1)` or `(B, H, W)` multiplies
-            the map.
+            there is no label. A `sample_weight` of shape `(B,)`, `(B, 1, 1)` or `(B, H, W)`
+            multiplies the map.
         dtype: optional dtype, float32 by default: leave it so under mixed precision.
 
     Example:
@@ -312,6 +312,11 @@ class LabelledPixelLoss(keras.losses.Loss):
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(f"{type(self).__name__} must define loss_map(y_true, y_pred).")
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):
+        if sample_weight is not None and len(ops.shape(sample_weight)) == 1:
+            sample_weight = ops.reshape(sample_weight, (-1, 1, 1))  # Keras would weigh columns
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         loss, labelled = self.loss_map(y_true, y_pred)

@@ -49,6 +49,10 @@ class Checkpoint(keras.callbacks.Callback):
     The newest two checkpoints are kept. A file gets its name only when it is whole and on the
     disk, and every byte is checked before it is read. Weights that are not finite are not written.
 
+    Attributes:
+        stopped: bool. Whether the run that `restore` found had been ended before its last epoch, by
+            `EarlyStopping` or the like: there is nothing left to `fit`.
+
     Args:
         folder: path of a folder for nothing else.
         every: int. Epochs from one checkpoint to the next; the last epoch always has one.
@@ -99,6 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.every = every
         self.settings = dict(settings or {})
         self.others = list(callbacks)
+        self.stopped = False
         self._run = None  # what makes it this run and no other, as it was at the start
         self._first_epoch = None
         self._restored = None
@@ -142,6 +147,7 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(_read(archive, member))
             self._remember(archive, about["callbacks"])
         self._torch_seed = about["torch_seed"]
+        self.stopped = about["stopped"]
         self._restored, self._first_epoch = about, about["epoch"]
         return self._first_epoch
 
@@ -226,7 +232,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         done = epoch + 1
-        if (done % self.every == 0 or done == self.params.get("epochs")) and first_process():
+        last = done == self.params.get("epochs") or self.model.stop_training
+        if (done % self.every == 0 or last) and first_process():
             self._write(done, logs or {})
 
     def _write(self, epoch, logs):
@@ -286,6 +293,7 @@ class Checkpoint(keras.callbacks.Callback):
             "format": FORMAT,
             "epoch": epoch,
             "steps": self.params.get("steps"),
+            "stopped": bool(self.model.stop_training),
             "torch_seed": self._torch_seed,
             **self._run,
             "variables": _shapes(self.model),

@@ -16,6 +16,9 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         steps: int. Training steps after which the rate is 0.
         power: float.
 
+    Raises:
+        ValueError: if there is not at least one step.
+
     Example:
 
     >>> schedule = keras_mtl.schedules.PolynomialDecay(2e-5, steps=40_000)
@@ -26,6 +29,8 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate: float, steps: int, power: float = 0.9):
+        if not steps >= 1:
+            raise ValueError(f"steps is {steps!r}, expected 1 or more.")
         self.initial_learning_rate = initial_learning_rate
         self.steps = steps
         self.power = power

@@ -4,6 +4,7 @@ Models, losses, metrics, label checks, pictures and reports derive from a list o
 so a new task is one class here and nothing anywhere else.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
+from keras_mtl.metrics.depth import MAX_DEPTH
 
 NYUD_CLASSES = (
     "wall, floor, cabinet, bed, chair, sofa, table, door, window, bookshelf, picture, counter, "
@@ -36,6 +38,11 @@ PART_CLASSES = "background, head, torso, upper arms, lower arms, upper legs, low
 class Task:
     """One dense prediction task; subclass it to add a kind of task.
 
+    A subclass sets the attributes below and defines `loss`, `metrics` and `decode`; to be trained,
+    it needs no more. `picture` is for panels, `constant` for the floor in reports, `wrong_label`
+    refuses values that are no labels, `scaled_label` and `flipped_label` are for labels that
+    augmentation changes. Register the class, or a saved model cannot be loaded.
+
     Args:
         name: str. Key of the task's labels and outputs.
         channels: int. Channels of the raw output map.
@@ -46,6 +53,26 @@ class Task:
         higher_is_better: bool. Direction of the headline metric.
         ignore: the label value that means "no label here".
         unit: str. Unit of the headline metric.
+        label_dtype: str, `"int32"` by default.
+        label_channels: int or `None` (default: a map of class ids without a channel axis).
+
+    Example:
+
+    >>> @keras.saving.register_keras_serializable(package="my_project")
+    ... class Albedo(keras_mtl.tasks.Task):
+    ...     headline, higher_is_better, ignore, unit = "MSE", False, -1, ""
+    ...     label_dtype, label_channels = "float32", 1
+    ...
+    ...     def loss(self):
+    ...         return keras.losses.MeanSquaredError()
+    ...
+    ...     def metrics(self):
+    ...         return [keras.metrics.MeanSquaredError(name="MSE")]
+    ...
+    ...     def decode(self, raw):
+    ...         return keras.ops.sigmoid(raw)
+    >>> Albedo("albedo", channels=1).label_shape(48, 64)
+    (48, 64, 1)
     """
 
     headline: str
@@ -54,19 +81,24 @@ class Task:
     unit: str = "%"
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
+    only_channels: int | None = None  # of the raw output, where a kind has no choice
 
     def __init__(self, name: str, channels: int, loss_weight: float = 1.0):
+        if self.only_channels not in (None, channels):
+            raise ValueError(
+                f"Task {name!r} has {channels} channels; expected {self.only_channels}."
+            )
         self.name = name
         self.channels = channels
         self.loss_weight = loss_weight
 
     def loss(self) -> keras.losses.Loss:
         """The training loss, a mean over labelled pixels."""
-        raise NotImplementedError
+        raise self._lacks("loss()")
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """In-graph metrics, quick enough for training, the most telling first."""
-        raise NotImplementedError
+        raise self._lacks("metrics()")
 
     def evaluation_metrics(self) -> list[keras.metrics.Metric]:
         """All metrics of a full evaluation, of which each result is reported.
@@ -78,7 +110,7 @@ class Task:
 
     def decode(self, raw):
         """Turns a raw output map `(..., H, W, channels)` into the final map."""
-        raise NotImplementedError
+        raise self._lacks("decode(raw)")
 
     def constant(self, labels: np.ndarray) -> np.ndarray:
         """Raw output `(channels,)` of the best constant guess, the floor any model must beat.
@@ -86,11 +118,11 @@ class Task:
         Args:
             labels: array of the task's training labels, batch axis first.
         """
-        raise NotImplementedError
+        raise self._lacks("constant(labels)")
 
     def picture(self, final: np.ndarray) -> np.ndarray:
         """Colours a label or a decoded map `(H, W)` or `(H, W, c)` as `(H, W, 3)` uint8 RGB."""
-        raise NotImplementedError
+        raise self._lacks("picture(final)")
 
     def label_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of one image's label."""
@@ -151,7 +183,7 @@ class Task:
             ValueError: if the shape or a value is wrong.
         """
         self.check_label_shape(np.shape(labels), height, width)
-        wrong = self._first_wrong(np.asarray(labels))
+        wrong = self.wrong_label(np.asarray(labels))
         if wrong is not None:
             value, expected = wrong
             raise ValueError(
@@ -173,9 +205,16 @@ class Task:
                 "the size of the model's images."
             )
 
-    def _first_wrong(self, labels: np.ndarray) -> tuple[float, str] | None:
-        """A value that is no label of this task, and what was expected instead."""
-        raise NotImplementedError
+    def wrong_label(self, labels: np.ndarray) -> tuple[object, str] | None:
+        """A value that is no label of this task, and what was expected; `None` if all are.
+
+        Args:
+            labels: array `(B, H, W)` or `(B, H, W, c)`.
+        """
+        return None
+
+    def _lacks(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} must define {method}.")
 
     def get_config(self) -> dict:
         return {"name": self.name, "channels": self.channels, "loss_weight": self.loss_weight}
@@ -217,6 +256,11 @@ class SemanticSegmentation(Task):
         labels: list[str] | None = None,
     ):
         super().__init__(name, channels, loss_weight)
+        if not 1 <= channels <= self.ignore:
+            raise ValueError(
+                f"Task {name!r} has {channels} classes; expected 1 to {self.ignore}: the id "
+                f"{self.ignore} means that there is no label."
+            )
         self.labels = list(labels) if labels else [str(i) for i in range(channels)]
         if len(self.labels) != channels:
             raise ValueError(
@@ -254,7 +298,7 @@ class SemanticSegmentation(Task):
         colours[: self.channels] = self.palette
         return colours[np.asarray(final)]
 
-    def _first_wrong(self, labels):
+    def wrong_label(self, labels):
         known = (labels >= 0) & (labels < self.channels) & (labels == np.floor(labels))
         wrong = labels[~known & (labels != self.ignore)]
         if wrong.size:
@@ -310,6 +354,7 @@ class DepthEstimation(Task):
     label_dtype = "float32"
     label_channels = 1
     farthest = 10.0  # metres; the far end of the colour scale in pictures
+    only_channels = 1
 
     def __init__(self, name: str = "depth", channels: int = 1, loss_weight: float = 1.0):
         super().__init__(name, channels, loss_weight)
@@ -342,10 +387,12 @@ class DepthEstimation(Task):
         colours[depth <= 0] = 1.0
         return (colours * 255).astype("uint8")
 
-    def _first_wrong(self, labels):
+    def wrong_label(self, labels):
         wrong = labels[~(labels >= 0) | ~np.isfinite(labels)]
         if wrong.size:
             return wrong.flat[0], "metres above 0"
+        if labels.size and labels.max() > 0 and labels[labels > 0].min() >= MAX_DEPTH:
+            return labels.max(), "metres, not millimetres"
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -370,6 +417,7 @@ class SurfaceNormals(Task):
     unit = "degrees"
     label_dtype = "float32"
     label_channels = 3
+    only_channels = 3
 
     def __init__(self, name: str = "normals", channels: int = 3, loss_weight: float = 10.0):
         super().__init__(name, channels, loss_weight)
@@ -399,7 +447,7 @@ class SurfaceNormals(Task):
         colours[(normals == 0).all(-1)] = 255
         return colours.clip(0, 255).astype("uint8")
 
-    def _first_wrong(self, labels):
+    def wrong_label(self, labels):
         length = np.sqrt((labels.astype("float64") ** 2).sum(-1))
         wrong = labels[~((np.abs(length - 1) < 0.05) | (length == 0))]
         if wrong.size:
@@ -430,6 +478,7 @@ class BoundaryDetection(Task):
     ignore = 255
     label_dtype = "float32"
     label_channels = 1
+    only_channels = 1
 
     def __init__(self, name: str = "edge", channels: int = 1, loss_weight: float = 50.0):
         super().__init__(name, channels, loss_weight)
@@ -451,10 +500,8 @@ class BoundaryDetection(Task):
         grey = np.where(edge == self.ignore, 0.5, 1 - edge)
         return (np.repeat(grey[..., None], 3, axis=-1) * 255).astype("uint8")
 
-    def _first_wrong(self, labels):
-        wrong = labels[~np.isin(labels, (0, 1, self.ignore))]
-        if wrong.size:
-            return wrong.flat[0], "0 or 1"
+    def wrong_label(self, labels):
+        return _first_not_binary(self, labels)
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -476,6 +523,7 @@ class SaliencyDetection(Task):
     headline = "maxF"
     higher_is_better = True
     ignore = 255
+    only_channels = 2
 
     def __init__(self, name: str = "sal", channels: int = 2, loss_weight: float = 5.0):
         super().__init__(name, channels, loss_weight)
@@ -501,10 +549,20 @@ class SaliencyDetection(Task):
         grey = np.where(saliency == self.ignore, 0.5, saliency)
         return (np.repeat(grey[..., None], 3, axis=-1) * 255).astype("uint8")
 
-    def _first_wrong(self, labels):
-        wrong = labels[~np.isin(labels, (0, 1, self.ignore))]
-        if wrong.size:
-            return wrong.flat[0], "0 or 1"
+    def wrong_label(self, labels):
+        return _first_not_binary(self, labels)
+
+
+def _first_not_binary(task: Task, labels: np.ndarray) -> tuple[float, str] | None:
+    wrong = labels[~np.isin(labels, (0, 1, task.ignore))]
+    if wrong.size:
+        return wrong.flat[0], "0 or 1"
+    if (labels == task.ignore).any() and (labels == 0).any() and not (labels == 1).any():
+        warnings.warn(
+            f"Labels of task {task.name!r} hold 0 and {task.ignore} and never 1; {task.ignore} "
+            "means 'no label here': divide by 255 if it should mean yes.",
+            stacklevel=5,
+        )
 
 
 def nyud(*names: str) -> list[Task]:
@@ -557,13 +615,20 @@ def pascal_context(*names: str) -> list[Task]:
 def _chosen(tasks: list[Task], names: tuple[str, ...], dataset: str) -> list[Task]:
     known = {task.name: task for task in tasks}
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise ValueError(f"Unknown task {name!r}; {dataset} has {', '.join(known)}.")
     return [known[name] for name in names] if names else tasks
 
 
 def check_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks as a list, after refusing what no model can be built for."""
+    """The tasks as a list, after refusing what no model can be built for.
+
+    Args:
+        tasks: tasks in any iterable.
+
+    Raises:
+        ValueError: if they are no tasks, there is none, or a name is not right or not unique.
+    """
     tasks = list(tasks) if isinstance(tasks, Iterable) else tasks
     if (
         not isinstance(tasks, list)
@@ -577,4 +642,10 @@ def check_tasks(tasks: Sequence[Task]) -> list[Task]:
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise ValueError(f"Task names are {names}; give every task a name of its own.")
+    for name in names:
+        if not str(name).isidentifier() or name == "image":
+            raise ValueError(
+                f"A task is named {name!r}; expected letters, digits and underscores, and not "
+                "'image', which names the input."
+            )
     return tasks

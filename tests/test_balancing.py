@@ -37,6 +37,18 @@ def test_uncertainty_weighting_is_the_formula():
     assert weights == pytest.approx({"a": np.exp(-0.5), "b": 5 * np.exp(1.0)})
 
 
+def test_a_task_without_labels_keeps_its_uncertainty(scenes):
+    """Else its weight would grow while there is nothing to learn."""
+    images, labels = scenes
+    unlabelled = np.stack([nyud("depth")[0].no_label(*SIZE)] * len(images))
+    model = network()
+    model.compile(keras.optimizers.SGD(1e-2), loss_weights=UncertaintyWeighting())
+    before = model.balancing.weights_by_task()
+    model.fit(images, {**labels, "depth": unlabelled}, epochs=2, verbose=0)
+    after = model.balancing.weights_by_task()
+    assert [name for name in after if after[name] == before[name]] == ["depth"]
+
+
 def test_dynamic_weight_average_is_the_formula():
     rule = DynamicWeightAverage(temperature=1.5)
     rule.prepare({"a": 1.0, "b": 2.0, "c": 1.0})
@@ -103,6 +115,48 @@ def test_it_learns_and_is_saved(rule, scenes, tmp_path):
     )
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_and_presets(rule, scenes, tmp_path):
+    """With a balancing and without, files go both ways."""
+    images, labels = scenes
+    model, plain = network(), network()
+    model.compile(keras.optimizers.Adam(1e-2), loss_weights=RULES[rule]())
+    model.fit(images, labels, batch_size=2, epochs=1, verbose=0)
+    weights = model.balancing.weights_by_task()
+    maps = model.predict_on_batch(images)["depth"]
+    model.save_weights(tmp_path / "balanced.weights.h5")
+    plain.load_weights(tmp_path / "balanced.weights.h5")
+    np.testing.assert_allclose(plain.predict_on_batch(images)["depth"], maps, atol=1e-5)
+    plain.save_weights(tmp_path / "plain.weights.h5")
+
+    again = network()
+    again.compile(loss_weights=RULES[rule]())
+    again.load_weights(tmp_path / "plain.weights.h5")
+    np.testing.assert_allclose(again.predict_on_batch(images)["depth"], maps, atol=1e-5)
+    start = {task.name: task.loss_weight for task in model.tasks}
+    assert again.balancing.weights_by_task() == pytest.approx(start)
+    again.load_weights(tmp_path / "balanced.weights.h5")
+    assert again.balancing.weights_by_task() == pytest.approx(weights)
+
+    model.save_to_preset(tmp_path / "preset")
+    shared = keras_mtl.MultiTaskModel.from_preset(tmp_path / "preset")
+    np.testing.assert_allclose(shared.predict_on_batch(images)["depth"], maps, atol=1e-5)
+
+
+def test_compiled_again(scenes):
+    """Nothing stays of a balancing that is no longer used."""
+    images, labels = scenes
+    model, plain = network(), network()
+    plain.compile()
+    for rule in RULES.values():
+        model.compile(loss_weights=rule())
+    assert len({metric.name for metric in model.metrics}) == len(model.metrics)
+    model.compile()
+    found = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert found == pytest.approx(plain.evaluate(images, labels, verbose=0, return_dict=True))
+    assert [v.name for v in model.variables] == [v.name for v in plain.variables]
+
+
 def test_another_rule_is_a_class(scenes):
     class Largest(LossBalancing):
         def total(self, losses):
@@ -126,3 +180,11 @@ def test_refusals(scenes):
     model.compile(loss_weights=UncertaintyWeighting())
     with pytest.raises(ValueError, match="sample_weight and a LossBalancing"):
         model.fit(images, labels, sample_weight=np.ones(len(images)), verbose=0)
+    for rule in ("auto", UncertaintyWeighting()):
+        with pytest.raises(ValueError, match="loss is of depth; expected 'auto', or a dict with"):
+            network().compile(loss={"depth": "mae"}, loss_weights=rule)
+    with pytest.raises(ValueError, match="The loss of depth is 'mae'; with a LossBalancing"):
+        losses = {name: "mae" for name in ("depth", "edge")}
+        network(nyud("depth", "edge")).compile(loss=losses, loss_weights=UncertaintyWeighting())
+    with pytest.raises(ValueError, match="loss is 'mse'; expected 'auto'"):
+        network().compile(loss="mse")

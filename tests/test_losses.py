@@ -191,6 +191,8 @@ def test_reductions_and_sample_weight(task):
     weight = np.array([2.0, 0.0], "float32").reshape(2, 1, 1)
     found = float(make()(label, prediction, sample_weight=weight))
     np.testing.assert_allclose(found, 2 * loss[0].sum() / labelled.sum(), rtol=1e-5)
+    found = float(make()(label, prediction, sample_weight=weight.ravel()))  # a number an image
+    np.testing.assert_allclose(found, 2 * loss[0].sum() / labelled.sum(), rtol=1e-5)
     with pytest.raises(ValueError, match="mean_with_sample_weight"):
         make(reduction="mean_with_sample_weight")
 

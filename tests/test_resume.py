@@ -395,6 +395,23 @@ SMALL = (
 ).split()
 
 
+def test_a_run_that_was_stopped(tmp_path):
+    def run():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(0.0), "mse")
+        early = keras.callbacks.EarlyStopping("loss", patience=2)
+        checkpoint = Checkpoint(tmp_path / "checkpoints", every=5, callbacks=[early])
+        epoch = checkpoint.restore(model)
+        if not checkpoint.stopped:
+            fit = {"initial_epoch": epoch, "epochs": 20, "callbacks": [early, checkpoint]}
+            model.fit(np.ones((2, 1)), np.zeros((2, 1)), verbose=0, **fit)
+        return epoch, checkpoint.stopped
+
+    assert run() == (0, False)
+    assert run() == (3, True)  # without every fifth epoch being reached
+
+
 def test_the_example_goes_on(tmp_path, monkeypatch):
     if keras.backend.backend() != "torch":
         pytest.skip("the script is the same on every backend; PyTorch compiles nothing")

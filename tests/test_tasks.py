@@ -255,6 +255,46 @@ def test_check_labels_refuses_a_value(kind, value):
     assert_one_sentence(error, repr(task.name), shown, f"or {task.ignore} where")
 
 
+def test_units_that_are_another():
+    depth = np.full((1, 4, 6, 1), 2500.0, "float32")
+    with pytest.raises(ValueError, match="hold the value 2500.0; expected metres, not millimetres"):
+        tasks.DepthEstimation().check_labels(depth, 4, 6)
+    tasks.DepthEstimation().check_labels(np.where(np.arange(6)[:, None] < 2, 3.0, depth), 4, 6)
+    for kind in (tasks.BoundaryDetection(), tasks.SaliencyDetection()):
+        label = np.zeros((1, *kind.label_shape(4, 6)))
+        label[0, 1] = 255
+        with pytest.warns(UserWarning, match="0 and 255 and never 1; 255 means .no label here."):
+            kind.check_labels(label, 4, 6)
+
+
+def test_what_a_new_kind_lacks():
+    class Nothing(tasks.Task):
+        ignore = 0
+
+    kind = Nothing("nothing", 1)
+    kind.check_labels(np.zeros((1, 4, 6)), 4, 6)
+    calls = (kind.loss, kind.metrics, lambda: kind.decode(None), lambda: kind.picture(None))
+    for call in (*calls, lambda: kind.constant(None)):
+        with pytest.raises(NotImplementedError, match=r"Nothing must define \w+\("):
+            call()
+
+
+def test_names_and_channels_that_cannot_be():
+    for name in ("image", "a.b", "my depth", ""):
+        with pytest.raises(ValueError, match="A task is named"):
+            tasks.check_tasks([tasks.DepthEstimation(name)])
+    with pytest.raises(ValueError, match="has 256 classes; expected 1 to 255"):
+        tasks.SemanticSegmentation(channels=256)
+    for kind in (
+        tasks.DepthEstimation,
+        tasks.SurfaceNormals,
+        tasks.BoundaryDetection,
+        tasks.SaliencyDetection,
+    ):
+        with pytest.raises(ValueError, match="has 5 channels; expected [123]"):
+            kind(channels=5)
+
+
 def test_class_names_must_match_the_classes():
     with pytest.raises(ValueError) as error:
         tasks.SemanticSegmentation(channels=3, labels=["wall", "floor"])

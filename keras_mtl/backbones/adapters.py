@@ -254,6 +254,9 @@ class SimpleFeaturePyramid(FeaturePyramid):
         for branch in self.branches.values():
             branch.build((None, height // patch, width // patch, self.channels[16]))
 
+    def pretrained_layers(self):
+        return [self.patch_map]
+
     def call(self, images, training=False):
         (patches,) = self.patch_map(images, training=training).values()
         features = {}

@@ -45,6 +45,10 @@ class FeaturePyramid(keras.layers.Layer):
             for stride, channels in self.channels.items()
         }
 
+    def pretrained_layers(self) -> list[keras.layers.Layer]:
+        """The layers whose weights published files hold; a subclass with others overrides it."""
+        return [self]
+
     def get_config(self):
         return {**super().get_config(), "image_shape": list(self.image_shape)}
 

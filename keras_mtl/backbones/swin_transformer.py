@@ -242,6 +242,9 @@ class SwinTransformer(FeaturePyramid):
                 x = stage.downsample(x, H=height, W=width)
         return features
 
+    def pretrained_layers(self):
+        return [self.backbone]  # not the norms of the finer maps
+
     def get_config(self):
         backbone = keras.saving.serialize_keras_object(self.backbone)
         return {**super().get_config(), "backbone": backbone, "remat": self.remat}

@@ -69,6 +69,8 @@ def _initialize_projections(attention: keras.layers.MultiHeadAttention, channels
 
 def check_image_shape(image_shape, patch_size: tuple[int, int]) -> None:
     """Refuses an image shape that patches of `(height, width)` pixels do not divide."""
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape is {image_shape}; expected (height, width, 3) in pixels.")
     for axis, length, patch in zip(("height", "width"), image_shape[:2], patch_size, strict=True):
         if length % patch or length < 1:
             below = max(length // patch, 1) * patch
@@ -90,12 +92,20 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
     Returns:
         A new `ViTBackbone`; the given one is left as it is.
 
+    Raises:
+        ValueError: if the backbone is none, or patches do not divide the image.
+
     Example:
 
     >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (64, 64, 3))
     >>> keras_mtl.backbones.at_image_shape(backbone, (64, 96, 3)).image_shape
     (64, 96, 3)
     """
+    if type(backbone).__name__ != "ViTBackbone":
+        raise ValueError(
+            f"at_image_shape takes a keras_hub ViTBackbone, not a {type(backbone).__name__}; build "
+            "that for the image size you want."
+        )
     check_image_shape(image_shape, backbone.patch_size)
     config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
     resized = type(backbone).from_config(config)

@@ -49,7 +49,7 @@ def data_parallel(devices: int | str | Sequence[str] = "all"):
         devices: `"all"`; how many; or their names, such as `["gpu:0", "gpu:2"]`.
 
     Returns:
-        Context manager; with one device it does nothing.
+        Context manager; with the one device that there is, or 1, it does nothing.
 
     Raises:
         ValueError: if there are not as many devices, or the backend is PyTorch.
@@ -62,7 +62,7 @@ def data_parallel(devices: int | str | Sequence[str] = "all"):
     """
     names = _chosen(devices)
     if len(names) == 1:
-        return contextlib.nullcontext()
+        return contextlib.nullcontext() if devices in ("all", 1) else keras.device(names[0])
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

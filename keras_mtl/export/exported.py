@@ -111,7 +111,8 @@ def export_model(
             raise ValueError(f"The model's own map of {name} is not finite; train it again.")
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exporting-") as folder:
-            fresh = Path(folder) / path.name
+            fresh = Path(folder) / "new" / path.name
+            fresh.parent.mkdir()
             if keras.backend.backend() == "tensorflow":
                 found = write_and_run(model, fresh, format, decoded, images)
             else:
@@ -188,7 +189,7 @@ def _with_float32(config):
 
 def _replace(fresh: Path, path: Path) -> None:
     """Gives what was written its name; a folder cannot be renamed onto another."""
-    old = fresh.with_name("earlier")
+    old = fresh.parents[1] / "earlier"
     if path.is_dir():
         os.replace(path, old)
     try:

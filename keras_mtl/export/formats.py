@@ -4,7 +4,6 @@ A process that runs Keras on another backend starts one that runs it on TensorFl
 """
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from keras import ops
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted
 from keras_mtl.layers import attention
 from keras_mtl.models import load_model
+from keras_mtl.models.files import first_sentence
 
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}  # and how their names end
 DESCRIPTION = "assets.extra/keras_mtl.json"  # in a SavedModel: what its maps are
@@ -31,7 +31,7 @@ QUERIES = 1024
 
 def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -> dict:
     """`write_and_run` where Keras runs on TensorFlow."""
-    folder = fresh.parent / "work"
+    folder = fresh.parents[1] / "work"
     folder.mkdir()
     model.save(folder / "model.keras")
     np.save(folder / "images.npy", images)
@@ -75,7 +75,7 @@ def work(folder: str, fresh: str, format: str, decoded: str = "") -> None:
         try:
             model = load_model(folder / "model.keras")
         except ValueError as error:
-            reason = _first_sentence(error.__cause__ or error)
+            reason = first_sentence(error.__cause__ or error)
             raise ValueError(
                 f"The model cannot be loaded under TensorFlow ({reason}); if it has classes of "
                 "your own, export it in a program that runs with KERAS_BACKEND=tensorflow."
@@ -102,14 +102,8 @@ def write_and_run(model, fresh: Path, format: str, decoded: bool, images) -> dic
             return {len(batch): run(batch) for batch in (images[:1], images)}
     except Exception as error:
         raise ValueError(
-            f"This {type(model).__name__} cannot be written as {format}: {_first_sentence(error)}."
+            f"This {type(model).__name__} cannot be written as {format}: {first_sentence(error)}."
         ) from error
-
-
-def _first_sentence(error: BaseException) -> str:
-    """What a library's error, which may be pages long, begins with; without a full stop."""
-    line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
-    return line.split(". ")[0][:150].rstrip(".")
 
 
 def _saved_model(model, fresh: Path, decoded: bool) -> Callable:
@@ -214,21 +208,11 @@ def _traced(model, decoded: bool):
     function = tf.function(_function(model, decoded), input_signature=[_image_spec(model)])
     with (
         attention_mask_accepted(),
-        attention.as_written(),
-        mock.patch.object(attention, "_chunked", functools.partial(_unrolled, attention._chunked)),
+        attention.as_written(QUERIES),
         mock.patch.object(tf, "roll", _roll),
         mock.patch.object(ops, "argmax", _argmax),
     ):
         return function.get_concrete_function()
-
-
-def _unrolled(attend, query, key, value, chunk: int):
-    """Attention of some queries after another, without a loop."""
-    pieces = [
-        attend(query[:, i : i + QUERIES], key, value, QUERIES)
-        for i in range(0, query.shape[1], QUERIES)
-    ]
-    return pieces[0] if len(pieces) == 1 else ops.concatenate(pieces, axis=1)
 
 
 def _roll(x, shift, axis):

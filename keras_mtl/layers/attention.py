@@ -38,7 +38,10 @@ def dot_product_attention(query, key, value):
     Self-attention Does Not Need O(n^2) Memory, 2021 (the chunks).
     """
     if _as_written:
-        return _chunked(query, key, value, query.shape[1])
+        blocks = range(0, query.shape[1], _block or query.shape[1])
+        rows = [query[:, i : i + _block] if _block else query for i in blocks]
+        done = [_chunked(row, key, value, row.shape[1]) for row in rows]
+        return done[0] if len(done) == 1 else ops.concatenate(done, axis=1)
     lengths = (query.shape[1], key.shape[1])
     dtype = keras.backend.standardize_dtype(query.dtype)
     if _has_fused_kernel(keras.backend.backend(), _jax_platform(), dtype, query.shape[-1], lengths):
@@ -52,20 +55,25 @@ def dot_product_attention(query, key, value):
 
 
 _as_written = False
+_block = None
 
 
 @contextlib.contextmanager
-def as_written() -> Iterator[None]:
+def as_written(block: int | None = None) -> Iterator[None]:
     """Inside, layers compute as their formulas are written: to be traced, not to be run.
 
     Attention is one block of scores; a head convolves the large map that it has upsampled.
+
+    Args:
+        block: int. Queries of an attention that share a block of scores, one block after another
+            without a loop; `None` for all of them.
     """
-    global _as_written
-    _as_written = True
+    global _as_written, _block
+    _as_written, _block = True, block
     try:
         yield
     finally:
-        _as_written = False
+        _as_written, _block = False, None
 
 
 def computed_as_written() -> bool:

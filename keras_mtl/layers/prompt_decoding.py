@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_mtl.layers.heads import pointwise_convolution
+from keras_mtl.layers.spatial_channel_prompting import check_variant
 
 
 def spatial_task_prompting(patches, affinity):
@@ -97,7 +98,11 @@ class SpatialChannelPromptDecoding(keras.layers.Layer):
         self.grid = tuple(grid)
         self.channel_windows = tuple(channel_windows) if channel_windows else None
         self.spatial_prompts = spatial_prompts
+        check_variant(variant)
         self.variant = variant
+        for dim, value in (("decode_dim", decode_dim), ("final_dim", final_dim)):
+            if value is not None and value < 1:
+                raise ValueError(f"{dim} is {value}; expected 1 or more, or None for the default.")
         self.decode_dim = decode_dim
         self.final_dim = final_dim
 
@@ -216,6 +221,7 @@ class CrossTaskReweighting(keras.layers.Layer):
     def __init__(self, num_tasks: int, variant: str = "paper", **kwargs):
         super().__init__(**kwargs)
         self.num_tasks = num_tasks
+        check_variant(variant)
         self.variant = variant
 
     def build(self, features_shape, affinity_shape):

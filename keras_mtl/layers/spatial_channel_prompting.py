@@ -10,6 +10,12 @@ from keras_mtl.layers.rematerialization import remat
 VARIANTS = ("paper", "released")
 
 
+def check_variant(variant: str) -> None:
+    """Refuses what is no variant of TaskPrompter."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}.")
+
+
 def window_partition(x, grid: tuple[int, int], windows: tuple[int, int]):
     """Cuts the spatial axis into windows of neighbouring patches (Sec. 3.2 and A.2).
 
@@ -95,6 +101,7 @@ class ChannelTaskPromptLearning(keras.layers.Layer):
         super().__init__(**kwargs)
         self.grid = tuple(grid)
         self.windows = tuple(windows)
+        check_variant(variant)
         self.variant = variant
         self.update_prompts = update_prompts
 
@@ -294,6 +301,7 @@ class PromptedEncoderBlock(keras.layers.Layer):
         self.grid = tuple(grid)
         self.channel_windows = tuple(channel_windows) if channel_windows else None
         self.spatial_prompts = spatial_prompts
+        check_variant(variant)
         self.variant = variant
         self.update_prompts = update_prompts
         self.stochastic_depth = stochastic_depth

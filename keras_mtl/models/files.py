@@ -48,6 +48,11 @@ def load_model(filepath, compile: bool = False):
     >>> keras_mtl.load_model("model.keras").image_size
     (32, 32)
     """
+    if Path(filepath).is_dir():
+        raise ValueError(
+            f"{filepath} is a folder; expected a .keras file (a folder that save_to_preset wrote "
+            "is loaded by keras_mtl.MultiTaskModel.from_preset)."
+        )
     if not Path(filepath).is_file():
         raise ValueError(f"There is no file {filepath}.")
     import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
@@ -56,7 +61,8 @@ def load_model(filepath, compile: bool = False):
         model = keras.saving.load_model(filepath, compile=compile)
     except Exception as error:
         raise ValueError(
-            f"{filepath} cannot be read as a .keras model: it is broken or not one."
+            f"{filepath} cannot be read as a .keras model ({first_sentence(error)}): it is broken, "
+            "not one, or has classes of your own; import and register those first."
         ) from error
     return _checked(model, filepath)
 
@@ -119,10 +125,17 @@ def read_preset(folder: str | Path):
         model = keras.saving.deserialize_keras_object(config)
     except Exception as error:
         raise ValueError(
-            f"{folder} cannot be read as a model of keras_mtl: it is broken or not one."
+            f"{folder} cannot be read as a model of keras_mtl ({first_sentence(error)}): it is "
+            "broken, not one, or has classes of your own; import and register those first."
         ) from error
     _checked(model, folder).load_weights(folder / "model.weights.h5")
     return model
+
+
+def first_sentence(error: BaseException) -> str:
+    """What a library's error, which may be pages long, begins with; without a full stop."""
+    line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    return line.split(". ")[0][:150].rstrip(".")
 
 
 def _checked(model, path):

@@ -4,6 +4,7 @@ import contextlib
 import math
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,11 @@ class MultiTaskModel(keras.Model):
     """
 
     def __init__(self, inputs, raw_maps: dict, tasks: Sequence[Task], **kwargs):
+        if "dtype" in kwargs:
+            raise ValueError(
+                f"dtype is {kwargs['dtype']!r}, but the backbone and the layers have theirs; call "
+                "keras.config.set_dtype_policy before you build the backbone."
+            )
         height, width, _ = inputs.shape[1:]
         outputs = {
             task.name: keras.layers.Resizing(
@@ -51,7 +57,8 @@ class MultiTaskModel(keras.Model):
         }
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
         self.tasks = tasks
-        self.balancing = None
+        # A list and a dict, because Keras lets go of what leaves one, and of no attribute.
+        self._balancing, self._loss_means = [], {}
 
     @classmethod
     def from_preset(
@@ -74,7 +81,8 @@ class MultiTaskModel(keras.Model):
 
         Raises:
             ValueError: if there is no such preset of this architecture, or the folder is broken
-                or holds another one, or a trained model is asked to be different.
+                or holds another one, or a trained model is asked to be different, or both a
+                backbone and an image size are given.
 
         Example:
 
@@ -120,7 +128,9 @@ class MultiTaskModel(keras.Model):
             backbone = getattr(backbones, build)(
                 size, image_shape, **preset.get("backbone_arguments", {})
             )
-        tasks = tasks or cls.preset_tasks(name)
+        elif image_size is not None:
+            raise ValueError("Both image_size and backbone are given; a backbone settles the size.")
+        tasks = cls.preset_tasks(name) if tasks is None else tasks
         return getattr(models, preset["model"])(
             backbone, tasks, **{**preset["arguments"], **arguments}
         )
@@ -137,19 +147,32 @@ class MultiTaskModel(keras.Model):
 
     # === Training ===
 
+    @property
+    def balancing(self) -> LossBalancing | None:
+        """The `LossBalancing` that `compile` was given, if any."""
+        return self._balancing[0] if self._balancing else None
+
     def compile(
         self, optimizer="auto", loss="auto", *, loss_weights="auto", metrics="auto", **kwargs
     ):
         """Configures training; whatever is `"auto"` comes from the tasks.
 
+        The logs of `fit` name a metric after its task, `val_depth_RMSE`, also where there is only
+        one task.
+
         Args:
             optimizer: `"auto"` (Adam, learning rate 2e-5, global-norm clipping at 10: the
-                published recipe without its schedule) or a Keras optimizer.
-            loss: `"auto"`, or a dict by task name.
+                published recipe without its schedule, made for a pretrained backbone; one from
+                scratch wants about 1e-3) or a Keras optimizer.
+            loss: `"auto"`, or a dict by task name of Keras losses, one for each task.
             loss_weights: `"auto"`, a dict by task name, or a
                 `keras_mtl.balancing.LossBalancing`, which changes them during training.
             metrics: `"auto"`, or a dict by task name.
             **kwargs: as in `keras.Model.compile`.
+
+        Raises:
+            ValueError: if the losses are not one for each task, or a `LossBalancing` is given one
+                that is no object.
         """
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(2e-5, weight_decay=1e-6, global_clipnorm=10.0)
@@ -159,15 +182,27 @@ class MultiTaskModel(keras.Model):
             loss_weights = {task.name: task.loss_weight for task in self.tasks}
         if metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
-        self.balancing = None
+        names = [task.name for task in self.tasks]
+        if loss is not None and not (isinstance(loss, dict) and set(loss) == set(names)):
+            found = f"of {', '.join(loss)}" if isinstance(loss, dict) else repr(loss)
+            raise ValueError(
+                f"loss is {found}; expected 'auto', or a dict with a loss for each of "
+                f"{', '.join(names)}."
+            )
+        self._balancing.clear()
+        self._loss_means.clear()
         if isinstance(loss_weights, LossBalancing):
             loss_weights.prepare({task.name: task.loss_weight for task in self.tasks})
-            self.balancing, loss_weights = loss_weights, None
-            self._balanced = {task.name: loss[task.name] for task in self.tasks}
-            self._loss_means = {
-                name: keras.metrics.Mean(name=f"{name}_loss") for name in self._balanced
-            }
-            loss = None  # `compute_loss` below takes them
+            self._balancing.append(loss_weights)
+            self._balanced = {name: loss[name] for name in names}
+            for name in names:
+                if not isinstance(loss[name], keras.losses.Loss):
+                    raise ValueError(
+                        f"The loss of {name} is {loss[name]!r}; with a LossBalancing, expected an "
+                        "object such as keras.losses.MeanAbsoluteError()."
+                    )
+                self._loss_means[name] = keras.metrics.Mean(name=f"{name}_loss")
+            loss, loss_weights = None, None  # `compute_loss` below takes them
         super().compile(
             optimizer=optimizer, loss=loss, loss_weights=loss_weights, metrics=metrics, **kwargs
         )
@@ -192,6 +227,17 @@ class MultiTaskModel(keras.Model):
         total = self.balancing.total(weighed) + sum(ops.sum(extra) for extra in self.losses)
         return total / distribution.replicas_in_step()  # Keras sums what the replicas return
 
+    def get_metrics_result(self):
+        """What the logs of `fit` hold; see `keras.Model.get_metrics_result`."""
+        results = super().get_metrics_result()
+        if len(self.tasks) > 1:
+            return results
+        prefix = f"{self.tasks[0].name}_"  # which Keras leaves out where there is one output
+        return {
+            name if name == "loss" or name.startswith(prefix) else prefix + name: value
+            for name, value in results.items()
+        }
+
     def get_compile_config(self):
         config = super().get_compile_config()
         if config and self.balancing is not None:
@@ -212,7 +258,8 @@ class MultiTaskModel(keras.Model):
         Args:
             x: images `(n, H, W, 3)` with `y`, or a `tf.data.Dataset` (or any other dataset
                 Keras takes) of `(images, labels)`.
-            y: dict by task name of label arrays; keys that are not the model's are dropped.
+            y: dict by task name of label arrays; keys that are not the model's are dropped,
+                from arrays and a `tf.data.Dataset`.
             validation_data: `(images, labels)` or a dataset.
             **kwargs: as in `keras.Model.fit`.
 
@@ -223,7 +270,7 @@ class MultiTaskModel(keras.Model):
         x, y = self._split(*self._checked(x, y), batch_size, training=True)
         if self.balancing is not None:
             kwargs["callbacks"] = [_BalanceEachEpoch(), *_listed(kwargs.get("callbacks"))]
-        if y is None:
+        if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         if isinstance(validation_data, (tuple, list)):
             images, labels, *rest = validation_data
@@ -277,19 +324,44 @@ class MultiTaskModel(keras.Model):
         height, width = self.image_size
         if y is not None or isinstance(x, np.ndarray):
             self._check_images(np.shape(x))
+            self._check_range(x)
             y = self._own(y)
             for task in self.tasks:
                 task.check_labels(y[task.name], height, width)
         elif hasattr(x, "element_spec"):  # a tf.data.Dataset
             spec = x.element_spec
             images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
+            if not hasattr(images, "shape"):
+                raise ValueError(
+                    "The dataset's elements are no (images, labels); make them so with map, for "
+                    "instance dataset.map(lambda x: (x.pop('image'), x))."
+                )
             self._check_images(tuple(images.shape))
             own = self._own(labels)
             for task in self.tasks:
                 task.check_label_shape(tuple(own[task.name].shape), height, width)
             if len(own) < len(labels):
                 x = x.map(lambda images, labels, *rest: (images, self._own(labels), *rest))
+        elif isinstance(x, keras.utils.PyDataset):
+            images, labels, *_ = x[0]
+            self._checked(np.asarray(images), labels)
+            others = [name for name in labels if name not in self._own(labels)]
+            if others:
+                raise ValueError(
+                    f"The dataset has labels of {', '.join(others)} besides this model's; leave "
+                    "them out."
+                )
         return x, y
+
+    def _check_range(self, images):
+        if not isinstance(images, np.ndarray) or images.dtype.kind != "f" or not images.size:
+            return
+        if 0 < images.max() <= 1:
+            warnings.warn(
+                f"The images' largest value is {images.max():.3g}; models take RGB in 0..255 "
+                "(multiply by 255), and normalize it themselves.",
+                stacklevel=4,
+            )
 
     def _check_images(self, shape):
         if len(shape) != 4 or tuple(shape[1:]) != (*self.image_size, 3):
@@ -318,8 +390,9 @@ class MultiTaskModel(keras.Model):
 
     @property
     def backbone_layers(self) -> list[keras.layers.Layer]:
-        """The layers that come from the backbone."""
-        return [layer for layer in self.layers if isinstance(layer, FeaturePyramid)]
+        """The layers that come from the backbone, and from its pretrained weights."""
+        pyramids = [layer for layer in self.layers if isinstance(layer, FeaturePyramid)]
+        return [layer for pyramid in pyramids for layer in pyramid.pretrained_layers()]
 
     @property
     def backbone_variables(self) -> list[keras.Variable]:
@@ -394,8 +467,8 @@ class MultiTaskModel(keras.Model):
         colour, and the raw maps are cropped and scaled back before they are decoded.
 
         Args:
-            images: one photograph `(H, W, 3)`, RGB in 0..255, or a sequence of them, of
-                any sizes.
+            images: one photograph `(H, W, 3)`, RGB in 0..255, array or Pillow image, or a sequence
+                of them, of any sizes.
             batch_size: int. Photographs run through the network at a time.
 
         Returns:
@@ -406,6 +479,8 @@ class MultiTaskModel(keras.Model):
         Raises:
             ValueError: if a photograph is not an RGB array.
         """
+        if hasattr(images, "__array_interface__"):  # Pillow's images too
+            images = np.asarray(images)
         single = getattr(images, "ndim", None) in (2, 3)
         photographs = [np.asarray(image) for image in ([images] if single else images)]
         fitted = [self.fit_to_input(photograph) for photograph in photographs]
@@ -481,8 +556,19 @@ class MultiTaskModel(keras.Model):
             keras.config.set_dtype_policy(before)
 
     def save(self, filepath, overwrite=True, **kwargs):
-        """Saves to a `.keras` file; a file already there stays whole until the new one is."""
+        """Saves to a `.keras` file; a file already there stays whole until the new one is.
+
+        Args:
+            filepath: path that ends in `.keras`.
+            overwrite: bool. Whether a file that is there is replaced.
+            **kwargs: as in `keras.Model.save`.
+
+        Raises:
+            ValueError: if the file is there and not to be replaced, or its folder is not there.
+        """
         target = Path(filepath)
+        if not target.parent.is_dir():
+            raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
@@ -505,6 +591,12 @@ class MultiTaskModel(keras.Model):
     def load_weights(self, filepath, **kwargs):
         """Loads weights saved by the same architecture.
 
+        A `LossBalancing` takes its own from the file too, if there are any.
+
+        Args:
+            filepath: path of a `.weights.h5` or `.keras` file.
+            **kwargs: as in `keras.Model.load_weights`.
+
         Raises:
             ValueError: if the file holds another architecture or cannot be read; the
                 model then keeps the weights it had.
@@ -513,6 +605,8 @@ class MultiTaskModel(keras.Model):
         try:
             # Keras itself reads on over weights that the model or the file lacks.
             found, expected = stored_weights(filepath), len(self.weights)
+            if self.balancing is not None:
+                expected -= len(self.balancing.weights)  # not of the network
             if found != expected and not kwargs.get("skip_mismatch"):
                 raise ValueError(f"The file holds {found} weights; this model has {expected}.")
             super().load_weights(filepath, **kwargs)
@@ -529,15 +623,18 @@ class MultiTaskModel(keras.Model):
     def export(self, filepath, **kwargs):
         """Writes a SavedModel that takes raw RGB `(B, H, W, 3)` and returns the raw maps.
 
-        From PyTorch a SavedModel cannot be written: save a `.keras` file there and load it
-        under JAX or TensorFlow.
+        `keras_mtl.export.export_model` does it from PyTorch too, checks what it has written, and
+        knows other formats.
+
+        Raises:
+            ValueError: if a SavedModel is asked for under PyTorch.
         """
         if keras.backend.backend() == "torch" and kwargs.get("format", "tf_saved_model") == (
             "tf_saved_model"
         ):
             raise ValueError(
-                "A SavedModel cannot be written under PyTorch; save a .keras file, load it with "
-                "KERAS_BACKEND=jax or KERAS_BACKEND=tensorflow, and export there."
+                "Keras cannot write a SavedModel under PyTorch; use "
+                "keras_mtl.export.export_model(model, path), which can."
             )
         kwargs.setdefault("verbose", False)
         with attention_mask_accepted():
@@ -557,7 +654,19 @@ def _listed(callbacks) -> list:
 
 
 def normalized_images(images):
-    """Images in 0..255 by ImageNet's mean and standard deviation: every model's first layer."""
+    """Images in 0..255 by ImageNet's mean and standard deviation: every model's first layer.
+
+    Args:
+        images: `keras.Input` of `(height, width, 3)`.
+
+    Raises:
+        ValueError: if it is not RGB.
+    """
+    if images.shape[-1] != 3:
+        raise ValueError(
+            f"The backbone takes images of {tuple(images.shape[1:])}; expected (height, width, 3): "
+            "build it for RGB."
+        )
     return keras.layers.Normalization(
         mean=IMAGE_MEAN,
         variance=[std**2 for std in IMAGE_STD],

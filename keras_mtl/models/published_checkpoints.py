@@ -7,7 +7,6 @@ query, key and value of an attention stacked in one.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from keras_mtl.backbones.vision_transformer import VIT_SIZES
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
-from keras_mtl.weight_files import Entry, assign, read_weights
+from keras_mtl.weight_files import Entry, assign
 
 # Counters of training steps in batch normalizations; Keras has no such thing.
 _UNUSED = (r".*\.num_batches_tracked",)
@@ -98,14 +97,6 @@ class Architecture:
         image_size = tuple(image_size or preset["image_size"])
         return cls(name, names, size["num_layers"], size["hidden_dim"], image_size)
 
-    @classmethod
-    def of_model(cls, model) -> "Architecture":
-        """The architecture of a `TaskPrompter`."""
-        names = tuple(task.name for task in model.tasks)
-        kernel = model.get_layer("patch_tokens").projection.kernel
-        blocks = sum(layer.name.startswith("prompted_block_") for layer in model.layers)
-        return cls("this model", names, blocks, kernel.shape[3], model.image_size, kernel.shape[:2])
-
     def check(self, arrays: Mapping[str, np.ndarray], path) -> None:
         """Refuses the arrays of another network.
 
@@ -142,34 +133,6 @@ class Architecture:
                 f"{self.image_size[0]}x{self.image_size[1]} has {patches}; the released network "
                 "takes images of its training size only: its prompts have a weight for each patch."
             )
-
-
-def load_published(model: keras.Model, path: str | Path) -> None:
-    """Gives the weights of a published checkpoint to a model.
-
-    Args:
-        model: `TaskPrompter` of the released variant, built as the published network was.
-        path: the checkpoint, see `keras_mtl.weight_files.read_weights`.
-
-    Raises:
-        ValueError: if the model is of another variant, or the file is broken or does not hold
-            every weight of this model and no other. The model is then unchanged.
-
-    Example:
-
-    ```python
-    model = keras_mtl.TaskPrompter.from_preset("taskprompter_vit_large_nyud")
-    load_published(model, "checkpoint.pth.tar")
-    ```
-    """
-    if model.get_config()["variant"] != "released":
-        raise ValueError(
-            "Published checkpoints hold the network variant='released'; this model is of the "
-            f"variant {model.get_config()['variant']!r}."
-        )
-    arrays = read_weights(path)
-    Architecture.of_model(model).check(arrays, path)
-    assign_published(model, arrays, path)
 
 
 def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path) -> None:

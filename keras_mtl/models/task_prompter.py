@@ -17,7 +17,7 @@ from keras_mtl.layers import (
     SpatialChannelPromptDecoding,
     TaskPrompts,
 )
-from keras_mtl.layers.spatial_channel_prompting import VARIANTS
+from keras_mtl.layers.spatial_channel_prompting import check_variant
 from keras_mtl.models import published_checkpoints
 from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
 from keras_mtl.tasks import Task, check_tasks
@@ -91,9 +91,7 @@ class TaskPrompter(MultiTaskModel):
         tasks = check_tasks(tasks)
         _check_arguments(backbone, variant, spatial_prompts, channel_prompts)
         grid = grid_of(backbone)
-        windows = tuple(channel_windows) if channel_prompts else None
-        if windows:
-            _check_windows(backbone, grid, windows)
+        windows = _checked_windows(backbone, grid, channel_windows) if channel_prompts else None
         depth = backbone.num_layers
         if not 1 <= prompting_levels <= min(4, depth):
             raise ValueError(
@@ -181,7 +179,7 @@ class TaskPrompter(MultiTaskModel):
             "variant": variant,
             "spatial_prompts": spatial_prompts,
             "channel_prompts": channel_prompts,
-            "channel_windows": list(channel_windows),
+            "channel_windows": channel_windows and list(channel_windows),
             "cross_task_reweighting": cross_task_reweighting,
             "prompting_levels": prompting_levels,
             "task_specific_encoders": task_specific_encoders,
@@ -273,8 +271,7 @@ def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
             f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
             "it with both at 0."
         )
-    if variant not in VARIANTS:
-        raise ValueError(f"variant is {variant!r}; choose one of {', '.join(VARIANTS)}.")
+    check_variant(variant)
     if not spatial_prompts and not channel_prompts:
         raise ValueError(
             "spatial_prompts and channel_prompts are both off, which leaves nothing of "
@@ -282,8 +279,9 @@ def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
         )
 
 
-def _check_windows(backbone, grid, windows):
-    if len(windows) != 2 or not all(isinstance(n, int) and n > 0 for n in windows):
+def _checked_windows(backbone, grid, windows) -> tuple[int, int]:
+    pair = isinstance(windows, (tuple, list)) and len(windows) == 2
+    if not pair or not all(isinstance(n, int) and n > 0 for n in windows):
         raise ValueError(
             f"channel_windows is {windows}; expected two positive integers, windows along height "
             "and width, such as (4, 4)."
@@ -298,3 +296,4 @@ def _check_windows(backbone, grid, windows):
                 f"{axis} of {patches * patch}; use an image {axis} of {below} or "
                 f"{below + count * patch}, or other channel_windows."
             )
+    return tuple(windows)

@@ -8,7 +8,6 @@ import keras_mtl
 from keras_mtl import convert, presets
 from keras_mtl.backbones import vision_transformer
 from keras_mtl.models import published_checkpoints
-from keras_mtl.models.published_checkpoints import load_published
 from keras_mtl.tasks import pascal_context
 
 TASKS = ("semseg", "sal", "normals")
@@ -56,12 +55,8 @@ def model():
     )
 
 
-@pytest.fixture
-def before(model):
-    """Some values to see changes against."""
-    for weight in model.weights:
-        weight.assign(keras.ops.full(weight.shape, 0.25))
-    return model.get_weights()
+def loaded(path):
+    return keras_mtl.TaskPrompter.from_published(path, "pascal_vit_golden", pascal_context(*TASKS))
 
 
 def write(path, state, prefix="module.", legacy=False):
@@ -94,11 +89,6 @@ def assert_golden(model, values):
         assert np.abs(difference).max() < 1e-4 * np.abs(expected).max()
 
 
-def assert_unchanged(model, before):
-    for value, old in zip(model.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(value, old)
-
-
 # === What is converted ===
 
 
@@ -112,9 +102,8 @@ def assert_unchanged(model, before):
         ("checkpoint.safetensors", {"prefix": ""}),
     ],
 )
-def test_golden_outputs(tmp_path, model, before, state, values, name, how):
-    load_published(model, write(tmp_path / name, state, **how))
-    assert_golden(model, values)
+def test_golden_outputs(tmp_path, state, values, name, how):
+    assert_golden(loaded(write(tmp_path / name, state, **how)), values)
 
 
 def test_tasks_in_another_order(tmp_path, state, values):
@@ -199,13 +188,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_another_network(tmp_path, model, before, state, wrong):
+def test_another_network(tmp_path, state, wrong):
     change, sentence = WRONG[wrong]
     path = write(tmp_path / "checkpoint.npz", change(state))
     with pytest.raises(ValueError, match=sentence) as caught:
-        load_published(model, path)
+        loaded(path)
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
-    assert_unchanged(model, before)
 
 
 def test_another_configuration(tmp_path, state):
@@ -220,13 +208,6 @@ def test_another_configuration(tmp_path, state):
         keras_mtl.TaskPrompter.from_published(
             path, "pascal_vit_golden", pascal_context(*TASKS), image_size=(64, 64)
         )
-
-
-def test_another_variant(tmp_path, state):
-    backbone = vision_transformer("tiny", (64, 96, 3), num_layers=4, hidden_dim=48, mlp_dim=192)
-    model = keras_mtl.TaskPrompter(backbone, pascal_context(*TASKS), channel_windows=(2, 2))
-    with pytest.raises(ValueError, match="this model is of the variant 'paper'"):
-        load_published(model, write(tmp_path / "checkpoint.npz", state))
 
 
 class Malicious:
@@ -261,14 +242,11 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_broken_files(tmp_path, model, before, state, broken):
+def test_broken_files(tmp_path, state, broken):
     make, sentence = BROKEN[broken]
     path = make(tmp_path, state)
     with pytest.raises(ValueError, match=sentence):
-        load_published(model, path)
-    assert_unchanged(model, before)
-    with pytest.raises(ValueError, match=sentence):
-        keras_mtl.TaskPrompter.from_published(path, "pascal_vit_golden", pascal_context(*TASKS))
+        loaded(path)
     assert not (tmp_path / "marker").exists()
 
 
@@ -296,7 +274,7 @@ def test_command_tells_what_it_did(tmp_path, state, capsys):
     output = tmp_path / "model.keras"
     output.write_bytes(b"old")
     path = write(tmp_path / "checkpoint.npz", state)
-    with pytest.raises(SystemExit, match="exists; pass --force"):
+    with pytest.raises(SystemExit, match="exists; pass force=True"):
         command(path, output)
     assert output.read_bytes() == b"old"
     command(path, output, "--force")

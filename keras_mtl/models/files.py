@@ -134,7 +134,8 @@ def read_preset(folder: str | Path):
 
 def first_sentence(error: BaseException) -> str:
     """What a library's error, which may be pages long, begins with; without a full stop."""
-    line = next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+    text = str(error).split("Exception encountered: ")[-1]  # which Keras puts a page in front of
+    line = next(filter(None, map(str.strip, text.splitlines())), type(error).__name__)
     return line.split(". ")[0][:150].rstrip(".")
 
 

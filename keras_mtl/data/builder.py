@@ -102,8 +102,9 @@ def find_archive(folder: Path, name: str) -> Path:
     Raises:
         ArchiveError: if there is none.
     """
-    candidates = [folder / name, folder / f"{name}.tar.gz"]
-    if folder.name in (name, f"{name}.tar.gz"):
+    names = [name, f"{name}.tar.gz", f"{name}.tar"]
+    candidates = [folder / each for each in names]
+    if folder.name in names:
         candidates.insert(0, folder)
     for path in candidates:
         if path.exists():

@@ -12,6 +12,7 @@ import importlib
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -24,14 +25,15 @@ def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
         folder: the builder's folder, such as `datasets/nyud_v2`.
         manual_dir: folder that holds the archive.
         data_dir: where to store the dataset; `None` means TensorFlow Datasets' own folder.
-        overwrite: bool. Prepare again what is already there.
+        overwrite: bool. Prepare again what is already there; it stays until the new one is whole.
 
     Returns:
         The folder of the prepared version, for `keras_mtl.data.load`.
 
     Raises:
-        ValueError: if there is no builder, or the archive is broken; nothing is written then.
+        ValueError: if there is no builder, no archive, or a broken one.
         OSError: if the disk is full, for instance.
+        In both cases nothing is left half-written, and what was there before is there again.
     """
     import tensorflow_datasets as tfds
 
@@ -44,17 +46,31 @@ def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
         )
     if str(folder.parent) not in sys.path:
         sys.path.insert(0, str(folder.parent))
+    if not Path(manual_dir).is_dir():
+        raise ValueError(
+            f"There is no folder {manual_dir}; name the one that holds the archive (--manual_dir)."
+        )
     data_dir = data_dir and Path(data_dir).expanduser().resolve()
     builder = importlib.import_module(module).Builder(data_dir=data_dir)
     prepared = Path(builder.data_dir)
     # What a killed run has left has a name of its own, and is never read.
     for leftover in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
         shutil.rmtree(leftover, ignore_errors=True)
+    aside = prepared.with_name(f"replaced.{prepared.name}")
+    if aside.exists() and not prepared.exists():
+        os.replace(aside, prepared)  # the run that should have replaced it was killed
     if overwrite and prepared.exists():
-        shutil.rmtree(prepared)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=Path(manual_dir).resolve())
-    )
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(prepared, aside)
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=Path(manual_dir).resolve())
+        )
+    except BaseException:
+        if aside.exists():
+            os.replace(aside, prepared)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
     return prepared
 
 
@@ -70,6 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--data_dir", metavar="DIR", help="default: ~/tensorflow_datasets")
     parser.add_argument("--overwrite", action="store_true", help="prepare it again")
     options = parser.parse_args(arguments)
+    start = time.time()
     try:
         prepared = prepare(options.folder, options.manual_dir, options.data_dir, options.overwrite)
     except ValueError as error:
@@ -87,7 +104,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"Not prepared, and nothing is left half-written: {reason}; make room where the "
             "dataset goes (--data_dir) or name another folder, and start again."
         )
-    print(f"Prepared {prepared}")
+    if (prepared / "dataset_info.json").stat().st_mtime < start:
+        print(f"{prepared} is prepared already and was left as it is; --overwrite does it again.")
+    else:
+        print(f"Prepared {prepared}")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def _pascal_context_files(scene: dict, number: int, path: Callable[[str], Path])
     files["semseg"] = path(layout.files["semseg"][number % 2])
     Image.fromarray(scene["image"]).save(files["image"], quality=95)
     classes = Image.fromarray(scene["pascal_semseg"].astype(np.uint8))
-    classes.putpalette(SemanticSegmentation(channels=256).palette.tobytes())  # makes it mode P
+    classes.putpalette(SemanticSegmentation(channels=255).palette.tobytes())  # makes it mode P
     classes.save(files["semseg"])
     _save(scene["sal"] * 255, files["sal"])
     _save(_eight_bits(scene["normals"]), files["normals"])

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_mtl.data import rooms
+from keras_mtl.tasks import SemanticSegmentation
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
 
@@ -102,6 +103,16 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
                 f"A label of task {task.name!r} in {folder} has another size than its image; "
                 "prepare the dataset with labels of the image's height and width.",
             )
+            if isinstance(task, SemanticSegmentation):  # a loss would go beyond its classes
+                ids = tf.cast(example[task.name], tf.int32)
+                tf.debugging.assert_less(
+                    tf.where(ids == task.ignore, 0, ids),
+                    task.channels,
+                    f"A label of task {task.name!r} in {folder} holds a class id above "
+                    f"{task.channels - 1} that is not {task.ignore}; give the task as many "
+                    "channels as the dataset has classes.",
+                    summarize=1,
+                )
         return example
 
     mean = sum(each.num_bytes for each in info.splits.values()) / info.splits.total_num_examples

@@ -264,9 +264,11 @@ class MultiTaskModel(keras.Model):
             **kwargs: as in `keras.Model.fit`.
 
         Raises:
-            ValueError: if images or labels do not fit the model.
+            ValueError: if images or labels do not fit the model, or an epoch would never end.
         """
         batch_size = kwargs.get("batch_size")
+        for data, steps in ((x, "steps_per_epoch"), (validation_data, "validation_steps")):
+            _check_end(data, kwargs, steps)
         x, y = self._split(*self._checked(x, y), batch_size, training=True)
         if self.balancing is not None:
             kwargs["callbacks"] = [_BalanceEachEpoch(), *_listed(kwargs.get("callbacks"))]
@@ -284,6 +286,7 @@ class MultiTaskModel(keras.Model):
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics; see `keras.Model.evaluate` and `fit` for the arguments."""
         if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
+            _check_end(x, kwargs, "steps")
             weighted = kwargs.get("sample_weight") is not None
             x, y = self._split(*self._checked(x, y), kwargs.get("batch_size"), weighted=weighted)
         return super().evaluate(x, y, **kwargs)
@@ -647,6 +650,14 @@ class _BalanceEachEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         names = self.model.balancing.fixed
         self.model.balancing.on_epoch_end([logs[f"{name}_loss"] for name in names])
+
+
+def _check_end(data, arguments, steps: str) -> None:
+    if hasattr(data, "cardinality") and int(data.cardinality()) == -1 and not arguments.get(steps):
+        raise ValueError(
+            f"The dataset never ends (keras_mtl.data.load makes such for training); pass {steps}, "
+            "for instance the number of images divided by the batch size."
+        )
 
 
 def _listed(callbacks) -> list:

@@ -14,7 +14,7 @@ import pytest
 
 from keras_mtl.data import nyud_v2, pascal_context, rooms
 from keras_mtl.data.room_archives import write_nyud_v2, write_pascal_context
-from keras_mtl.tasks import nyud
+from keras_mtl.tasks import SemanticSegmentation, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 
 if keras.backend.backend() != "tensorflow":
@@ -160,9 +160,47 @@ def test_no_archive(tmp_path):
         prepare(BUILDERS / "nyud_v2", tmp_path, tmp_path / "data")
 
 
+def test_overwriting(tmp_path, capsys):
+    """What is there stays until the new one is whole."""
+    root = write_nyud_v2(tmp_path / "NYUDv2", train=2, val=1, image_size=SIZE)
+    data = tmp_path / "data"
+    arguments = [str(BUILDERS / "nyud_v2"), "--data_dir", str(data), "--manual_dir"]
+    version = prepare(BUILDERS / "nyud_v2", tmp_path, data)
+
+    def files():
+        return {f.name: f.stat().st_mtime_ns for f in version.iterdir()}
+
+    before = files()
+    main([*arguments, str(tmp_path)])
+    assert "is prepared already and was left as it is" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="There is no folder .*nowhere"):
+        main([*arguments, str(tmp_path / "nowhere"), "--overwrite"])
+    label = root / "depth" / f"{nyud_v2.image_ids(root, 'val')[0]}.npy"
+    whole = label.read_bytes()
+    label.write_bytes(whole[:50])
+    with pytest.raises(SystemExit, match="Not prepared: .* has 1 faults"):
+        main([*arguments, str(tmp_path), "--overwrite"])
+    assert files() == before and os.listdir(version.parent) == ["1.0.0"]
+
+    version.rename(version.with_name("replaced.1.0.0"))  # as a killed run leaves it
+    main([*arguments, str(tmp_path)])
+    assert files() == before and os.listdir(version.parent) == ["1.0.0"]
+    label.write_bytes(whole)
+    main([*arguments, str(tmp_path), "--overwrite"])
+    assert files().keys() == before.keys() and files() != before
+    assert os.listdir(version.parent) == ["1.0.0"]
+    assert capsys.readouterr().out.splitlines()[-1] == f"Prepared {version}"
+
+
 def test_no_builder(tmp_path):
     with pytest.raises(ValueError, match="such as datasets/nyud_v2"):
         prepare(tmp_path, tmp_path)
+
+
+def test_class_ids_beyond_the_classes(prepared, kind):
+    few = SemanticSegmentation(channels=2)
+    with pytest.raises(Exception, match=f"'semseg' in {prepared} holds a class id above 1"):
+        batches(prepared, "train", [few])
 
 
 def test_a_partial_archive(tmp_path):

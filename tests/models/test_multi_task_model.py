@@ -504,6 +504,21 @@ def test_elements_that_are_dicts(colours):
     colours.fit(dataset.map(lambda x: (x.pop("image"), x)), verbose=0)
 
 
+def test_a_dataset_without_end(colours):
+    tf = pytest.importorskip("tensorflow")
+    dataset = tf.data.Dataset.from_tensor_slices(good_data()).batch(2)
+    endless = dataset.repeat()
+    for call, steps in (
+        (lambda: colours.fit(endless, verbose=0), "steps_per_epoch"),
+        (lambda: colours.fit(dataset, validation_data=endless, verbose=0), "validation_steps"),
+        (lambda: colours.evaluate(endless, verbose=0), "steps"),
+    ):
+        with pytest.raises(ValueError) as error:
+            call()
+        assert_one_sentence(error, "never ends", f"pass {steps},")
+    colours.fit(endless, steps_per_epoch=1, validation_data=endless, validation_steps=1, verbose=0)
+
+
 def test_images_in_another_range(colours):
     images, labels = good_data()
     with pytest.warns(UserWarning, match="largest value is 1; models take RGB in 0..255"):

@@ -32,11 +32,11 @@ venv: $(INSTALLED) ## Install everything into .venv (PYTHON=python3, TORCH=torch
 
 # PyTorch comes first and on its own, so that nothing after it picks another build.
 $(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "keras_mtl needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make venv PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "keras_mtl needs Python 3.11 to 3.13, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make venv PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,tuning,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,tuning,dev]"
 	@touch $@
 
 train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline, BACKEND=jax|tensorflow|torch, ARGS="--help")

@@ -128,12 +128,11 @@ def _row(label, says, network, x=None):
     return Row(label, says, (network,), x)
 
 
-_VIT_BASELINE = _row(
-    "baseline", "a shared ViT and a head for each task: `MultiTaskBaseline`", "vit-baseline"
-)
-_PYRAMID_BASELINE = _row(
-    "baseline", "a shared backbone and a head for each task: `MultiTaskBaseline`", "swin-baseline"
-)
+def _baseline(backbone):
+    says = "a shared backbone and a head for each task: `MultiTaskBaseline`"
+    return _row("baseline", says, f"{backbone}-baseline")
+
+
 _ONE_LEVEL = "decoded after the last block only: `prompting_levels=1`"
 
 TABLES = {
@@ -141,7 +140,7 @@ TABLES = {
         "TaskPrompter, Table 1: components",
         (
             _single("vit"),
-            _VIT_BASELINE,
+            _baseline("vit"),
             _row(
                 "+SPrompt",
                 "spatial prompts (Eq. 1, 3) and their decoding (Eq. 6, 8), without channel prompts "
@@ -229,7 +228,7 @@ TABLES = {
         "TPANet, Table 3a: modules",
         (
             _single("swin"),
-            _PYRAMID_BASELINE,
+            _baseline("swin"),
             _row(
                 "w/ TPE",
                 "the task prior extractor (Eq. 1-3): `task_mixing=False`, `cross_attention=False`",
@@ -276,7 +275,7 @@ TABLES = {
             )
             for row in (
                 _single(key),
-                _row("baseline", _VIT_BASELINE.says, f"{key}-baseline"),
+                _baseline(key),
                 model,
             )
         ),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import keras
+import pytest
 
 import keras_mtl
 
@@ -37,3 +38,11 @@ def test_import_needs_no_heavy_library():
     # there afterwards would not do: Keras imports Matplotlib by itself where it finds it.)
     result = run_python(f"import sys; sys.modules |= dict.fromkeys({heavy}); import keras_mtl")
     assert result.returncode == 0, result.stderr
+
+
+def test_programs_are_there_without_an_import_of_their_own():
+    code = "import keras_mtl; print(keras_mtl.cost.macs, keras_mtl.export.export_model)"
+    done = run_python(code)
+    assert done.stdout.count("<function") == 2, done.stderr
+    with pytest.raises(AttributeError, match="has no attribute 'exprot'"):
+        keras_mtl.exprot  # noqa: B018

@@ -86,17 +86,17 @@ def load(
     """
     tasks = check_tasks(tasks)
     size = rooms.checked_size(image_size)
-    _check_integer("batch_size", batch_size, 1)
-    _check_integer("seed", seed, 0)
-    _check_integer("count", count, 1)
-    _check_integer("first_step", first_step, 0)
+    rooms.check_integer("batch_size", batch_size, 1)
+    rooms.check_integer("seed", seed, 0)
+    rooms.check_integer("count", count, 1)
+    rooms.check_integer("first_step", first_step, 0)
     if first_step and not training:
         raise ValueError(
             f"first_step is {first_step}, but evaluation begins with the first batch; pass "
             "training=True or leave it out."
         )
     if labels_per_image is not None:
-        _check_integer("labels_per_image", labels_per_image, 1, len(tasks))
+        rooms.check_integer("labels_per_image", labels_per_image, 1, len(tasks))
     index, shards = _checked_shard(shard)
     leave_gpu_to_keras()
     import tensorflow as tf
@@ -240,13 +240,6 @@ def _fits(source, cache):
 
 
 # === Checks ===
-
-
-def _check_integer(name, value, least, most=None):
-    good = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
-    if not good or (most is not None and value > most):
-        span = f">= {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} is {value!r}, expected an integer {span}; pass {name}={least}.")
 
 
 def _checked_shard(shard):

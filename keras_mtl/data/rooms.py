@@ -10,6 +10,8 @@ are exact and agree with each other. The same seed gives the same bytes on every
 `ray_casting`).
 """
 
+import numbers
+
 import numpy as np
 
 from keras_mtl.data.ray_casting import UP, Camera, View, albedo, dot, unit
@@ -149,8 +151,8 @@ def render(seed: int, image_size=(240, 320), index: int = 0) -> dict:
     ((48, 64, 1), (48, 64, 1), (48, 64))
     """
     image_size = checked_size(image_size)
-    _check_integer("seed", seed, 0)
-    _check_integer("index", index, 0)
+    check_integer("seed", seed, 0)
+    check_integer("index", index, 0)
     draw = Draw(int(seed), int(index))
     things, camera, size = compose(draw)
     view = View([s for thing in things for s in thing.solids], camera, image_size)
@@ -215,7 +217,7 @@ def arrays(
     """
     keys = {task.name: _label_of(task) for task in tasks}
     height, width = checked_size(image_size)
-    _check_integer("count", count, 1)
+    check_integer("count", count, 1)
     images, labels = np.empty((count, height, width, 3), np.uint8), {}
     numbers = range(count)
     if progress:
@@ -266,7 +268,7 @@ def dataset(
     """
     import tensorflow as tf
 
-    _check_integer("batch_size", batch_size, 1)
+    check_integer("batch_size", batch_size, 1)
     scenes = tf.data.Dataset.from_tensor_slices(arrays(tasks, count, image_size, seed, progress))
     if shuffle:
         scenes = scenes.shuffle(count, seed=seed)
@@ -292,11 +294,12 @@ def _label_of(task):
     return task.name
 
 
-def _check_integer(name, value, least):
-    if not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(
-            f"{name} is {value!r}, expected an integer >= {least}; pass {name}={least}."
-        )
+def check_integer(name: str, value, least: int, most: int | None = None) -> None:
+    """Refuses what is no integer from `least` on, up to `most`."""
+    good = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+    if not good or (most is not None and value > most):
+        span = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}, expected an integer {span}; pass {name}={least}.")
 
 
 def checked_size(image_size) -> tuple[int, int]:

@@ -70,10 +70,10 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     try:
         total = info.splits[split].num_examples
     except (KeyError, ValueError, AssertionError):
-        known = ", ".join(info.splits)
+        known = ", ".join(f"{name} ({each.num_examples})" for name, each in info.splits.items())
         raise ValueError(
-            f"{folder} has no split {split!r}; pass one of {known}, or a part such as "
-            f"'{next(iter(info.splits), 'train')}[:80%]'."
+            f"{folder} has no split {split!r}; it has {known}: pass one of them, or a part that is "
+            f"in it, such as '{next(iter(info.splits), 'train')}[:80%]'."
         ) from None
     _check_total(f"Split {split!r} of {folder}", total, shards)
     parts = tfds.even_splits(split, shards)

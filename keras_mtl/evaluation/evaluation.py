@@ -204,7 +204,8 @@ def evaluate(
         model: `keras_mtl.MultiTaskModel`.
         dataset: what `keras_mtl.data.examples` gives (dicts of one image and its labels, each at
             its own size); or batches `(images, labels)`, such as `keras_mtl.data.load` gives:
-            padding, where there is any, is what the edge label leaves unlabelled.
+            padding, where there is any, is what the edge label leaves unlabelled; or one such
+            pair.
         name: what the result is called in tables; default: the model's class.
         dataset_name, split: what the dataset is called in them.
         boundary_ids: names (`id`) of the images to score boundaries on; default: all. The
@@ -222,7 +223,8 @@ def evaluate(
         The result.
 
     Raises:
-        ValueError: if an example is broken, unless `skip_broken`, or there is no example.
+        ValueError: if an example is broken, unless `skip_broken`, or there is no example, or no
+            end of them.
         ImportError: if boundaries are to be scored and the extra `evaluation` is not installed.
 
     Example:
@@ -235,6 +237,13 @@ def evaluate(
     >>> sorted(result.headlines), result.dataset["images"]
     (['depth', 'edge'], 2)
     """
+    if isinstance(dataset, tuple) and len(dataset) == 2 and isinstance(dataset[1], Mapping):
+        dataset = [dataset]
+    elif hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
+        raise ValueError(
+            "The dataset never ends; pass keras_mtl.data.examples, or keras_mtl.data.load without "
+            "training=True."
+        )
     tasks = model.tasks
     metrics = {task.name: task.evaluation_metrics() for task in tasks}
     labelled = {task.name: 0 for task in tasks}
@@ -242,7 +251,7 @@ def evaluate(
     wanted = None if boundary_ids is None else set(boundary_ids)
     fast = not np.array_equal(thresholds, THRESHOLDS)
     matches = _Matches(thresholds, threads or os.cpu_count()) if boundary else None
-    images, larger, faults = 0, 0, []
+    images, larger, faults, ids = 0, 0, [], set()
     try:
         for chunk in _chunks(_shown_progress(_examples(dataset), dataset, progress), batch_size):
             sound = []
@@ -256,6 +265,7 @@ def evaluate(
                     raise ValueError(fault)
             for example, labels, raw, inside in _predictions(model, sound, batch_size):
                 images, larger = images + 1, larger + (inside is None)
+                ids.add(example["id"])
                 for task in tasks:
                     label = example[task.name]
                     if not (label != task.ignore).any():
@@ -301,7 +311,7 @@ def evaluate(
             "parameters": model.count_params(),
             "config": json.loads(json.dumps(model.get_config())),
         },
-        protocol=_protocol(model, tasks, larger, matches),
+        protocol=_protocol(model, tasks, larger, matches, (wanted or set()) - ids),
         tasks=described,
         boundary_curve=matches.curve() if matches else None,
         versions=_versions(),
@@ -309,7 +319,7 @@ def evaluate(
     )
 
 
-def _protocol(model, tasks, larger, matches) -> dict[str, str]:
+def _protocol(model, tasks, larger, matches, unseen) -> dict[str, str]:
     height, width = model.image_size
     said = {
         "images": f"padded around to {height}x{width}, predictions cropped to the image's own size"
@@ -321,6 +331,10 @@ def _protocol(model, tasks, larger, matches) -> dict[str, str]:
             said[task.name] = f"mean over all {task.channels} classes, absent ones 0"
     if matches:
         said["edge"] = matches.described()
+        if unseen:
+            said["edge"] += (
+                f"; {len(unseen)} of boundary_ids, such as {min(unseen)}, are no image's"
+            )
     return said
 
 

@@ -233,7 +233,25 @@ def test_boundaries_on_some_images_only(models):
     alone = keras_mtl.evaluate(model, examples[2:], progress=False)
     assert some.headlines["edge"] == alone.headlines["edge"]
     assert some.headlines["depth"] != alone.headlines["depth"]
-    assert "on 1 images" in some.protocol["edge"]
+    assert "on 1 images" in some.protocol["edge"] and "boundary_ids" not in some.protocol["edge"]
+    with_others = ["0002", "0007", "0003.jpg"]
+    found = keras_mtl.evaluate(model, examples, boundary_ids=with_others, progress=False)
+    assert "; 2 of boundary_ids, such as 0003.jpg, are no image's" in found.protocol["edge"]
+
+
+def test_one_pair_of_arrays(models):
+    model = models["nyud"]
+    pair = rooms.arrays(model.tasks, 2, SIZE)
+    found = keras_mtl.evaluate(model, pair, progress=False)
+    assert found.headlines == keras_mtl.evaluate(model, [pair], progress=False).headlines
+    assert found.dataset["images"] == 2
+
+
+def test_a_dataset_without_end(models):
+    tf = pytest.importorskip("tensorflow")
+    endless = tf.data.Dataset.from_tensors(rooms.arrays(models["nyud"].tasks, 2, SIZE)).repeat()
+    with pytest.raises(ValueError, match="never ends; pass keras_mtl.data.examples"):
+        keras_mtl.evaluate(models["nyud"], endless, progress=False)
 
 
 def test_partly_labelled(models):

@@ -22,12 +22,27 @@ class LossBalancing(keras.layers.Layer):
     Attributes:
         fixed: dict by task name of the fixed weights that the rule is applied on top of, the tasks'
             `loss_weight`s.
+
+    Example:
+
+    >>> class Largest(keras_mtl.balancing.LossBalancing):  # only the worst task learns
+    ...     def total(self, losses):
+    ...         return keras.ops.max(keras.ops.stack(losses))
+    >>> float(Largest().total([1.0, 3.0]))
+    3.0
     """
 
     fixed: dict[str, float] | None = None
 
     def prepare(self, fixed: Mapping[str, float]) -> None:
-        """Called by `compile` with the tasks' own weights."""
+        """Called by `compile` with the tasks' own weights.
+
+        Args:
+            fixed: `loss_weight` by task name.
+
+        Raises:
+            ValueError: if it belongs to a model of other tasks.
+        """
         if self.fixed is None:
             self.fixed = dict(fixed)
             if not self.built:  # as one from a file is
@@ -54,7 +69,11 @@ class LossBalancing(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} must define total(losses).")
 
     def on_epoch_end(self, losses: Sequence[float]) -> None:
-        """Called after every epoch with the mean training loss of each task."""
+        """Called after every epoch.
+
+        Args:
+            losses: mean training loss of each task, without its fixed weight.
+        """
 
     def weights_by_task(self) -> dict[str, float]:
         """What the loss of each task is multiplied by now, the fixed weight included."""

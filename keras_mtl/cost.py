@@ -19,7 +19,16 @@ from keras_mtl.presets import PRESETS
 
 
 def parameters(model: keras.Model) -> int:
-    """Number of trainable parameters."""
+    """Number of trainable parameters.
+
+    Args:
+        model: any Keras model.
+
+    Example:
+
+    >>> parameters(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    8
+    """
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
@@ -40,6 +49,15 @@ def macs(model: keras.Model) -> Macs:
 
     Args:
         model: model with a single image input of known size.
+
+    Returns:
+        `Macs`.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((4, 6, 3)), keras.layers.Conv2D(5, 1)])
+    >>> macs(model).total  # 4 * 6 * 3 * 5
+    360
     """
     shape = (1, *model.input_shape[1:])
     count = {"jax": _macs_jax, "tensorflow": _macs_tensorflow, "torch": _macs_torch}

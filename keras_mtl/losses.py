@@ -311,6 +311,12 @@ class LabelledPixelLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of each pixel, 0 where there is no label, and the mask of labelled pixels.
+
+        Args:
+            y_true: labels `(B, H, W)` or `(B, H, W, c)`.
+            y_pred: raw maps `(B, H, W, channels)`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define loss_map(y_true, y_pred).")
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None):

@@ -109,7 +109,15 @@ class Task:
         return self.metrics()
 
     def decode(self, raw):
-        """Turns a raw output map `(..., H, W, channels)` into the final map."""
+        """Turns a raw output map into the final map.
+
+        Args:
+            raw: tensor `(..., H, W, channels)`.
+
+        Returns:
+            Tensor of what the task predicts: class ids `(..., H, W)`, metres `(..., H, W, 1)`,
+            unit vectors `(..., H, W, 3)`, probabilities.
+        """
         raise self._lacks("decode(raw)")
 
     def constant(self, labels: np.ndarray) -> np.ndarray:
@@ -121,16 +129,33 @@ class Task:
         raise self._lacks("constant(labels)")
 
     def picture(self, final: np.ndarray) -> np.ndarray:
-        """Colours a label or a decoded map `(H, W)` or `(H, W, c)` as `(H, W, 3)` uint8 RGB."""
+        """Colours a label or a decoded map.
+
+        Args:
+            final: array `(H, W)` or `(H, W, c)`.
+
+        Returns:
+            Array `(H, W, 3)`, uint8 RGB.
+        """
         raise self._lacks("picture(final)")
 
     def label_shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Shape of one image's label."""
+        """Shape of one image's label.
+
+        Args:
+            height: int, pixels.
+            width: int, pixels.
+        """
         channels = () if self.label_channels is None else (self.label_channels,)
         return (height, width, *channels)
 
     def no_label(self, height: int, width: int) -> np.ndarray:
-        """A label that says nothing, for an image on which this task is not annotated."""
+        """A label that says nothing, for an image on which this task is not annotated.
+
+        Args:
+            height: int, pixels.
+            width: int, pixels.
+        """
         return np.full(self.label_shape(height, width), self.ignore, self.label_dtype)
 
     def scaled_label(self, label, factor):
@@ -192,7 +217,16 @@ class Task:
             )
 
     def check_label_shape(self, shape: tuple[int | None, ...], height: int, width: int) -> None:
-        """Refuses a label shape, batch axis first; `None` stands for an unknown length."""
+        """Refuses a label shape.
+
+        Args:
+            shape: tuple, batch axis first; `None` stands for an unknown length.
+            height: int, pixels.
+            width: int, pixels.
+
+        Raises:
+            ValueError: if labels of this shape are none of this task's.
+        """
         expected = (None, *self.label_shape(height, width))
         matches = len(shape) == len(expected) and all(
             want in (None, found) or found is None
@@ -236,6 +270,9 @@ class SemanticSegmentation(Task):
         channels: int. Number of classes.
         loss_weight: float.
         labels: list of class names, or None.
+
+    Raises:
+        ValueError: if there are more than 255 classes, or not one name for each.
 
     Example:
 
@@ -313,6 +350,15 @@ class HumanParts(SemanticSegmentation):
     """Human part segmentation: background and six parts.
 
     An image without people carries no label (255 everywhere).
+
+    Args:
+        name: str.
+        channels: int. Number of classes.
+        loss_weight: float.
+        labels: list of class names, or None: the six parts if there are seven classes.
+
+    Raises:
+        ValueError: as `SemanticSegmentation`.
 
     Example:
 

@@ -24,6 +24,14 @@ class DeltaM(keras.callbacks.Callback):
     Args:
         single: score of a single-task network by task name, each in the task's first metric of
             training (`task.metrics()[0]`; of boundaries that is F_within_2px, not odsF).
+
+    Example:
+
+    ```python
+    scores = keras_mtl.tuning.DeltaM({"semseg": 40.1, "depth": 0.61})
+    best = keras.callbacks.ModelCheckpoint("best.keras", "val_delta_m", "max", save_best_only=True)
+    model.fit(training, validation_data=validation, callbacks=[scores, best])
+    ```
     """
 
     def __init__(self, single: Mapping[str, float]):
@@ -85,7 +93,11 @@ class Search(keras_tuner.HyperModel):
         self.objective = keras_tuner.Objective(name, direction)
 
     def build(self, hp) -> keras_mtl.MultiTaskModel:
-        """The network of one trial, compiled."""
+        """The network of one trial, compiled.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`.
+        """
         model = self.network(hp)
         rate = hp.Float("learning_rate", 1e-5, 3e-3, sampling="log", default=1e-3)
         decay = hp.Float("weight_decay", 1e-7, 1e-3, sampling="log", default=1e-6)
@@ -98,7 +110,11 @@ class Search(keras_tuner.HyperModel):
         return model
 
     def network(self, hp) -> keras_mtl.MultiTaskModel:
-        """The network of one trial; subclasses define it."""
+        """The network of one trial; subclasses define it.
+
+        Args:
+            hp: `keras_tuner.HyperParameters`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define network(hp).")
 
     def fit(self, hp, model, *args, callbacks=(), **kwargs):

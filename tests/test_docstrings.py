@@ -30,18 +30,42 @@ def test_examples(name, tmp_path, monkeypatch):
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("room", ["keras_mtl", "layers", "losses", "metrics", "tasks", "models"])
+ROOMS = ["backbones", "balancing", "callbacks", "cost", "distribution", "evaluation", "export"]
+ROOMS += ["layers", "losses", "metrics", "models", "resume", "schedules", "tasks", "tuning"]
+
+
+@pytest.mark.parametrize("room", ["", *(f".{room}" for room in ROOMS)])
 def test_public_names_have_docstrings(room):
-    module = keras_mtl if room == "keras_mtl" else importlib.import_module(f"keras_mtl.{room}")
+    """Of classes and functions, and of the methods a class adds; with `Args:` for arguments."""
+    if room == ".tuning":
+        pytest.importorskip("keras_tuner")
+    module = importlib.import_module(f"keras_mtl{room}")
     assert module.__doc__
-    names = getattr(module, "__all__", None) or [
-        name
-        for name, value in vars(module).items()
+    public = {name: getattr(module, name) for name in getattr(module, "__all__", vars(module))}
+    public = {
+        name: value
+        for name, value in public.items()
         if not name.startswith("_")
-        and getattr(value, "__module__", "").startswith(f"keras_mtl.{room}")
-    ]
-    public = {name: getattr(module, name) for name in names}
-    public = {n: v for n, v in public.items() if inspect.isclass(v) or inspect.isfunction(v)}
+        and name != "main"
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__.startswith(module.__name__)
+    }
     assert public
     for name, value in public.items():
-        assert vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__, name
+        documented(name, value)
+        if inspect.isclass(value):
+            for method, each in vars(value).items():
+                new = not any(hasattr(base, method) for base in value.__mro__[1:])
+                ours = new and not method.startswith("_") and method != "get_config"
+                if inspect.isfunction(each) and ours:
+                    documented(f"{name}.{method}", each)
+
+
+def documented(name, value):
+    text = vars(value).get("__doc__") if inspect.isclass(value) else value.__doc__
+    assert text, name
+    made_by = vars(value).get("__init__") if inspect.isclass(value) else value
+    if inspect.isfunction(made_by):
+        arguments = set(inspect.signature(made_by).parameters) - {"self", "kwargs"}
+        told = "Args:" in text or "Attributes:" in text
+        assert told or not arguments, f"{name}{tuple(arguments)}"

@@ -181,7 +181,7 @@ def test_export_and_serve(model, tmp_path):
         assert set(maps) == set(wanted)
         assert (maps["semseg"] == wanted["semseg"]).mean() > 0.999  # but for ties
         for name in ("depth", "normals", "edge"):
-            np.testing.assert_allclose(maps[name], np.squeeze(wanted[name]), atol=1e-4)
+            np.testing.assert_allclose(maps[name], wanted[name], atol=1e-4)
     pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert pictures == {f"photo-{name}.png" for name in wanted}
 
@@ -196,12 +196,26 @@ def test_serving_any_size(tmp_path):
     done = run("serve.py", *arguments, blocked=("keras", "keras_mtl"))
     assert done.returncode == 0, done.stderr[-3000:]
     with np.load(tmp_path / "photo-maps.npz") as maps:
-        np.testing.assert_allclose(maps["depth"], np.full((37, 20), 2.5), atol=1e-4)
+        np.testing.assert_allclose(maps["depth"], np.full((37, 20, 1), 2.5), atol=1e-4)
         assert maps["semseg"].shape == (37, 20) and not maps["semseg"].any()
     for broken in ((tmp_path, tmp_path / "photo.png"), (tmp_path / "saved_model", tmp_path / "no")):
         done = run("serve.py", *broken, blocked=("keras", "keras_mtl"))
         assert done.returncode == 1
         assert done.stderr.startswith("serve.py: ") and len(done.stderr.splitlines()) == 1
+
+
+def test_served_normals_are_unit_vectors(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import serve
+    import tensorflow as tf
+
+    normals = np.zeros((2, 4, 3), "float32")
+    normals[0, :2], normals[0, 2:] = (1, 0, 0), (0, 0, -1)
+    found = serve.unit(serve.restore(tf.constant(normals), (2, 9)))
+    np.testing.assert_allclose(np.linalg.norm(found[0], axis=-1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found[1], 0)
+    assert serve.restore(tf.zeros((2, 4, 1)), (4, 8)).shape == (4, 8, 1)
+    assert serve.restore(tf.zeros((2, 4), "int32"), (4, 8)).shape == (4, 8)
 
 
 # === What is refused ===

@@ -81,6 +81,15 @@ class PyramidOutputs(FeaturePyramid):
 
     Raises:
         ValueError: if the image size is not known, or not one the backbone is right at.
+
+    Example:
+
+    >>> import keras_hub
+    >>> backbone = keras_hub.models.ResNetBackbone(
+    ...     [64], [7], [64, 128], [1, 1], [1, 2], "basic_block", image_shape=(64, 96, 3)
+    ... )
+    >>> keras_mtl.backbones.PyramidOutputs(backbone).channels
+    {4: 64, 8: 128}
     """
 
     def __init__(self, backbone, image_shape: tuple[int, int, int] | None = None, **kwargs):
@@ -156,6 +165,13 @@ class PatchMap(FeaturePyramid):
 
     Raises:
         ValueError: if patches are not square, or do not divide the image.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3), num_layers=1)
+    >>> features = keras_mtl.backbones.PatchMap(backbone)(keras.ops.ones((1, 32, 48, 3)))
+    >>> {stride: tuple(x.shape) for stride, x in features.items()}
+    {16: (1, 2, 3, 192)}
     """
 
     def __init__(self, backbone, **kwargs):
@@ -216,6 +232,13 @@ class SimpleFeaturePyramid(FeaturePyramid):
 
     Args:
         patch_map: `PatchMap`.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3), num_layers=1)
+    >>> patches = keras_mtl.backbones.PatchMap(backbone)
+    >>> keras_mtl.backbones.SimpleFeaturePyramid(patches).channels
+    {4: 48, 8: 96, 16: 192, 32: 192}
 
     Reference: Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV
         2022, Sec. 3, without the convolutions that bring all maps to one width.

@@ -27,6 +27,20 @@ class FeaturePyramid(keras.layers.Layer):
 
     Returns:
         Dict `{stride: tensor (B, ceil(height / stride), ceil(width / stride), channels[stride])}`.
+
+    Example:
+
+    >>> class Shrunk(keras_mtl.backbones.FeaturePyramid):
+    ...     channels = {4: 3}
+    ...
+    ...     def build(self, images_shape):
+    ...         self.pool = keras.layers.AveragePooling2D(4)
+    ...
+    ...     def call(self, images, training=False):
+    ...         return {4: self.pool(images)}
+    >>> model = keras_mtl.MultiTaskBaseline(Shrunk((32, 48, 3)), keras_mtl.tasks.nyud("depth"))
+    >>> model.image_size
+    (32, 48)
     """
 
     channels: dict[int, int]
@@ -55,6 +69,14 @@ class FeaturePyramid(keras.layers.Layer):
 
 def concatenate_features(features: dict, strides: Sequence[int], size: tuple[int, int]):
     """The maps at `strides`, resized bilinearly to `size` and concatenated, finest first.
+
+    Args:
+        features: dict `{stride: tensor (B, h, w, c)}`.
+        strides: the ones to take.
+        size: `(height, width)`.
+
+    Returns:
+        Tensor `(B, height, width, C)`, C the sum of their channels.
 
     Reference: Task Prior Attention Network, Sec. 3.1.
     """

@@ -23,6 +23,12 @@ def initialize(
 
     Raises:
         ValueError: if the backend is not JAX, or only some of the arguments are given.
+
+    Example:
+
+    ```python
+    keras_mtl.distribution.initialize("10.0.0.1:1234", processes=2, process=0)
+    ```
     """
     if keras.backend.backend() != "jax":
         raise ValueError(
@@ -87,6 +93,15 @@ def model_parallel(model_devices: int, devices: int | str | Sequence[str] = "all
     Raises:
         ValueError: if the devices do not make groups, the backend is not JAX, or there are several
             processes.
+
+    Example:
+
+    ```python
+    with keras_mtl.distribution.model_parallel(2):
+        model = keras_mtl.TaskPrompter.from_preset("taskprompter_vit_large_nyud")
+        model.compile()
+        model.fit(images, labels)
+    ```
     """
     if keras.backend.backend() != "jax":
         raise ValueError(

@@ -60,6 +60,12 @@ class DatasetMetric(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
 
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
+        """Takes a batch into the state.
+
+        Args:
+            y_true: labels `(B, H, W)` or `(B, H, W, c)`.
+            y_pred: raw maps `(B, H, W, channels)`, without a gradient.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define accumulate(y_true, y_pred).")
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> None:
@@ -73,7 +79,12 @@ class DatasetMetric(keras.metrics.Metric):
         self.accumulate(ops.convert_to_tensor(y_true), y_pred)
 
     def add_counter(self, size: int, name: str) -> Any:
-        """Adds the state of `size` exact counts, for `count_up` and `read_counter`."""
+        """Adds the state of exact counts, for `count_up` and `read_counter`.
+
+        Args:
+            size: int. How many.
+            name: str.
+        """
         return self.add_variable((2, size), "zeros", dtype="int32", name=name)
 
 
@@ -116,9 +127,20 @@ class MeanOverPixels(DatasetMetric):
         self.pixels = self.add_counter(1, name="pixels")
 
     def pixel_values(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """The quantity at each pixel, and the mask of labelled pixels.
+
+        Args:
+            y_true: labels `(B, H, W)` or `(B, H, W, c)`.
+            y_pred: raw maps `(B, H, W, channels)`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define pixel_values().")
 
     def finish(self, mean: Tensor) -> Tensor:
+        """The result.
+
+        Args:
+            mean: scalar, the quantity's mean over all labelled pixels.
+        """
         return mean
 
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:

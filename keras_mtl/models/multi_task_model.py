@@ -137,7 +137,11 @@ class MultiTaskModel(keras.Model):
 
     @staticmethod
     def preset_tasks(name: str) -> list[Task]:
-        """The tasks of a preset's dataset."""
+        """The tasks of a preset's dataset.
+
+        Args:
+            name: a key of `keras_mtl.presets.PRESETS`.
+        """
         return getattr(task_lists, PRESETS[name]["tasks"])()
 
     @property
@@ -284,7 +288,16 @@ class MultiTaskModel(keras.Model):
         return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
-        """Measures loss and metrics; see `keras.Model.evaluate` and `fit` for the arguments."""
+        """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
+
+        Args:
+            x: images, or a dataset; see `fit`.
+            y: dict by task name of label arrays; see `fit`.
+            **kwargs: as in `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: if images or labels do not fit the model, or there would be no end.
+        """
         if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
             _check_end(x, kwargs, "steps")
             weighted = kwargs.get("sample_weight") is not None
@@ -417,6 +430,9 @@ class MultiTaskModel(keras.Model):
 
         A saved model does not remember it: call it again after loading.
 
+        Args:
+            frozen: bool.
+
         Example:
 
         >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
@@ -432,7 +448,14 @@ class MultiTaskModel(keras.Model):
     # === Prediction ===
 
     def predict(self, x, **kwargs):
-        """Raw maps of images of this model's size; see `keras.Model.predict`.
+        """Raw maps of images of this model's size.
+
+        Args:
+            x: array `(n, H, W, 3)`, RGB in 0..255, or a dataset of batches of such.
+            **kwargs: as in `keras.Model.predict`.
+
+        Returns:
+            Dict by task name of arrays `(n, H, W, task.channels)`.
 
         Raises:
             ValueError: if the images do not fit the model, or the devices.
@@ -456,7 +479,14 @@ class MultiTaskModel(keras.Model):
         return super().predict(x, **kwargs)
 
     def predict_on_batch(self, x):
-        """Raw maps of one batch; see `predict`."""
+        """Raw maps of one batch; see `predict`.
+
+        Args:
+            x: array `(B, H, W, 3)`, RGB in 0..255.
+
+        Raises:
+            ValueError: if the images do not fit the model.
+        """
         # On JAX a step that fails half-way takes the weights with it.
         self._check_images(np.shape(x))
         raw = super().predict_on_batch(x)
@@ -628,6 +658,10 @@ class MultiTaskModel(keras.Model):
 
         `keras_mtl.export.export_model` does it from PyTorch too, checks what it has written, and
         knows other formats.
+
+        Args:
+            filepath: path of a folder.
+            **kwargs: as in `keras.Model.export`.
 
         Raises:
             ValueError: if a SavedModel is asked for under PyTorch.

@@ -103,6 +103,8 @@ NETWORKS |= {
     "tpanet": _tpanet(),
     "tpanet-tpe": _tpanet(task_mixing=False, cross_attention=False),
     "tpanet-tpe-atm": _tpanet(cross_attention=False),
+    "tpanet-tpe-1-group": _tpanet(groups=1, task_mixing=False, cross_attention=False),
+    "tpanet-1-group": _tpanet(groups=1),
     "tpanet-1-scale": _tpanet(scales=1),
     "tpanet-2-scales": _tpanet(scales=2),
     "tpanet-3-scales": _tpanet(scales=3),
@@ -240,6 +242,17 @@ TABLES = {
                 "tpanet-tpe-atm",
             ),
             _row("w/ TPE+ATM+CA", "and cross attention (Eq. 8-12): the defaults", "tpanet"),
+        ),
+    ),
+    "tpanet-groups": Table(
+        "TPANet: groups of the task prior extractor, which no table of the paper varies",
+        (
+            _single("swin"),
+            _baseline("swin"),
+            _row("w/ TPE, 8 groups", "`groups=8`, as published for Swin", "tpanet-tpe"),
+            _row("w/ TPE, 1 group", "`groups=1`", "tpanet-tpe-1-group"),
+            _row("w/ TPE+ATM+CA, 8 groups", "`groups=8`", "tpanet"),
+            _row("w/ TPE+ATM+CA, 1 group", "`groups=1`", "tpanet-1-group"),
         ),
     ),
     "tpanet-table3b": Table(

@@ -2,9 +2,10 @@
 
 The folder holds the images, and for each task a folder with labels of the same name:
 
-    FOLDER/images/kitchen_1.jpg        RGB, .jpg or .png, of any size
+    FOLDER/images/kitchen_1.jpg        RGB, .jpg or .png, of any size, stored upright
     FOLDER/semseg/kitchen_1.png        8 bit: class ids from 0 on; 255 = no label
-    FOLDER/human_parts/, FOLDER/sal/   8 bit, likewise
+    FOLDER/human_parts/                8 bit, likewise
+    FOLDER/sal/kitchen_1.png           8 bit: 1 on salient objects, else 0; 255 = no label
     FOLDER/edge/kitchen_1.png          8 bit: 1 on boundaries, else 0; 255 = no label
     FOLDER/depth/kitchen_1.npy         metres; 0 = no label
     FOLDER/normals/kitchen_1.npy       unit vectors (x right, y down, z forward); 0 = no label,
@@ -22,16 +23,18 @@ the other tasks only. The result is read by its folder or name:
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
+from PIL import ExifTags, Image
 from tqdm import tqdm
 
 import keras_mtl
+from keras_mtl.tasks import BoundaryDetection, DepthEstimation, SaliencyDetection
 
 TASKS = {t.name: t for t in (*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal_context())}
 TASKS["semseg"] = keras_mtl.tasks.SemanticSegmentation(channels=255)  # as many as there are
@@ -39,12 +42,15 @@ TASKS["semseg"] = keras_mtl.tasks.SemanticSegmentation(channels=255)  # as many 
 
 def main() -> None:
     options = _arguments()
-    folder = Path(options.folder)
-    images = {p.stem: p for p in _files(folder / "images", (".jpg", ".jpeg", ".png"))}
+    folder, version = Path(options.folder), Path(options.name, options.version)
+    target = Path(options.output) / version
+    if target.exists() and not options.overwrite:
+        sys.exit(f"{target} exists; pass --overwrite to replace it, or another --version.")
+    images = _by_name(folder / "images", (".jpg", ".jpeg", ".png"))
     if not images:
         sys.exit(f"{folder}/images holds no .jpg or .png; put the images there.")
     labels = {
-        name: {p.stem: p for p in _files(folder / name, (".npy", ".png"))}
+        name: _by_name(folder / name, (".npy", ".png"))
         for name in TASKS
         if (folder / name).is_dir()
     }
@@ -53,13 +59,13 @@ def main() -> None:
     for name, files in labels.items():
         if strangers := sorted(files.keys() - images.keys()):
             sys.exit(f"{files[strangers[0]]} has no image in {folder}/images; add it or remove it.")
+        _check_files(TASKS[name], files)
         print(f"{name}: {len(files)} of {len(images)} images have a label")
     kinds = {name: _kind(files) for name, files in labels.items()}
 
     def examples(stems, split):
         for stem in tqdm(stems, desc=split, unit="image"):
-            with Image.open(images[stem]) as image:
-                height, width = image.height, image.width
+            height, width = _size(images[stem])
             example = {"image": str(images[stem]), "id": stem}  # the file as it is
             for name, files in labels.items():
                 example[name] = _label(TASKS[name], files.get(stem), kinds[name], height, width)
@@ -69,21 +75,78 @@ def main() -> None:
     for name, kind in kinds.items():
         features[name] = _feature(TASKS[name], kind)
     splits = _splits(images, options)
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=options.name,
-        version=options.version,
-        data_dir=options.output,
-        description=f"Images and labels of {folder}.",
-        features=tfds.features.FeaturesDict(features),
-        split_datasets={split: examples(stems, split) for split, stems in splits.items()},
-    )
-    print(f"Wrote {Path(options.output) / options.name / options.version}")
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    # Beside its place until it is whole.
+    with tempfile.TemporaryDirectory(dir=options.output, prefix=".unfinished-") as unfinished:
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name=options.name,
+            version=options.version,
+            data_dir=unfinished,
+            description=f"Images and labels of {folder}.",
+            features=tfds.features.FeaturesDict(features),
+            split_datasets={split: examples(stems, split) for split, stems in splits.items()},
+        )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(Path(unfinished) / "replaced")
+        (Path(unfinished) / version).rename(target)
+    print(f"Wrote {target}")
 
 
-def _files(folder: Path, endings) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in endings)
+def _by_name(folder: Path, endings) -> dict[str, Path]:
+    """The files of a folder by their names without ending."""
+    files = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix.lower() in endings:
+            if path.stem in files:
+                sys.exit(f"{files[path.stem]} and {path} have the same name; keep one of them.")
+            files[path.stem] = path
+    return files
+
+
+def _check_files(task, files: dict[str, Path]) -> None:
+    """Refuses what no single file of a task shows, or nothing in it."""
+    if isinstance(task, DepthEstimation):
+        for path in files.values():
+            if path.suffix != ".npy":
+                sys.exit(f"{path} is an image, which holds no metres; store metres as .npy.")
+    if isinstance(task, (BoundaryDetection, SaliencyDetection)):
+        values = set()
+        for path in files.values():
+            values |= set(np.unique(_read(path)).tolist())
+            if 1 in values:
+                return
+        if {0, 255} <= values:
+            sys.exit(
+                f"{path.parent} holds the values 0 and 255 and never 1; write 1 for yes: 255 means "
+                "no label."
+            )
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width of an image to be stored as it is."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.getexif().get(ExifTags.Base.Orientation, 1) > 1:
+                sys.exit(
+                    f"{path} is turned by its EXIF orientation, which training does not read; "
+                    "store its pixels upright."
+                )
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError) as error:
+        sys.exit(f"{path} cannot be read ({error}); replace it or remove it.")
+
+
+def _read(path: Path) -> np.ndarray:
+    """The array of a label's file."""
+    try:
+        if path.suffix == ".npy":
+            return np.load(path)
+        with Image.open(path) as image:  # not by way of RGB: a palette's numbers are the classes
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        sys.exit(f"{path} cannot be read ({error}); replace it or remove it.")
 
 
 def _kind(files):
@@ -103,8 +166,7 @@ def _label(task, path, kind, height, width):
     shape = (height, width, task.label_channels or 1)
     if path is None:
         return np.full(shape, task.ignore, kind)
-    # Not by way of RGB: in a palette image the numbers are the classes.
-    label = np.load(path) if path.suffix == ".npy" else np.asarray(Image.open(path))
+    label = _read(path)
     if label.shape[:2] != shape[:2] or label.size != np.prod(shape):
         sys.exit(f"{path} has shape {label.shape}; expected {shape}, the size of its image.")
     label = label.reshape(shape)
@@ -115,6 +177,8 @@ def _label(task, path, kind, height, width):
             task.check_labels(label.reshape(1, *task.label_shape(height, width)), height, width)
     except ValueError as error:
         sys.exit(f"{path}: {error}")
+    if kind == np.uint8 and label.size and not 0 <= label.min() <= label.max() <= 255:
+        sys.exit(f"{path} holds values up to {label.max()}; expected 8 bit, 0 to 255.")
     return label.astype(kind)
 
 
@@ -122,7 +186,10 @@ def _splits(images, options) -> dict[str, list[str]]:
     """Names of the images to train on and of those to validate on."""
     stems = sorted(images)
     if options.val_list:
-        held_out = set(Path(options.val_list).read_text().split())
+        try:
+            held_out = set(Path(options.val_list).read_text().split())
+        except (OSError, ValueError) as error:
+            sys.exit(f"{options.val_list} cannot be read ({error}); pass a text file of names.")
         if unknown := sorted(held_out - images.keys()):
             sys.exit(f"{options.val_list} names {unknown[0]}, which is no image; correct the list.")
     else:
@@ -152,6 +219,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--val-share", type=float, default=0.1, metavar="SHARE", help=share)
     names = "file with the names (without ending) of the images to validate on, instead"
     parser.add_argument("--val-list", metavar="FILE", help=names)
+    text = "replace this version of the dataset, once the new one is whole"
+    parser.add_argument("--overwrite", action="store_true", help=text)
     return parser.parse_args()
 
 

@@ -52,6 +52,8 @@ def main() -> None:
     stem = options.output / options.photograph.stem
     if about["decoded"]:
         for task in about["tasks"]:
+            if task["kind"] == "SurfaceNormals":  # scaling shortens unit vectors
+                maps[task["name"]] = unit(maps[task["name"]])
             picture(maps[task["name"]], task["kind"]).save(f"{stem}-{task['name']}.png")
     np.savez_compressed(f"{stem}-maps.npz", **maps)
     height, width = photograph.shape[:2]
@@ -76,17 +78,24 @@ def restore(x, size) -> np.ndarray:
     """A map at the photograph's size; class ids are repeated, not mixed."""
     import tensorflow as tf
 
-    x = x[..., None] if x.shape.rank == 2 else x
+    flat = x.shape.rank == 2
+    x = x[..., None] if flat else x
     x = tf.image.resize(x, size, method="nearest" if x.dtype.is_integer else "bilinear").numpy()
-    return x[..., 0] if x.shape[-1] == 1 else x
+    return x[..., 0] if flat else x
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Vectors of length 1, and zeros where they were zeros."""
+    length = np.linalg.norm(x, axis=-1, keepdims=True)
+    return x / np.where(length > 0, length, 1)
 
 
 def picture(x: np.ndarray, kind: str) -> Image.Image:
+    x = x[..., 0] if x.shape[2:] == (1,) else x
     if x.dtype.kind == "i":  # class ids: the low bits of each spread over red, green and blue
         bits = [sum(((x >> (3 * i + c)) & 1) << (7 - i) for i in range(3)) for c in range(3)]
         return Image.fromarray(np.stack(bits, axis=-1).astype("uint8"))
     if kind == "SurfaceNormals":
-        x = x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
         return Image.fromarray(((x + 1) * 127.5).astype("uint8"))
     largest = max(float(x.max()), 1e-6) if kind == "DepthEstimation" else 1.0
     return Image.fromarray((x / largest * 255).clip(0, 255).astype("uint8"))

@@ -5,6 +5,7 @@ Without --data it trains on generated rooms, so it runs anywhere:
     KERAS_BACKEND=jax python examples/train_nyud.py
     KERAS_BACKEND=tensorflow python examples/train_nyud.py --model tpanet --backbone swin_tiny
     KERAS_BACKEND=torch python examples/train_nyud.py --steps 200 --output runs/quick
+    KERAS_BACKEND=jax python examples/train_nyud.py --tasks depth normals
 """
 
 import training

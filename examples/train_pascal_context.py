@@ -5,6 +5,7 @@ Without --data it trains on generated rooms, so it runs anywhere:
     KERAS_BACKEND=jax python examples/train_pascal_context.py
     KERAS_BACKEND=tensorflow python examples/train_pascal_context.py --model tpanet
     KERAS_BACKEND=torch python examples/train_pascal_context.py --steps 200 --output runs/quick
+    KERAS_BACKEND=jax python examples/train_pascal_context.py --tasks sal edge
 """
 
 import training

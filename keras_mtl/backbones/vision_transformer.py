@@ -101,15 +101,11 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
     >>> keras_mtl.backbones.at_image_shape(backbone, (64, 96, 3)).image_shape
     (64, 96, 3)
     """
-    if type(backbone).__name__ != "ViTBackbone":
-        raise ValueError(
-            f"at_image_shape takes a keras_hub ViTBackbone, not a {type(backbone).__name__}; build "
-            "that for the image size you want."
-        )
+    old_grid = grid_of(backbone)
     check_image_shape(image_shape, backbone.patch_size)
     config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
     resized = type(backbone).from_config(config)
-    old_grid, new_grid = grid_of(backbone), grid_of(resized)
+    new_grid = grid_of(resized)
     for old, new in zip(backbone.weights, resized.weights, strict=True):
         value = ops.convert_to_numpy(old)
         if old.path.endswith("position_embedding/embeddings"):
@@ -165,7 +161,19 @@ def position_table(
 
 
 def grid_of(backbone: keras.Model) -> tuple[int, int]:
-    """Patches of a ViT along `(height, width)`."""
+    """Patches of a ViT along `(height, width)`.
+
+    Args:
+        backbone: `keras_hub.models.ViTBackbone`.
+
+    Raises:
+        ValueError: if it is another backbone.
+    """
+    if type(backbone).__name__ != "ViTBackbone":
+        raise ValueError(
+            f"The backbone is a {type(backbone).__name__}; expected a keras_hub ViTBackbone, as "
+            "keras_mtl.backbones.vision_transformer gives."
+        )
     (height, width, _), (patch_h, patch_w) = backbone.image_shape, backbone.patch_size
     return height // patch_h, width // patch_w
 

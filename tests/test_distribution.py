@@ -359,6 +359,27 @@ def test_devices_that_there_are_not(monkeypatch):
             distribution.data_parallel(2)
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="PyTorch computes on one device only")
+def test_one_device_by_its_name(tmp_path):
+    """Of two, the second."""
+    code = (
+        "import keras, keras_mtl\n"
+        "if keras.backend.backend() == 'tensorflow':\n"
+        "    import tensorflow as tf\n"
+        "    two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "    cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "    tf.config.set_logical_device_configuration(cpu, two)\n"
+        "with keras_mtl.distribution.data_parallel(['cpu:1']):\n"
+        "    print(keras.Variable(1.0).value.device)\n"
+    )
+    flags = "--xla_force_host_platform_device_count=2"
+    environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flags}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().lower().endswith("cpu:1"), done.stdout + done.stderr
+
+
 def test_processes_that_there_are_not():
     said = "process is missing; give all of" if BACKEND == "jax" else "only on JAX, and the backend"
     with pytest.raises(ValueError, match=said):

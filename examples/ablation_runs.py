@@ -50,7 +50,7 @@ class Work:
         common = {"seed": seed, "backend": keras.backend.backend(), **scale, "rooms": rooms}
         if name.startswith("pretrained-"):
             kind = name.removeprefix("pretrained-")
-            head = arguments[kind]["MultiTaskBaseline"]
+            head = _pretraining_head(arguments[kind])
             found = {**common, "backbone": backbones[kind], "arguments": head}
         else:
             network = NETWORKS[name]
@@ -162,7 +162,7 @@ class Work:
         keras.utils.set_random_seed(seed)
         kind = name.removeprefix("pretrained-")
         backbone = self._backbone(kind)
-        head = self.scale.arguments[kind]["MultiTaskBaseline"]
+        head = _pretraining_head(self.scale.arguments[kind])
         model = keras_mtl.MultiTaskBaseline(backbone, keras_mtl.tasks.nyud("semseg"), **head)
         self._fit(model, "pretraining", self.scale.pretraining_steps, seed, report)
         about = json.dumps({"format": FORMAT, "settings": self.settings(name, seed)})
@@ -249,6 +249,10 @@ class Work:
         for task in model.tasks:
             scores[task.name] |= {"unit": task.unit, "higher_is_better": task.higher_is_better}
         return scores
+
+
+def _pretraining_head(arguments) -> dict:
+    return arguments.get("pretraining", arguments["MultiTaskBaseline"])
 
 
 def _batches(rooms, tasks, batch_size, steps, seed):

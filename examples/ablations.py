@@ -103,8 +103,6 @@ NETWORKS |= {
     "tpanet": _tpanet(),
     "tpanet-tpe": _tpanet(task_mixing=False, cross_attention=False),
     "tpanet-tpe-atm": _tpanet(cross_attention=False),
-    "tpanet-tpe-1-group": _tpanet(groups=1, task_mixing=False, cross_attention=False),
-    "tpanet-1-group": _tpanet(groups=1),
     "tpanet-1-scale": _tpanet(scales=1),
     "tpanet-2-scales": _tpanet(scales=2),
     "tpanet-3-scales": _tpanet(scales=3),
@@ -244,17 +242,6 @@ TABLES = {
             _row("w/ TPE+ATM+CA", "and cross attention (Eq. 8-12): the defaults", "tpanet"),
         ),
     ),
-    "tpanet-groups": Table(
-        "TPANet: groups of the task prior extractor, which no table of the paper varies",
-        (
-            _single("swin"),
-            _baseline("swin"),
-            _row("w/ TPE, 8 groups", "`groups=8`, as published for Swin", "tpanet-tpe"),
-            _row("w/ TPE, 1 group", "`groups=1`", "tpanet-tpe-1-group"),
-            _row("w/ TPE+ATM+CA, 8 groups", "`groups=8`", "tpanet"),
-            _row("w/ TPE+ATM+CA, 1 group", "`groups=1`", "tpanet-1-group"),
-        ),
-    ),
     "tpanet-table3b": Table(
         "TPANet, Table 3b: scales",
         (
@@ -316,9 +303,10 @@ class Scale:
         batch_size: images in a step.
         learning_rate: at the start of the polynomial decay.
         backbones: by name, function of `keras_mtl.backbones`, size, and further arguments.
-        arguments: of the models, by backbone and class. On Swin and HRNet the widths are TPANet's
-            published ones, in proportion to the features of all scales together: its tables
-            compare networks of about the same size.
+        arguments: of the models, by backbone and class, and of the head that a backbone is
+            pretrained with, if not the baseline's. On Swin D is such that TPANet's decoder is
+            about as large as the baseline's heads, as in the paper; no head has fewer channels
+            than there are classes, which would hold segmentation back.
         odsf: whether boundaries are scored by odsF, or by F_within_1px, which is quick.
         jobs: runs side by side, if `--jobs` does not say.
     """
@@ -368,8 +356,9 @@ SCALES = {
                 "MultiTaskBaseline": {"head_width": 64},
             },
             "swin": {
-                "TPANet": {"dim": 88, "groups": 8, "head_width": 22, "stochastic_depth": 0.0},
-                "MultiTaskBaseline": {"head_width": 32},
+                "TPANet": {"dim": 120, "groups": 8, "head_width": 64, "stochastic_depth": 0.0},
+                "MultiTaskBaseline": {"head_width": 64},
+                "pretraining": {"head_width": 32},
             },
             "hrnet": {
                 "TPANet": {"dim": 108, "groups": 2, "stochastic_depth": 0.0},

@@ -687,7 +687,9 @@ class _BalanceEachEpoch(keras.callbacks.Callback):
 
 
 def _check_end(data, arguments, steps: str) -> None:
-    if hasattr(data, "cardinality") and int(data.cardinality()) == -1 and not arguments.get(steps):
+    if arguments.get(steps) or not callable(getattr(data, "cardinality", None)):
+        return
+    if int(data.cardinality()) == -1:
         raise ValueError(
             f"The dataset never ends (keras_mtl.data.load makes such for training); pass {steps}, "
             "for instance the number of images divided by the batch size."

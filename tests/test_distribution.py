@@ -137,7 +137,8 @@ def refused(model):
         with pytest.raises(ValueError, match=f"Every batch must divide by {parts} devices, and"):
             model.fit(*data, verbose=0)
     with pytest.raises(ValueError, match=f"divide by {parts} devices, and it holds {parts + 1};"):
-        model.fit(batches.repeat().batch(1).unbatch().unbatch().batch(parts + 1, True), verbose=0)
+        endless = batches.repeat().unbatch().batch(parts + 1, True)
+        model.fit(endless, steps_per_epoch=1, verbose=0)
     with pytest.raises(ValueError, match="any number; give an array"):
         model.predict(batches)
     with pytest.raises(ValueError, match=f"of {parts + 1} does not divide by {parts} devices"):

@@ -55,6 +55,7 @@ class Task:
         unit: str. Unit of the headline metric.
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
+        only_channels: int or `None`. What `channels` must be, where a kind has no choice.
 
     Example:
 

@@ -55,7 +55,8 @@ class Task:
         unit: str. Unit of the headline metric.
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
-        only_channels: int or `None`. What `channels` must be, where a kind has no choice.
+        only_channels: int or `None`. What `channels` must be, where a kind has no choice; not
+            inherited.
 
     Example:
 
@@ -85,10 +86,9 @@ class Task:
     only_channels: int | None = None  # of the raw output, where a kind has no choice
 
     def __init__(self, name: str, channels: int, loss_weight: float = 1.0):
-        if self.only_channels not in (None, channels):
-            raise ValueError(
-                f"Task {name!r} has {channels} channels; expected {self.only_channels}."
-            )
+        only = vars(type(self)).get("only_channels")  # not inherited: a subclass may have others
+        if only not in (None, channels):
+            raise ValueError(f"Task {name!r} has {channels} channels; expected {only}.")
         self.name = name
         self.channels = channels
         self.loss_weight = loss_weight

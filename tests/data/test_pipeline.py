@@ -399,8 +399,8 @@ def test_rooms_in_training_are_augmented():
     ("change", "parts"),
     [
         ({"dataset": "nowhere"}, ["nowhere", "dataset_info.json", "nyud_v2/1.0.0", "rooms"]),
-        ({"split": "test"}, ["'test'", "train, val", "train[:80%]"]),
-        ({"split": "test[:80%]"}, ["'test[:80%]'", "train, val"]),
+        ({"split": "test"}, ["'test'", "train (7), val (5)", "train[:80%]"]),
+        ({"split": "test[:80%]"}, ["'test[:80%]'", "train (7), val (5)"]),
         ({"tasks": pascal_context()}, ["human_parts, sal", "semseg"]),
         ({"tasks": []}, ["tasks is []"]),
         ({"image_size": 448}, ["448", "(height, width)"]),

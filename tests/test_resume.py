@@ -419,7 +419,7 @@ def test_the_example_goes_on(tmp_path, monkeypatch):
     import training
 
     def run(folder, *more):
-        monkeypatch.setattr(training, "_export", lambda out: (out / "saved_model").mkdir())
+        monkeypatch.setattr(training, "export_model", lambda model, path: path.mkdir())
         arguments = [*SMALL, "--output", str(folder), *more]
         monkeypatch.setattr(sys, "argv", ["train_nyud.py", *arguments])
         training.main(nyud("depth", "edge"), "nyud", "")

@@ -147,7 +147,7 @@ class Checkpoint(keras.callbacks.Callback):
                 variable.assign(_read(archive, member))
             self._remember(archive, about["callbacks"])
         self._torch_seed = about["torch_seed"]
-        self.stopped = about["stopped"]
+        self.stopped = about.get("stopped", False)  # older checkpoints do not say
         self._restored, self._first_epoch = about, about["epoch"]
         return self._first_epoch
 

@@ -93,7 +93,7 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
         A new `ViTBackbone`; the given one is left as it is.
 
     Raises:
-        ValueError: if the backbone is none, or patches do not divide the image.
+        ValueError: if it is another backbone, or patches do not divide the image.
 
     Example:
 

@@ -32,7 +32,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from ablation_runs import Work
-from ablation_tables import summary, write_cost_table, write_table
+from ablation_tables import comparison, summary, write_cost_table, write_table
 from ablations import COST_TABLE, NETWORKS, SCALES, TABLES
 
 
@@ -61,11 +61,14 @@ def main(arguments: list[str] | None = None) -> None:
         if not options.table_only:
             _run_all(work, names, options.seeds, options.jobs or scale.jobs, options)
         report = summary(table, work, options.seeds)
+        differences = comparison(report, options.compare) if options.compare else ""
     except ValueError as error:
         sys.exit(f"ablate.py: {error}")
     write_table(report, table, folder / options.table)
     print((folder / f"{options.table}.md").read_text())
     print(f"Wrote {folder / options.table}.md, .json and .png")
+    if differences:
+        print(f"\nAgainst {options.compare}:\n\n{differences}")
 
 
 # === All runs ===
@@ -104,13 +107,14 @@ def _run_each(work, runs, jobs, options):
                     bar.update(done - bar.n)
 
                 start = time.perf_counter()
-                if jobs == 1:
+                if jobs == 1 and work.scale.threads is None:
                     import keras
 
                     work.do(name, seed, report)
                     keras.backend.clear_session()
                 else:
-                    _in_a_process(run, jobs, options, report)
+                    threads = work.scale.threads or max(os.cpu_count() // jobs, 1)
+                    _in_a_process(run, threads, options, report)
             tqdm.write(f"{label}: {(time.perf_counter() - start) / 60:.1f} min{_said(work, run)}")
         finally:
             free.append(place)
@@ -129,10 +133,9 @@ def _run_each(work, runs, jobs, options):
             raise
 
 
-def _in_a_process(run, jobs, options, report):
-    threads = str(max(os.cpu_count() // jobs, 1))
-    limits = ("OMP_NUM_THREADS", "NPROC", "TF_NUM_INTRAOP_THREADS")
-    environment = {**os.environ, **dict.fromkeys(limits, threads), "TF_NUM_INTEROP_THREADS": "1"}
+def _in_a_process(run, threads, options, report):
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "NPROC", "TF_NUM_INTRAOP_THREADS"), str(threads))
+    environment = {**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1"}
     command = [sys.executable, __file__, options.table, "--one", run[0], str(run[1])]
     command += ["--scale", options.scale, "--output", options.output]
     command += ["--held-out", options.held_out]
@@ -148,11 +151,9 @@ def _in_a_process(run, jobs, options, report):
                     report(int(line))
         if process.returncode:
             errors.seek(0)
-            last = errors.read().strip().splitlines()[-1:]
-            raise ValueError(
-                f"The run of {run[0]} with seed {run[1]} failed ({' '.join(last)}); run it alone "
-                "with --jobs 1 to see where."
-            )
+            last = errors.read().strip().splitlines()[-20:]
+            said = f"The run of {run[0]} with seed {run[1]} failed, and said at last:"
+            raise ValueError("\n".join([said, *last]))
 
 
 def _said(work, run) -> str:
@@ -178,7 +179,7 @@ def _arguments(arguments):
     parser.add_argument("--output", default="runs/ablations", help="default runs/ablations")
     rows = "labels of the rows to run, or their numbers in --list (default all)"
     parser.add_argument("--rows", nargs="+", metavar="ROW", help=rows)
-    jobs = "runs side by side, the cores divided among them (default: the scale's)"
+    jobs = "runs side by side (default: the scale's); at the small scale no figure depends on it"
     parser.add_argument("--jobs", type=int, metavar="N", help=jobs)
     held_out = "rooms to measure on (default test); validation is for choosing settings"
     parser.add_argument("--held-out", choices=["test", "validation"], default="test", help=held_out)
@@ -187,6 +188,8 @@ def _arguments(arguments):
     parser.add_argument(
         "--table-only", action="store_true", help="write the table of the runs there are"
     )
+    compare = "another TABLE.json, such as those in docs/: says how far the figures are from it"
+    parser.add_argument("--compare", type=Path, metavar="FILE", help=compare)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if not options.table and not options.list:

@@ -43,7 +43,7 @@ class Work:
         from training import ROOMS_LOSS_WEIGHTS
 
         scale = dataclasses.asdict(self.scale)
-        del scale["jobs"]
+        del scale["jobs"], scale["threads"]  # threads stand under "machine"
         backbones, arguments = scale.pop("backbones"), scale.pop("arguments")
         steps, rooms = scale.pop("steps"), scale.pop("rooms")
         odsf = scale.pop("odsf")

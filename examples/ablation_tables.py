@@ -137,6 +137,49 @@ def markdown(report: dict) -> str:
     return "\n".join(text) + "\n"
 
 
+def comparison(report: dict, path: Path) -> str:
+    """How far a table is from another of the same rows, as Markdown.
+
+    Args:
+        report: of `summary`.
+        path: of the other TABLE.json.
+
+    Returns:
+        For every row and metric "equal", if all seeds have the same value to the last bit, or the
+        difference of the means and, in brackets, what part of the other's standard deviation it is.
+
+    Raises:
+        ValueError: if the file is no such table, or of other metrics.
+    """
+    try:
+        other = json.loads(path.read_text())
+        rows = {row["row"]: {**row["scores"], "Δm": row["delta_m"]} for row in other["rows"]}
+        known = other["metrics"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is no table of this script; name a TABLE.json.") from None
+    if known != report["metrics"]:
+        raise ValueError(f"{path} is of other metrics, {known}; compare tables of one scale.")
+    heads = ["row", *(f"{task} {each['metric']}" for task, each in known.items()), "Δm"]
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    for row in report["rows"]:
+        cells = [row["row"]]
+        for name in [*known, "Δm"]:
+            mine = row["delta_m"] if name == "Δm" else row["scores"].get(name)
+            theirs = rows.get(row["row"], {}).get(name)
+            if not mine or not theirs:
+                cells.append("")
+            elif mine["values"] == theirs["values"]:
+                cells.append("equal")
+            else:
+                difference = mine["mean"] - theirs["mean"]
+                digits = 3 if known.get(name, {}).get("unit") == "m" else 2
+                cells.append(f"{difference:+z.{digits}f}")
+                if theirs["std"]:
+                    cells[-1] += f" ({difference / theirs['std']:+.1f})"
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def _shown(spread, digits, sign="") -> str:
     if not spread:
         return ""

@@ -308,6 +308,9 @@ class Scale:
             about as large as the baseline's heads, as in the paper; no head has fewer channels
             than there are classes, which would hold segmentation back.
         odsf: whether boundaries are scored by odsF, or by F_within_1px, which is quick.
+        threads: of a run on a processor, whatever the machine has: another number adds up in
+            another order, rounds otherwise, and training enlarges that to another result. None:
+            the cores divided among the runs.
         jobs: runs side by side, if `--jobs` does not say.
     """
 
@@ -320,6 +323,7 @@ class Scale:
     backbones: Mapping[str, tuple[str, str, Mapping]]
     arguments: Mapping[str, Mapping[str, Mapping]]
     odsf: bool
+    threads: int | None
     jobs: int
 
 
@@ -366,6 +370,7 @@ SCALES = {
             },
         },
         odsf=False,
+        threads=1,
         jobs=2,
     ),
     # One GPU. It has not been run as a whole: no table of it is in docs/results.md.
@@ -393,6 +398,7 @@ SCALES = {
             "hrnet": {"TPANet": {"dim": 108, "groups": 2}, "MultiTaskBaseline": {}},
         },
         odsf=True,
+        threads=None,
         jobs=1,
     ),
     # Seconds: shows that everything runs, and nothing else.
@@ -443,6 +449,7 @@ SCALES = {
             },
         },
         odsf=False,
+        threads=None,
         jobs=1,
     ),
 }

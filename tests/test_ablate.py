@@ -227,14 +227,19 @@ def test_other_settings_are_refused(run):
     broken.write_text(whole)
 
 
-def test_a_process_of_its_own(run):
-    """The same run in a process of its own, as with --jobs 2."""
-    if keras.backend.backend() != "torch":
-        pytest.skip("a process is a process on every backend; PyTorch compiles nothing")
+def test_a_run_again_with_as_many_threads_gives_the_same_figures(run, ablations, monkeypatch):
+    """To the last bit, in a process of its own, however many run side by side."""
     call, out = run
-    (out / "runs" / "vit-baseline-seed0.json").unlink()
-    call("--jobs", "2")
-    assert (out / "runs" / "vit-baseline-seed0.json").exists()
+    scale = dataclasses.replace(ablations.SCALES["tiny"], threads=1)
+    monkeypatch.setitem(ablations.SCALES, "tiny", scale)
+    path, found = out / "runs" / "vit-baseline-seed0.json", []
+    for jobs in ("1", "2"):
+        path.unlink()
+        call("--jobs", jobs)
+        result = json.loads(path.read_text())
+        assert result["machine"]["threads"] == 1
+        found.append(result["scores"])
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +363,28 @@ def test_a_figure_against_a_number(ablation_runs, ablations, ablation_tables, tm
     panels = ablation_tables.figure(ablation_tables.summary(table, work, [0]), table.axis).axes
     assert {panel.get_xlabel() for panel in panels} == {"channel heads"}
     assert [float(tick) for tick in panels[1].get_xticks()] == [1, 4, 16]
+
+
+def test_one_table_against_another(ablation_runs, ablations, ablation_tables, tmp_path):
+    table = ablations.TABLES["taskprompter-table1"]
+    scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
+    other = dict(semseg=24.0, depth=1.0, normals=20.0, edge=50.0)
+    for seed, of_seed in enumerate((scores, other)):
+        work = written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **of_seed)
+    report = ablation_tables.summary(table, work, [0, 1])
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps(report))
+    same = ablation_tables.comparison(report, path)
+    assert "| baseline | equal | equal | equal | equal |  |" in same
+
+    for seed in (0, 1):
+        written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **{**other, "depth": 1.1})
+    # mIoU was 22 on average and 2.83 apart, and is 24 now; the depths were equal, with no spread.
+    moved = ablation_tables.comparison(ablation_tables.summary(table, work, [0, 1]), path)
+    assert "| baseline | +2.00 (+0.7) | +0.100 | equal | equal |  |" in moved
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="before.json is no table of this script; name a TABLE"):
+        ablation_tables.comparison(report, path)
 
 
 def test_each_backbone_has_its_own_reference(ablation_runs, ablations, ablation_tables, tmp_path):

@@ -186,5 +186,7 @@ def test_refusals(scenes):
     with pytest.raises(ValueError, match="The loss of depth is 'mae'; with a LossBalancing"):
         losses = {name: "mae" for name in ("depth", "edge")}
         network(nyud("depth", "edge")).compile(loss=losses, loss_weights=UncertaintyWeighting())
+    with pytest.raises(ValueError, match="loss is None, and loss_weights a LossBalancing"):
+        network(nyud("depth", "edge")).compile(loss=None, loss_weights=UncertaintyWeighting())
     with pytest.raises(ValueError, match="loss is 'mse'; expected 'auto'"):
         network().compile(loss="mse")

@@ -23,6 +23,7 @@ import numpy as np
 from keras_mtl.evaluation.boundary_image import MAX_DISTANCE, THRESHOLDS, evaluate_image
 from keras_mtl.evaluation.boundary_scores import BoundaryScores
 from keras_mtl.evaluation.results import FORMAT, read_evaluation
+from keras_mtl.models.inputs import never_ends
 from keras_mtl.tasks import BoundaryDetection, SemanticSegmentation, Task
 
 _PACKAGES = ("keras", "keras-hub", "numpy", "jax", "tensorflow", "torch")
@@ -239,7 +240,7 @@ def evaluate(
     """
     if isinstance(dataset, tuple) and len(dataset) == 2 and isinstance(dataset[1], Mapping):
         dataset = [dataset]
-    elif hasattr(dataset, "cardinality") and int(dataset.cardinality()) == -1:
+    elif never_ends(dataset):
         raise ValueError(
             "The dataset never ends; pass keras_mtl.data.examples, or keras_mtl.data.load without "
             "training=True."

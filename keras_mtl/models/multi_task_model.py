@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from keras_mtl.balancing import LossBalancing
 from keras_mtl.compiler_memory import give_back_after_compiling
 from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
+from keras_mtl.models.inputs import check_end, check_images, checked, split
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -196,6 +196,12 @@ class MultiTaskModel(keras.Model):
         self._balancing.clear()
         self._loss_means.clear()
         if isinstance(loss_weights, LossBalancing):
+            if loss is None:
+                raise ValueError(
+                    "loss is None, and loss_weights a LossBalancing, which has nothing to balance "
+                    "then; expected loss='auto', or a dict with a loss for each of "
+                    f"{', '.join(names)}."
+                )
             loss_weights.prepare({task.name: task.loss_weight for task in self.tasks})
             self._balancing.append(loss_weights)
             self._balanced = {name: loss[name] for name in names}
@@ -272,8 +278,8 @@ class MultiTaskModel(keras.Model):
         """
         batch_size = kwargs.get("batch_size")
         for data, steps in ((x, "steps_per_epoch"), (validation_data, "validation_steps")):
-            _check_end(data, kwargs, steps)
-        x, y = self._split(*self._checked(x, y), batch_size, training=True)
+            check_end(data, kwargs, steps)
+        x, y = self._fitted(x, y, batch_size, training=True)
         if self.balancing is not None:
             kwargs["callbacks"] = [_BalanceEachEpoch(), *_listed(kwargs.get("callbacks"))]
         if y is None and not isinstance(x, keras.utils.PyDataset):
@@ -281,10 +287,10 @@ class MultiTaskModel(keras.Model):
         if isinstance(validation_data, (tuple, list)):
             images, labels, *rest = validation_data
             batch_size = kwargs.get("validation_batch_size") or batch_size
-            data = self._split(*self._checked(images, labels), batch_size, weighted=bool(rest))
+            data = self._fitted(images, labels, batch_size, weighted=bool(rest))
             validation_data = (*data, *rest)
         elif validation_data is not None:
-            validation_data, _ = self._split(*self._checked(validation_data, None))
+            validation_data, _ = self._fitted(validation_data, None)
         return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
@@ -299,108 +305,23 @@ class MultiTaskModel(keras.Model):
             ValueError: if images or labels do not fit the model, or there would be no end.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
-            _check_end(x, kwargs, "steps")
+            check_end(x, kwargs, "steps")
             weighted = kwargs.get("sample_weight") is not None
-            x, y = self._split(*self._checked(x, y), kwargs.get("batch_size"), weighted=weighted)
+            x, y = self._fitted(x, y, kwargs.get("batch_size"), weighted=weighted)
         return super().evaluate(x, y, **kwargs)
 
-    def _split(self, x, y, batch_size=None, training=False, weighted=False):
-        """The data in batches that divide by the devices of `keras_mtl.distribution`."""
-        parts = self._parts()
-        if parts == 1:
-            return x, y
-        if y is not None:
-            size, rest = batch_size or 32, np.shape(x)[0] % parts
-        elif hasattr(x, "element_spec"):
-            spec = x.element_spec
-            size, weighted = spec[0].shape[0], len(spec) > 2
-            rest = parts if size is None else 0  # unknown
-        else:
-            return x, y
-        if (size or 0) % parts or (rest and (training or weighted)):
-            last = "the last batch may hold less" if not (size or 0) % parts else f"it holds {size}"
-            raise ValueError(
-                f"Every batch must divide by {parts} devices, and {last}; choose a batch size that "
-                f"is a multiple of {parts}, and drop the remainder."
-            )
-        if not rest:
-            return x, y
-        if y is None:
-            return distribution.fill_up(x, self.tasks, parts), None
-        return distribution.fill_up((np.asarray(x), y), self.tasks, parts)
+    def _fitted(self, x, y, batch_size=None, training=False, weighted=False):
+        """The data as this model and its devices take them."""
+        x, y = checked(x, y, self.tasks, self.image_size)
+        return split(
+            x, y, self.tasks, self._parts(), batch_size, training=training, weighted=weighted
+        )
 
     def _parts(self):
         """Into how many parts the batches of this process are split."""
         strategy = getattr(self, "_distribute_strategy", None)  # TensorFlow's
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             return math.ceil(distribution.replicas() / distribution.process()[1])
-
-    def _checked(self, x, y):
-        """The data with only this model's labels, after refusing what it would misread."""
-        height, width = self.image_size
-        if y is not None or isinstance(x, np.ndarray):
-            self._check_images(np.shape(x))
-            self._check_range(x)
-            y = self._own(y)
-            for task in self.tasks:
-                task.check_labels(y[task.name], height, width)
-        elif hasattr(x, "element_spec"):  # a tf.data.Dataset
-            spec = x.element_spec
-            images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
-            if not hasattr(images, "shape"):
-                raise ValueError(
-                    "The dataset's elements are no (images, labels); make them so with map, for "
-                    "instance dataset.map(lambda x: (x.pop('image'), x))."
-                )
-            self._check_images(tuple(images.shape))
-            own = self._own(labels)
-            for task in self.tasks:
-                task.check_label_shape(tuple(own[task.name].shape), height, width)
-            if len(own) < len(labels):
-                x = x.map(lambda images, labels, *rest: (images, self._own(labels), *rest))
-        elif isinstance(x, keras.utils.PyDataset):
-            images, labels, *_ = x[0]
-            self._checked(np.asarray(images), labels)
-            others = [name for name in labels if name not in self._own(labels)]
-            if others:
-                raise ValueError(
-                    f"The dataset has labels of {', '.join(others)} besides this model's; leave "
-                    "them out."
-                )
-        return x, y
-
-    def _check_range(self, images):
-        if not isinstance(images, np.ndarray) or images.dtype.kind != "f" or not images.size:
-            return
-        if 0 < images.max() <= 1:
-            warnings.warn(
-                f"The images' largest value is {images.max():.3g}; models take RGB in 0..255 "
-                "(multiply by 255), and normalize it themselves.",
-                stacklevel=4,
-            )
-
-    def _check_images(self, shape):
-        if len(shape) != 4 or tuple(shape[1:]) != (*self.image_size, 3):
-            height, width = self.image_size
-            raise ValueError(
-                f"Images have shape {tuple(shape)}; this model takes "
-                f"(batch, {height}, {width}, 3), RGB in 0..255."
-            )
-
-    def _own(self, labels: dict) -> dict:
-        if not isinstance(labels, dict):
-            found = "missing" if labels is None else f"a {type(labels).__name__}"
-            raise ValueError(
-                f"Labels are {found}; expected a dict by task name: "
-                f"{', '.join(task.name for task in self.tasks)}."
-            )
-        missing = [task.name for task in self.tasks if task.name not in labels]
-        if missing:
-            raise ValueError(
-                f"There are no labels for {', '.join(missing)} among {', '.join(labels)}; where a "
-                "task is not annotated, give its task.no_label(height, width)."
-            )
-        return {task.name: labels[task.name] for task in self.tasks}
 
     # === Fine-tuning ===
 
@@ -463,7 +384,7 @@ class MultiTaskModel(keras.Model):
         parts, spec = self._parts(), getattr(x, "element_spec", None)  # of a tf.data.Dataset
         if spec is not None:
             shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
-            self._check_images(shape)
+            check_images(shape, self.image_size)
             if (shape[0] or 1) % parts:
                 raise ValueError(
                     f"predict takes batches that divide by {parts} devices, and of this dataset "
@@ -471,7 +392,7 @@ class MultiTaskModel(keras.Model):
                     "predict_on_batch on each batch."
                 )
         elif hasattr(x, "shape"):
-            self._check_images(x.shape)
+            check_images(x.shape, self.image_size)
             if parts > 1 and len(x) % parts:
                 missing = np.zeros((-len(x) % parts, *x.shape[1:]), "float32")
                 raw = super().predict(np.concatenate([x, missing]), **kwargs)
@@ -488,7 +409,7 @@ class MultiTaskModel(keras.Model):
             ValueError: if the images do not fit the model.
         """
         # On JAX a step that fails half-way takes the weights with it.
-        self._check_images(np.shape(x))
+        check_images(np.shape(x), self.image_size)
         raw = super().predict_on_batch(x)
         # Each TensorFlow replica has predicted all of it.
         return {name: values[: len(x)] for name, values in raw.items()}
@@ -684,16 +605,6 @@ class _BalanceEachEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         names = self.model.balancing.fixed
         self.model.balancing.on_epoch_end([logs[f"{name}_loss"] for name in names])
-
-
-def _check_end(data, arguments, steps: str) -> None:
-    if arguments.get(steps) or not callable(getattr(data, "cardinality", None)):
-        return
-    if int(data.cardinality()) == -1:
-        raise ValueError(
-            f"The dataset never ends (keras_mtl.data.load makes such for training); pass {steps}, "
-            "for instance the number of images divided by the batch size."
-        )
 
 
 def _listed(callbacks) -> list:

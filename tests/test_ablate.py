@@ -365,6 +365,15 @@ def test_a_figure_against_a_number(ablation_runs, ablations, ablation_tables, tm
     assert [float(tick) for tick in panels[1].get_xticks()] == [1, 4, 16]
 
 
+@pytest.mark.parametrize("name", ["taskprompter_table1", "tpanet_table3a"])
+def test_the_tables_in_the_documents_are_of_the_results_beside_them(ablation_tables, name):
+    docs = EXAMPLES.parent / "docs"
+    report = json.loads((docs / f"{name}.json").read_text())
+    table = [row for row in ablation_tables.markdown(report).splitlines() if row.startswith("|")]
+    assert len(table) == 2 + len(report["rows"]) and all(row["seeds"] for row in report["rows"])
+    assert "\n".join(table) in (docs / "results.md").read_text()
+
+
 def test_one_table_against_another(ablation_runs, ablations, ablation_tables, tmp_path):
     table = ablations.TABLES["taskprompter-table1"]
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)

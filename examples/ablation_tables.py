@@ -149,16 +149,20 @@ def comparison(report: dict, path: Path) -> str:
         difference of the means and, in brackets, what part of the other's standard deviation it is.
 
     Raises:
-        ValueError: if the file is no such table, or of other metrics.
+        ValueError: if the file is no such table, or of other settings.
     """
     try:
         other = json.loads(path.read_text())
         rows = {row["row"]: {**row["scores"], "Δm": row["delta_m"]} for row in other["rows"]}
-        known = other["metrics"]
-    except (OSError, ValueError, KeyError, TypeError):
+        known, then, now = other["metrics"], other["settings"], report["settings"]
+        changed = [key for key in then if key != "seed" and then[key] != now.get(key)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{path} is no table of this script; name a TABLE.json.") from None
-    if known != report["metrics"]:
-        raise ValueError(f"{path} is of other metrics, {known}; compare tables of one scale.")
+    if changed:
+        raise ValueError(
+            f"{path} was made with {changed[0]} {then[changed[0]]!r}, not "
+            f"{now.get(changed[0])!r}; compare tables of the same settings."
+        )
     heads = ["row", *(f"{task} {each['metric']}" for task, each in known.items()), "Δm"]
     lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
     for row in report["rows"]:

@@ -391,6 +391,9 @@ def test_one_table_against_another(ablation_runs, ablations, ablation_tables, tm
     # mIoU was 22 on average and 2.83 apart, and is 24 now; the depths were equal, with no spread.
     moved = ablation_tables.comparison(ablation_tables.summary(table, work, [0, 1]), path)
     assert "| baseline | +2.00 (+0.7) | +0.100 | equal | equal |  |" in moved
+    path.write_text(json.dumps(report | {"settings": {**report["settings"], "steps": 9}}))
+    with pytest.raises(ValueError, match="before.json was made with steps 9, not 1500; compare"):
+        ablation_tables.comparison(report, path)
     path.write_text("[]")
     with pytest.raises(ValueError, match="before.json is no table of this script; name a TABLE"):
         ablation_tables.comparison(report, path)

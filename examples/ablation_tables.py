@@ -179,7 +179,7 @@ def comparison(report: dict, path: Path) -> str:
                 digits = 3 if known.get(name, {}).get("unit") == "m" else 2
                 cells.append(f"{difference:+z.{digits}f}")
                 if theirs["std"]:
-                    cells[-1] += f" ({difference / theirs['std']:+.1f})"
+                    cells[-1] += f" ({difference / theirs['std']:+z.1f})"
         lines.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -100,7 +100,7 @@ def read_pascal(root: Path, image_id: str) -> dict:
     from PIL import Image
     from skimage.morphology import thin
 
-    from keras_mtl.data.pascal_context import NORMALS_CLASSES, PARTS
+    from keras_mtl.data.archives.pascal_context import NORMALS_CLASSES, PARTS
 
     semseg = root / "semseg/VOC12" / f"{image_id}.png"
     if not semseg.exists():
@@ -245,8 +245,8 @@ def in_its_own_process(*arguments) -> float:
 
 
 def prepared(dataset: str, folder: Path, images: int) -> None:
-    from keras_mtl.data import room_archives
-    from keras_mtl.data.prepare import prepare
+    from keras_mtl.data.archives.prepare import prepare
+    from keras_mtl.rooms import archives as room_archives
 
     if not (folder / ARCHIVES[dataset]).exists():
         write = getattr(room_archives, f"write_{dataset}")

@@ -97,8 +97,7 @@ def train(dtype: str, seed: int, steps: int, data: str) -> dict:
 
 
 def render(scenes: int, held_out: int, path: Path) -> None:
-    from keras_mtl import tasks
-    from keras_mtl.data import rooms
+    from keras_mtl import rooms, tasks
 
     arrays = {}
     for seed, (part, count) in enumerate((("train", scenes), ("test", held_out))):

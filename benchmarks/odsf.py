@@ -6,7 +6,7 @@ import time
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from keras_mtl.evaluation.boundary_image import evaluate_image
+from keras_mtl.metrics.odsf.image import evaluate_image
 
 DESCRIPTION = """
 Evaluates one made-up image at the size of NYUD (425x560 unless told) at all 101 thresholds, with

@@ -118,7 +118,7 @@ class Work:
     def rooms(self, use: str) -> dict[str, np.ndarray]:
         """Images and labels of one set of rooms, rendered once and kept beside the results."""
         import keras_mtl
-        from keras_mtl.data import rooms
+        from keras_mtl import rooms
 
         count, (height, width) = self.scale.rooms[use], self.scale.image_size
         path = self.folder / "rooms" / f"{use}-{count}-{height}x{width}.npz"
@@ -204,7 +204,7 @@ class Work:
         from training import ROOMS_LOSS_WEIGHTS
 
         import keras_mtl
-        from keras_mtl.resume import StopOnDivergence
+        from keras_mtl.training.checkpoint import StopOnDivergence
 
         rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, steps)
         weights = {task.name: task.loss_weight for task in model.tasks}

@@ -18,10 +18,10 @@ import numpy as np
 from training_options import arguments, build
 
 import keras_mtl
-from keras_mtl import distribution
-from keras_mtl.data import load, rooms
+from keras_mtl import distribution, rooms
+from keras_mtl.data import load
 from keras_mtl.export import export_model
-from keras_mtl.resume import Checkpoint, StopOnDivergence
+from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.

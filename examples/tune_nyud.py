@@ -42,7 +42,7 @@ def main() -> None:
         training = loaded(options.data, "train", tasks, training=True, **split)
         validation = loaded(options.data, "val", tasks, **split)
     else:
-        rooms = keras_mtl.data.rooms.dataset
+        rooms = keras_mtl.rooms.dataset
         training = rooms(tasks, options.scenes, size, 0, options.batch_size, True, True)
         validation = rooms(tasks, options.held_out, size, 1, options.batch_size)
     kind = tuning.TPANetSearch if options.model == "tpanet" else tuning.TaskPrompterSearch

@@ -3,9 +3,12 @@
 import importlib
 from importlib.metadata import version
 
-from keras_mtl import (
+from keras_mtl import addresses
+
+addresses.lead()
+
+from keras_mtl import (  # noqa: E402  (some of these are known by other addresses, too)
     backbones,
-    balancing,
     callbacks,
     data,
     distribution,
@@ -13,20 +16,26 @@ from keras_mtl import (
     layers,
     losses,
     metrics,
-    presets,
-    resume,
-    schedules,
+    rooms,
     tasks,
+    training,
     visualize,
 )
-from keras_mtl.evaluation.evaluation import evaluate
-from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet, load_model
+from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
+from keras_mtl.models import (  # noqa: E402
+    MultiTaskBaseline,
+    MultiTaskModel,
+    TaskPrompter,
+    TPANet,
+    load_model,
+)
 
 __version__ = version("keras-mtl")
 
 
 def __getattr__(name: str):
-    if name in ("convert", "cost", "export", "tuning"):  # for some programs; `tuning` is an extra
+    # For some programs only; `tuning` is an extra.
+    if name in ("convert", "cost", "export", "tuning") or f"keras_mtl.{name}" in addresses.PLACES:
         return importlib.import_module(f"keras_mtl.{name}")
     raise AttributeError(f"module 'keras_mtl' has no attribute {name!r}")
 
@@ -47,9 +56,10 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
-    "presets",
     "resume",
+    "rooms",
     "schedules",
     "tasks",
+    "training",
     "visualize",
 ]

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_mtl import visualize
-from keras_mtl.evaluation.boundary_image import FAST_THRESHOLDS
 from keras_mtl.evaluation.evaluation import evaluate
+from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS
 from keras_mtl.models import TaskPrompter
 
 

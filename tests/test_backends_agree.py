@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_mtl
-from keras_mtl.data import rooms
+from keras_mtl import rooms
 from keras_mtl.tasks import nyud
 
 if keras.backend.backend() != "jax":

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 import keras_mtl
-from keras_mtl import evaluation, visualize
-from keras_mtl.data import rooms
+from keras_mtl import evaluation, rooms, visualize
 from keras_mtl.tasks import DepthEstimation, nyud
 
 tf = pytest.importorskip("tensorflow")

@@ -13,9 +13,8 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl import layers
+from keras_mtl import layers, rooms
 from keras_mtl.backbones import HRNet, PatchTokens, swin_transformer, vision_transformer
-from keras_mtl.data import rooms
 from keras_mtl.tasks import nyud, pascal_context
 
 SIZE = (32, 48)

@@ -16,7 +16,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl import distribution
-from keras_mtl.resume import Checkpoint
+from keras_mtl.training.checkpoint import Checkpoint
 
 BACKEND = keras.backend.backend()
 SIZE, BATCH, STEPS = (16, 24), 8, 10

@@ -32,7 +32,7 @@ sys.meta_path = [WithoutTensorFlow if f is PathFinder else f for f in sys.meta_p
 
 import keras, numpy as np
 import keras_mtl
-from keras_mtl.data import rooms
+from keras_mtl import rooms
 
 folder = sys.argv[1]
 tasks = keras_mtl.tasks.nyud()

@@ -2,8 +2,8 @@
 
 import tensorflow_datasets as tfds
 
-from keras_mtl.data import pascal_context
-from keras_mtl.data.builder import (
+from keras_mtl.data.archives import pascal_context
+from keras_mtl.data.archives.builder import (
     BINARY,
     CLASSES,
     IMAGE,

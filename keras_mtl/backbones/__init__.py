@@ -8,7 +8,6 @@ from keras_mtl.backbones.adapters import (
 )
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
-from keras_mtl.backbones.import_weights import load_weights
 from keras_mtl.backbones.pretrained import from_preset
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
@@ -17,6 +16,7 @@ from keras_mtl.backbones.vision_transformer import (
     at_image_shape,
     vision_transformer,
 )
+from keras_mtl.backbones.weights.naming import load_weights
 
 __all__ = [
     "HRNET_SIZES",

@@ -12,14 +12,14 @@ import numpy as np
 from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted
-from keras_mtl.backbones.import_weights import dinov2_positions, fill
 from keras_mtl.backbones.swin_transformer import (
     SwinTransformer,
     relative_position_table,
     shape_on_the_grid,
 )
 from keras_mtl.backbones.vision_transformer import check_image_shape, grid_of, position_table
-from keras_mtl.weight_files import read_weights
+from keras_mtl.backbones.weights.files import read_weights
+from keras_mtl.backbones.weights.naming import dinov2_positions, fill
 
 
 def from_preset(

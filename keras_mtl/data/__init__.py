@@ -3,4 +3,13 @@
 from keras_mtl.data.full_size import examples
 from keras_mtl.data.pipeline import load
 
-__all__ = ["examples", "load"]
+
+def __getattr__(name: str):
+    if name == "rooms":  # which are no data read, and so have a package of their own
+        from keras_mtl import rooms
+
+        return rooms
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["examples", "load", "rooms"]

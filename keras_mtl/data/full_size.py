@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mtl.data import rooms, transforms
+from keras_mtl.arguments import checked_size
+from keras_mtl.data import transforms
 from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
@@ -51,7 +52,7 @@ def examples(
     import tensorflow as tf
 
     if str(dataset) == "rooms":
-        size = rooms.checked_size(image_size)
+        size = checked_size(image_size)
         source, _, _ = generated(split, tasks, 0, 1, size, count)
     else:
         source, _, _ = prepared(dataset, split, tasks, data_dir=data_dir, besides=BESIDES)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mtl.data import rooms, transforms
+from keras_mtl.arguments import check_integer, checked_size
+from keras_mtl.data import transforms
 from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
@@ -85,18 +86,18 @@ def load(
     ([4, 32, 48, 3], [4, 32, 48, 1])
     """
     tasks = check_tasks(tasks)
-    size = rooms.checked_size(image_size)
-    rooms.check_integer("batch_size", batch_size, 1)
-    rooms.check_integer("seed", seed, 0)
-    rooms.check_integer("count", count, 1)
-    rooms.check_integer("first_step", first_step, 0)
+    size = checked_size(image_size)
+    check_integer("batch_size", batch_size, 1)
+    check_integer("seed", seed, 0)
+    check_integer("count", count, 1)
+    check_integer("first_step", first_step, 0)
     if first_step and not training:
         raise ValueError(
             f"first_step is {first_step}, but evaluation begins with the first batch; pass "
             "training=True or leave it out."
         )
     if labels_per_image is not None:
-        rooms.check_integer("labels_per_image", labels_per_image, 1, len(tasks))
+        check_integer("labels_per_image", labels_per_image, 1, len(tasks))
     index, shards = _checked_shard(shard)
     leave_gpu_to_keras()
     import tensorflow as tf

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_mtl.data import rooms
+from keras_mtl import rooms
 from keras_mtl.tasks import SemanticSegmentation
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene

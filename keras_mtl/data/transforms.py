@@ -13,7 +13,7 @@ wants them. They stay with the image to the pixel: the centre of pixel i of the 
 
 from collections.abc import Sequence
 
-from keras_mtl.image_statistics import IMAGE_MEAN
+from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import HumanParts, SemanticSegmentation, SurfaceNormals, Task
 
 SCALES = (0.5, 2.0)

@@ -5,18 +5,18 @@ from typing import Any
 # Loaded at first use, so that `python -m keras_mtl.evaluation.boundary` does not find its module
 # imported already, of which Python would warn.
 _PLACES = {
-    "FAST_THRESHOLDS": "boundary_image",
-    "THRESHOLDS": "boundary_image",
-    "BoundaryScores": "boundary_scores",
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
-    "comparison": "compare",
-    "delta_m": "single_task",
-    "evaluate_folder": "boundary",
-    "evaluate_image": "boundary_image",
-    "published_rows": "published",
-    "published_single_task": "single_task",
-    "single_task_scores": "single_task",
+    "FAST_THRESHOLDS": "keras_mtl.metrics.odsf.image",
+    "THRESHOLDS": "keras_mtl.metrics.odsf.image",
+    "BoundaryScores": "keras_mtl.metrics.odsf.scores",
+    "Evaluation": "keras_mtl.evaluation.evaluation",
+    "evaluate": "keras_mtl.evaluation.evaluation",
+    "comparison": "keras_mtl.evaluation.compare",
+    "delta_m": "keras_mtl.evaluation.single_task",
+    "evaluate_folder": "keras_mtl.metrics.odsf.folder",
+    "evaluate_image": "keras_mtl.metrics.odsf.image",
+    "published_rows": "keras_mtl.evaluation.published",
+    "published_single_task": "keras_mtl.evaluation.single_task",
+    "single_task_scores": "keras_mtl.evaluation.single_task",
 }
 __all__ = list(_PLACES)
 
@@ -26,4 +26,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(_PLACES[name]), name)

@@ -20,11 +20,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mtl.evaluation.boundary_image import MAX_DISTANCE, THRESHOLDS, evaluate_image
-from keras_mtl.evaluation.boundary_scores import BoundaryScores
 from keras_mtl.evaluation.results import FORMAT, read_evaluation
-from keras_mtl.models.inputs import never_ends
+from keras_mtl.metrics.odsf.image import MAX_DISTANCE, THRESHOLDS, evaluate_image
+from keras_mtl.metrics.odsf.scores import BoundaryScores
 from keras_mtl.tasks import BoundaryDetection, SemanticSegmentation, Task
+from keras_mtl.training.inputs import never_ends
 
 _PACKAGES = ("keras", "keras-hub", "numpy", "jax", "tensorflow", "torch")
 
@@ -233,7 +233,7 @@ def evaluate(
     >>> tasks = keras_mtl.tasks.nyud("depth", "edge")
     >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3), num_layers=1)
     >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
-    >>> images, labels = keras_mtl.data.rooms.arrays(tasks, count=2, image_size=(32, 48))
+    >>> images, labels = keras_mtl.rooms.arrays(tasks, count=2, image_size=(32, 48))
     >>> result = keras_mtl.evaluate(model, [(images, labels)], progress=False)
     >>> sorted(result.headlines), result.dataset["images"]
     (['depth', 'edge'], 2)

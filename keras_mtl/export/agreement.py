@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.data.rooms import render
+from keras_mtl.rooms.scenes import render
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, SurfaceNormals
 
 

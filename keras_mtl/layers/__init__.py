@@ -1,17 +1,20 @@
 """The papers' modules as Keras layers."""
 
-from keras_mtl.layers.adaptive_task_mixing import AdaptiveTaskMixing
-from keras_mtl.layers.cross_attention import CrossAttention, ResidualMLP
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
-from keras_mtl.layers.prompt_decoding import CrossTaskReweighting, SpatialChannelPromptDecoding
-from keras_mtl.layers.spatial_channel_prompting import (
+from keras_mtl.layers.task_prompter.prompt_decoding import (
+    CrossTaskReweighting,
+    SpatialChannelPromptDecoding,
+)
+from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
     ChannelTaskPromptLearning,
     PromptedEncoderBlock,
     SpatialTaskPromptLearning,
 )
-from keras_mtl.layers.task_prior_extractor import TaskPriorExtractor
-from keras_mtl.layers.task_prompts import TaskPrompts
+from keras_mtl.layers.task_prompter.task_prompts import TaskPrompts
+from keras_mtl.layers.tpanet.adaptive_task_mixing import AdaptiveTaskMixing
+from keras_mtl.layers.tpanet.cross_attention import CrossAttention, ResidualMLP
+from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
 
 __all__ = [
     "AdaptiveTaskMixing",

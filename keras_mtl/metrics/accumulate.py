@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses import Tensor
+from keras_mtl.losses.maps import Tensor
 
 # A dataset has more pixels than an int32 can count (the 2,975 images of Cityscapes: 6e9), and no
 # 64-bit integer works on every backend: a counter is a pair of int32, high * 2**24 + low.

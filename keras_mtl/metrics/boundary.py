@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses import NO_LABEL, Tensor, check_maps
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps
 from keras_mtl.metrics.accumulate import DatasetMetric, count_per_bin, count_up, read_counter
 from keras_mtl.metrics.saliency import count_from_level
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses import Tensor, check_maps
+from keras_mtl.losses.maps import Tensor, check_maps
 from keras_mtl.metrics.accumulate import MeanOverPixels
 
 MAX_DEPTH = 80.0  # metres; labels from here on are not evaluated

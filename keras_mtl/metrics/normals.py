@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses import Tensor, check_maps, unit_vectors
+from keras_mtl.losses.maps import Tensor, check_maps, unit_vectors
 from keras_mtl.metrics.accumulate import (
     DatasetMetric,
     MeanOverPixels,

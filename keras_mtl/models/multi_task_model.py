@@ -18,13 +18,13 @@ from keras_mtl.backbones.feature_pyramid import (
     attention_mask_accepted,
     deserialize_backbone,
 )
-from keras_mtl.balancing import LossBalancing
-from keras_mtl.compiler_memory import give_back_after_compiling
-from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
-from keras_mtl.models.inputs import check_end, check_images, checked, split
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
+from keras_mtl.training.balancing import LossBalancing
+from keras_mtl.training.compiler_memory import give_back_after_compiling
+from keras_mtl.training.inputs import check_end, check_images, checked, split
 
 
 class MultiTaskModel(keras.Model):

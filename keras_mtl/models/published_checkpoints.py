@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from keras_mtl.backbones.vision_transformer import VIT_SIZES
+from keras_mtl.backbones.weights.files import Entry, assign
 from keras_mtl.presets import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
-from keras_mtl.weight_files import Entry, assign
 
 # Counters of training steps in batch normalizations; Keras has no such thing.
 _UNUSED = (r".*\.num_batches_tracked",)
@@ -160,7 +160,7 @@ def published_entries(model: keras.Model) -> Iterator[Entry]:
         model: `TaskPrompter` of the released variant.
 
     Yields:
-        `keras_mtl.weight_files.Entry`, one for every variable that a file can fill.
+        `keras_mtl.backbones.weights.files.Entry`, one for every variable that a file can fill.
 
     Source: https://github.com/prismformore/Multi-Task-Transformer (names of weights only).
     """

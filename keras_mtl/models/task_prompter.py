@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
+from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.layers import (
     CrossTaskReweighting,
     PredictionHead,
@@ -17,11 +18,10 @@ from keras_mtl.layers import (
     SpatialChannelPromptDecoding,
     TaskPrompts,
 )
-from keras_mtl.layers.spatial_channel_prompting import check_variant
+from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 from keras_mtl.models import published_checkpoints
 from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
 from keras_mtl.tasks import Task, check_tasks
-from keras_mtl.weight_files import read_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mtl.data import load, rooms
-from keras_mtl.image_statistics import IMAGE_MEAN
+from keras_mtl import rooms
+from keras_mtl.data import load
+from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 
 tf = pytest.importorskip("tensorflow")

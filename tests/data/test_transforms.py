@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_mtl.image_statistics import IMAGE_MEAN
+from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 
 if keras.backend.backend() != "tensorflow":

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 import keras_mtl
-from keras_mtl.data import rooms
+from keras_mtl import rooms
 from keras_mtl.evaluation import Evaluation
-from keras_mtl.image_statistics import IMAGE_MEAN
+from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.tasks import nyud, pascal_context
 
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
-from keras_mtl.evaluation.boundary_image import FAST_THRESHOLDS, THRESHOLDS, evaluate_image
-from keras_mtl.evaluation.boundary_scores import BoundaryScores
+from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS, THRESHOLDS, evaluate_image
+from keras_mtl.metrics.odsf.scores import BoundaryScores
 
 SIZE = (40, 52)
 
@@ -142,8 +142,8 @@ def test_a_prepared_pascal_context(models, tmp_path):
     """Its boundaries are scored against the label map that the archive had."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the data comes from TensorFlow Datasets on every backend")
-    from keras_mtl.data.prepare import prepare
-    from keras_mtl.data.room_archives import write_pascal_context
+    from keras_mtl.data.archives.prepare import prepare
+    from keras_mtl.rooms.archives import write_pascal_context
 
     write_pascal_context(tmp_path / "PASCALContext", train=1, val=3, image_size=(33, 50))
     builder = Path(__file__).parents[2] / "datasets" / "pascal_context"

@@ -1,8 +1,5 @@
 """What holds for every metric: it accumulates over the dataset, whatever the batches."""
 
-import doctest
-import importlib
-
 import keras
 import numpy as np
 import pytest
@@ -164,11 +161,3 @@ def test_count_per_bin(shape):
     bins, counted = rng.integers(0, 4, shape), rng.random(shape) < 0.7
     found = keras.ops.convert_to_numpy(count_per_bin(bins.astype("int32"), counted, 4))
     np.testing.assert_array_equal(found, np.bincount(bins[counted], minlength=4))
-
-
-@pytest.mark.parametrize(
-    "module", ["accumulate", "boundary", "depth", "normals", "saliency", "segmentation"]
-)
-def test_examples_in_the_docstrings(module):
-    result = doctest.testmod(importlib.import_module(f"keras_mtl.metrics.{module}"))
-    assert result.attempted > 0 and result.failed == 0

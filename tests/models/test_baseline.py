@@ -14,7 +14,7 @@ from keras_mtl.backbones import (
     swin_transformer,
     vision_transformer,
 )
-from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")

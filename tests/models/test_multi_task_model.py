@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl.data import rooms
+from keras_mtl import rooms
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud
 
 SIZE = (32, 48)

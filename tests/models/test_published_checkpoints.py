@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import keras_mtl
-from keras_mtl import convert, presets
+from keras_mtl import presets
 from keras_mtl.backbones import vision_transformer
-from keras_mtl.models import published_checkpoints
+from keras_mtl.models import convert, published_checkpoints
 from keras_mtl.tasks import pascal_context
 
 TASKS = ("semseg", "sal", "normals")

@@ -12,7 +12,7 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl.image_statistics import IMAGE_MEAN, IMAGE_STD
+from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.layers import PromptedEncoderBlock
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
 

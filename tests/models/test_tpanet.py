@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 import keras_mtl
+from keras_mtl import rooms
 from keras_mtl.backbones import (
     FeaturePyramid,
     HRNet,
@@ -18,7 +19,6 @@ from keras_mtl.backbones import (
     swin_transformer,
     vision_transformer,
 )
-from keras_mtl.data import rooms
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_mtl import visualize
-from keras_mtl.data import rooms
+from keras_mtl import rooms, visualize
 from keras_mtl.tasks import DepthEstimation, HumanParts, nyud, pascal_context
 
 SIZE = (24, 32)

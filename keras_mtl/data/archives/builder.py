@@ -1,0 +1,114 @@
+"""What the TFDS builders of the two archives share."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from keras_mtl.data.archives.layout import ArchiveError
+from keras_mtl.data.archives.verify import verify
+
+IMAGE = tfds.features.Image(shape=(None, None, 3), doc="RGB, as in the archive")
+CLASSES = tfds.features.Image(shape=(None, None, 1), doc="class ids, 255 = no label")
+BINARY = tfds.features.Image(shape=(None, None, 1), doc="0 or 1, 255 = no label")
+DEPTH = tfds.features.Tensor(
+    shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="metres, 0 = no label"
+)
+LABEL_MAP = tfds.features.Image(
+    shape=(None, None, 1), dtype=np.uint16, doc="one number for each kind of region, 0 = none"
+)
+IMAGE_ID = tfds.features.Text(doc="the image's name in the archive")
+NORMALS = tfds.features.Image(
+    shape=(None, None, 3), doc="n = 2 v / 255 - 1 in the camera frame, (0, 0, 0) = no label"
+)
+
+# Below this many images, starting processes takes longer than reading.
+MANY = 200
+
+
+class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Converts an archive once: a subclass names its module and its features.
+
+    The archive, a folder or a `.tar.gz`, is verified as a whole before anything is written. A
+    task whose whole folder is missing has no label in any image, and is listed under `"lacking"`
+    in the dataset's metadata.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    archive = None  # `keras_mtl.data.archives.nyud_v2` or `pascal_context`
+
+    def _split_generators(self, download_manager: tfds.download.DownloadManager) -> dict:
+        layout = self.archive.LAYOUT
+        path = find_archive(Path(download_manager.manual_dir), layout.name)
+        report = verify(path, self.name)
+        if report.faults:
+            shown = "\n".join(fault.problem for fault in report.faults[:20])
+            more = len(report.faults) - 20
+            raise ArchiveError(
+                f"{path} has {len(report.faults)} faults, so nothing was written:\n{shown}"
+                + (f"\n... and {more} more" if more > 0 else "")
+            )
+        if path.is_file():
+            # Whatever folder the tarball has them in.
+            extracted = Path(download_manager.extract(path))
+            (split_file, *_) = (layout.split_file.format(split) for split in layout.splits)
+            path = next(extracted.rglob(split_file)).parents[split_file.count("/")]
+        self.info.metadata["lacking"] = self.archive.lacking(path)
+        return {split: self._generate_examples(path, split) for split in layout.splits}
+
+    def _generate_examples(self, root: Path, split: str) -> Iterator[tuple[str, dict]]:
+        ids = self.archive.image_ids(root, split)
+        read = partial(self.archive.read, root)
+        if len(ids) < MANY:
+            labelled = map(read, ids)
+        else:
+            # Processes of their own: TensorFlow's threads do not survive a fork.
+            pool = ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
+            labelled = pool.map(read, ids, chunksize=8)
+        for image_id, found in zip(ids, labelled, strict=True):
+            yield image_id, self._example(root, image_id, found)
+
+    def _example(self, root: Path, image_id: str, found: dict) -> dict:
+        # The image's own file, not decoded and encoded again.
+        (image,) = self.archive.LAYOUT.files["image"]
+        example = {"image": str(root / image.format(image_id)), "id": image_id}
+        size = found["image"].shape[:2]
+        for name, feature in self.info.features.items():
+            if name in example:
+                continue
+            if name in found:
+                label = found[name].reshape(*size, feature.shape[-1])
+                example[name] = label.astype(feature.np_dtype)
+            else:
+                # Depth 0 and normals (0, 0, 0) are no labels, elsewhere it is 255.
+                none = 0 if name in ("depth", "normals", "label_map") else 255
+                example[name] = np.full((*size, feature.shape[-1]), none, feature.np_dtype)
+        return example
+
+
+def find_archive(folder: Path, name: str) -> Path:
+    """The archive's folder or tarball: the given folder itself, or in it.
+
+    Args:
+        folder: what the user named.
+        name: `"NYUDv2"` or `"PASCALContext"`.
+
+    Raises:
+        ArchiveError: if there is none.
+    """
+    names = [name, f"{name}.tar.gz", f"{name}.tar"]
+    candidates = [folder / each for each in names]
+    if folder.name in names:
+        candidates.insert(0, folder)
+    for path in candidates:
+        if path.exists():
+            return path
+    raise ArchiveError(
+        f"{folder} holds neither a folder {name} nor {name}.tar.gz; name the folder that does."
+    )

@@ -1,0 +1,86 @@
+"""Weighted cross-entropy of boundaries."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mtl.losses.labelled import LabelledPixelLoss
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, weighted_logistic_loss
+
+
+def boundary_loss_map(
+    y_true: Tensor, y_pred: Tensor, positive_weight: float = 0.95
+) -> tuple[Tensor, Tensor]:
+    """Weighted binary cross-entropy of boundaries, pixel by pixel.
+
+    Args:
+        y_true: float tensor `(B, H, W, 1)`, 1 boundary, 0 not, 255 where there is no label.
+        y_pred: float tensor `(B, H, W, 1)`, logits.
+        positive_weight: float in `(0, 1)`, weight of boundary pixels; the others weigh
+            `1 - positive_weight`.
+
+    Returns:
+        The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
+        pixels, bool `(B, H, W)`.
+
+    Example:
+
+    >>> loss, _ = boundary_loss_map([[[[1.0], [0.0]]]], [[[[0.0], [0.0]]]])
+    >>> [round(float(v), 4) for v in loss[0, 0]]  # log(2) times 0.95 or 0.05
+    [0.6585, 0.0347]
+
+    Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
+    """
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
+    check_maps("The boundary loss", y_true, y_pred, "(B, H, W, 1)", "(B, H, W, 1)")
+    y_true, y_pred = y_true[..., 0], y_pred[..., 0]
+    labelled = y_true != NO_LABEL
+    positive = ops.where(labelled, y_true, 0.0)
+    loss = weighted_logistic_loss(positive, y_pred, positive_weight)
+    return ops.where(labelled, loss, 0.0), labelled
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class BoundaryLoss(LabelledPixelLoss):
+    """Mean weighted cross-entropy of boundaries over the labelled pixels of the batch.
+
+    Called with labels `(B, H, W, 1)` in {0, 1}, 255 where there is no label, and logits
+    `(B, H, W, 1)`.
+
+    Args:
+        positive_weight: float in `(0, 1)`, weight of boundary pixels; the others weigh
+            `1 - positive_weight`.
+        name: string.
+        reduction: as in `LabelledPixelLoss`.
+        dtype: optional dtype, float32 by default.
+
+    Example:
+
+    >>> loss = BoundaryLoss(positive_weight=0.95)
+    >>> round(float(loss([[[[1.0], [0.0]]]], [[[[0.0], [0.0]]]])), 4)
+    0.3466
+
+    Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
+    """
+
+    def __init__(
+        self,
+        positive_weight: float = 0.95,
+        name: str = "boundary_loss",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: str | None = None,
+    ):
+        if not 0 < positive_weight < 1:
+            raise ValueError(
+                f"BoundaryLoss received positive_weight={positive_weight}: it must lie strictly "
+                "between 0 and 1."
+            )
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.positive_weight = positive_weight
+
+    def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        return boundary_loss_map(y_true, y_pred, self.positive_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "positive_weight": self.positive_weight}

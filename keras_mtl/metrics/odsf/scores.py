@@ -1,0 +1,116 @@
+"""The scores of boundaries over a dataset: odsF, OIS, AP and the curve they are read from."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_mtl.metrics.odsf.image import THRESHOLDS, Counts
+
+
+class Curve(NamedTuple):
+    """Precision, recall and F in percent, each `(T,)`, at each threshold."""
+
+    thresholds: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    F: np.ndarray
+
+
+class BoundaryScores:
+    """odsF, OIS and AP over a dataset, in percent, higher is better.
+
+    It keeps sums only, the same few numbers after one image and after thousands: for each threshold
+    the pairs and the predicted pixels, the labelled pixels, and for OIS the pairs and predicted
+    pixels of each image at its own best threshold.
+
+    Args:
+        thresholds: those that the images were evaluated at.
+
+    Attributes:
+        images: how many were added.
+
+    Example:
+
+    >>> scores = BoundaryScores(thresholds=[0.2, 0.5])
+    >>> scores.add(Counts(np.array([6, 4]), np.array([10, 5]), labelled=10))
+    >>> scores.add(Counts(np.array([2, 3]), np.array([10, 5]), labelled=10))
+    >>> round(scores.odsF, 4), scores.best_threshold, round(scores.OIS, 4)
+    (46.6667, 0.5, 51.4286)
+    """
+
+    def __init__(self, thresholds: np.ndarray = THRESHOLDS):
+        self.thresholds = np.asarray(thresholds, "float32")
+        self.images = 0
+        self._matched = np.zeros(len(self.thresholds), "int64")
+        self._predicted = np.zeros(len(self.thresholds), "int64")
+        self._labelled = 0
+        self._best_matched = self._best_predicted = 0
+
+    def add(self, counts: Counts) -> None:
+        """Adds one image.
+
+        Args:
+            counts: what `evaluate_image` returned.
+
+        Raises:
+            ValueError: if the counts are not for these thresholds.
+        """
+        matched, predicted = np.asarray(counts.matched), np.asarray(counts.predicted)
+        if not matched.shape == predicted.shape == self.thresholds.shape:
+            raise ValueError(
+                f"The counts are for {len(matched)} thresholds, expected {len(self.thresholds)}."
+            )
+        self._matched += matched
+        self._predicted += predicted
+        self._labelled += int(counts.labelled)
+        # Of several best thresholds the first, as in the reference: where nothing matches at all
+        # (an image without a boundary), all that is predicted counts as wrong.
+        best = np.argmax(_f(matched, predicted, counts.labelled))
+        self._best_matched += int(matched[best])
+        self._best_predicted += int(predicted[best])
+        self.images += 1
+
+    @property
+    def curve(self) -> Curve:
+        """Precision, recall and F at each threshold."""
+        return Curve(
+            self.thresholds,
+            100 * self._matched / np.maximum(self._predicted, 1),
+            100 * self._matched / max(self._labelled, 1),
+            100 * _f(self._matched, self._predicted, self._labelled),
+        )
+
+    @property
+    def odsF(self) -> float:
+        """The best F that one threshold for all images reaches."""
+        return float(self.curve.F.max())
+
+    @property
+    def best_threshold(self) -> float:
+        """The (first) threshold of odsF."""
+        return round(float(self.thresholds[self.curve.F.argmax()]), 6)
+
+    @property
+    def OIS(self) -> float:
+        """F of the sums over images, each at its own best threshold."""
+        return 100 * float(_f(self._best_matched, self._best_predicted, self._labelled))
+
+    @property
+    def AP(self) -> float:
+        """Mean precision at the recalls 0, 0.01 .. 1, between measured ones on straight lines.
+
+        It counts 0 at recalls that no threshold reaches, below the least one too, as in the
+        reference. Of several precisions at one recall the best counts.
+        """
+        recall, precision = self.curve.recall / 100, self.curve.precision
+        order = np.lexsort((-precision, recall))
+        recall, first = np.unique(recall[order], return_index=True)
+        wanted = np.arange(101) / 100
+        return float(
+            np.interp(wanted, recall, precision[order][first], left=0, right=0).sum() / 100
+        )
+
+
+def _f(matched, predicted, labelled):
+    # 2PR / (P + R), with the sums put in; 0 where there is nothing.
+    return 2 * matched / np.maximum(predicted + labelled, 1)

@@ -1,0 +1,108 @@
+"""What furniture and people are made of: repeatable random draws, things, and handy solids."""
+
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_mtl.rooms.ray_casting import PATTERNS, UP, Paint, Solid, along, cross, dot, unit
+
+FORWARD = (1.0, 0.0)  # (cos, sin) of a turn
+BACKWARD = (-1.0, 0.0)
+
+
+class Draw:
+    """Random draws that are the same on every machine and for every NumPy version.
+
+    Only the raw 64-bit stream of PCG64 is guaranteed never to change: values are made of it here.
+    """
+
+    def __init__(self, seed, index):
+        # As a spawn key, the index can never be mistaken for a part of the seed.
+        self._bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(index,)))
+
+    def raw(self, count):
+        """`count` random 64-bit integers, uint64 array."""
+        return self._bits.random_raw(count)
+
+    def uniform(self, low=0.0, high=1.0):
+        return low + (high - low) * ((self._bits.random_raw() >> 11) * 2.0**-53)
+
+    def integer(self, low, high):
+        """An integer in low..high, both included."""
+        return low + int(self.uniform() * (high - low + 1))
+
+    def choice(self, options):
+        return options[self.integer(0, len(options) - 1)]
+
+    def chance(self, probability):
+        return self.uniform() < probability
+
+    def color(self):
+        """Linear RGB, from grey to vivid and from dark to bright."""
+        rgb = [self.uniform() for _ in range(3)]
+        grey = (rgb[0] + rgb[1] + rgb[2]) / 3
+        vivid = self.uniform() * self.uniform(0.2, 1.0)
+        bright = self.uniform(0.15, 0.95) / max(*rgb, 0.2)
+        return tuple(bright * (grey + vivid * (c - grey)) for c in rgb)
+
+    def paint(self):
+        pattern = self.choice(PATTERNS) if self.chance(0.6) else "plain"
+        color, second = self.color(), self.color()
+        contrast = self.uniform(0.15, 0.8)
+        other = tuple(a + contrast * (b - a) for a, b in zip(color, second, strict=True))
+        return Paint(pattern, color, other, self.uniform(0.05, 0.4), self.integer(0, 2**31))
+
+
+class Thing(NamedTuple):
+    """One instance: what it is called and the solids it is made of."""
+
+    name: str
+    solids: list
+
+    def moved(self, x=0.0, y=0.0, z=0.0, turn=FORWARD):
+        return Thing(self.name, [s.moved(x, y, z, turn) for s in self.solids])
+
+
+def moved(things, x=0.0, y=0.0, z=0.0, turn=FORWARD):
+    return [thing.moved(x, y, z, turn) for thing in things]
+
+
+def bounds(things):
+    """((x, y, z) lowest, (x, y, z) highest) corner of the box around things."""
+    reaches = [(s.center, s.reach()) for thing in things for s in thing.solids]
+    low = tuple(min(c[k] - r[k] for c, r in reaches) for k in range(3))
+    return low, tuple(max(c[k] + r[k] for c, r in reaches) for k in range(3))
+
+
+def box(x, y, z, width, depth, height, paint, shape="box"):
+    """A solid by the centre of its footprint, the height of its underside and its full sizes."""
+    return Solid(shape, (x, y, z + height / 2), (width / 2, depth / 2, height / 2), paint)
+
+
+def cylinder(x, y, z, width, depth, height, paint):
+    return box(x, y, z, width, depth, height, paint, "cylinder")
+
+
+def ellipsoid(x, y, z, width, depth, height, paint):
+    return box(x, y, z, width, depth, height, paint, "ellipsoid")
+
+
+def disc(x, y, z, width, depth, height, paint):
+    """An elliptic cylinder whose axis points to the front: flat on a wall."""
+    axes = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
+    return Solid(
+        "cylinder", (x, y, z + height / 2), (width / 2, height / 2, depth / 2), paint, 0, axes
+    )
+
+
+def limb(start, end, radius, paint, part=0, shape="ellipsoid", extra=1.15):
+    """A solid stretched from one point to another."""
+    offset = tuple(b - a for a, b in zip(start, end, strict=True))
+    third = unit(offset)
+    length = sqrt(dot(offset, offset))
+    helper = UP if abs(third[2]) < 0.9 else (1.0, 0.0, 0.0)
+    first = unit(cross(helper, third))
+    axes = (first, cross(third, first), third)
+    middle = along(start, offset, 0.5)
+    return Solid(shape, middle, (radius, radius, length / 2 * extra), paint, part, axes)

@@ -1,0 +1,31 @@
+"""Everything about one thing to predict, said once: the kinds of task, and the papers' lists.
+
+Models, losses, metrics, label checks, pictures and reports derive from a list of tasks,
+so a new task is one class and nothing anywhere else.
+"""
+
+from keras_mtl.tasks.boundary import BoundaryDetection
+from keras_mtl.tasks.classes import NYUD_CLASSES, NYUD_COLOURS, PART_CLASSES, PASCAL_CLASSES
+from keras_mtl.tasks.datasets import nyud, pascal_context
+from keras_mtl.tasks.depth import DepthEstimation
+from keras_mtl.tasks.normals import SurfaceNormals
+from keras_mtl.tasks.saliency import SaliencyDetection
+from keras_mtl.tasks.segmentation import HumanParts, SemanticSegmentation
+from keras_mtl.tasks.task import Task, check_tasks
+
+__all__ = [
+    "BoundaryDetection",
+    "DepthEstimation",
+    "HumanParts",
+    "NYUD_CLASSES",
+    "NYUD_COLOURS",
+    "PART_CLASSES",
+    "PASCAL_CLASSES",
+    "SaliencyDetection",
+    "SemanticSegmentation",
+    "SurfaceNormals",
+    "Task",
+    "check_tasks",
+    "nyud",
+    "pascal_context",
+]

@@ -1,0 +1,58 @@
+"""Saliency detection."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_mtl import losses, metrics
+from keras_mtl.tasks.dense import first_not_binary
+from keras_mtl.tasks.task import Task
+
+
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class SaliencyDetection(Task):
+    """Salient object probability: class-balanced two-class softmax cross-entropy, maxF.
+
+    Args:
+        name: str.
+        channels: int. Always 2.
+        loss_weight: float.
+
+    Example:
+
+    >>> task = keras_mtl.tasks.SaliencyDetection()
+    >>> np.array(task.decode(np.array([[[1.0, 1.0]]]))).tolist()
+    [[0.5]]
+    """
+
+    headline = "maxF"
+    higher_is_better = True
+    ignore = 255
+    only_channels = 2
+
+    def __init__(self, name: str = "sal", channels: int = 2, loss_weight: float = 5.0):
+        super().__init__(name, channels, loss_weight)
+
+    def loss(self):
+        return losses.SaliencyLoss()
+
+    def metrics(self):
+        return [metrics.SaliencyMaxF()]
+
+    def evaluation_metrics(self):
+        published = metrics.SaliencyMaxF("taskprompter", name="maxF_taskprompter")
+        return [*self.metrics(), published]
+
+    def decode(self, raw):
+        return ops.softmax(raw, axis=-1)[..., 1]
+
+    def constant(self, labels):
+        return np.eye(2, dtype="float32")[int(labels[labels != self.ignore].mean() > 0.5)]
+
+    def picture(self, final):
+        saliency = np.asarray(final, "float32")
+        grey = np.where(saliency == self.ignore, 0.5, saliency)
+        return (np.repeat(grey[..., None], 3, axis=-1) * 255).astype("uint8")
+
+    def wrong_label(self, labels):
+        return first_not_binary(self, labels)

@@ -1,0 +1,5 @@
+"""All that training is besides a network: its data, losses, schedules, and runs that survive."""
+
+from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+
+__all__ = ["Checkpoint", "StopOnDivergence"]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_mtl.arguments import checked_size
-from keras_mtl.data import transforms
 from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
@@ -62,6 +61,7 @@ def examples(
         besides = {name: found[name] for name in BESIDES if name in found}
         if "label_map" in besides:
             besides["label_map"] = besides["label_map"][..., 0]
-        return {"image": found["image"], **transforms.finished(found, tasks), **besides}
+        labels = {task.name: task.unpack(found[task.name]) for task in tasks}
+        return {"image": found["image"], **labels, **besides}
 
     return source.records.map(example, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)

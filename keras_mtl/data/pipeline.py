@@ -116,28 +116,31 @@ def load(
         )
         return {"image": example["image"], **labels}
 
-    def in_planes(number, encoded):
+    def ready(number, encoded):
         example = chosen(number, source.decode(encoded))
-        return example["image"], transforms.as_planes(example, tasks)
+        return example["image"], transforms.prepare_labels(example, tasks)
 
-    def moved(epoch, number, image, planes):
+    def moved(epoch, number, image, labels):
         key = _seed(seed, 2, number + first, epoch)
-        return transforms.moved(image, planes, tasks, size, key)
+        return transforms.move(image, labels, tasks, size, key)
 
     # Compiled, this is one pass over the labels of a batch instead of dozens.
     @tf.function(jit_compile=True)
-    def said(planes, change):
-        return tf.vectorized_map(lambda each: transforms.said(*each, tasks), (planes, change))
+    def finished(labels, adjustment):
+        return tf.vectorized_map(
+            lambda each: transforms.finish_labels(*each, tasks), (labels, adjustment)
+        )
 
     def in_the_middle(number, example):
         example = chosen(number, example)
         return transforms.centred(example["image"], example, tasks, size)
 
     if training:
-        batches = _epochs(source, cached, seed, in_planes, moved, first_step * batch_size)
+        batches = _epochs(source, cached, seed, ready, moved, first_step * batch_size)
         batches = batches.batch(batch_size, drop_remainder=True)
         batches = batches.map(
-            lambda image, planes, change: (image, said(planes, change)), tf.data.AUTOTUNE
+            lambda image, labels, adjustment: (image, finished(labels, adjustment)),
+            tf.data.AUTOTUNE,
         )
         unlimited = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         return batches.apply(unlimited).prefetch(tf.data.AUTOTUNE)

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from keras_mtl import rooms
-from keras_mtl.tasks import SemanticSegmentation
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
 
@@ -97,19 +96,21 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
         example["image"] = image
         size = tf.shape(image)[:2]
         for task in tasks:
+            if task.output != "map":
+                continue
             tf.debugging.assert_equal(
                 tf.shape(example[task.name])[:2],
                 size,
                 f"A label of task {task.name!r} in {folder} has another size than its image; "
                 "prepare the dataset with labels of the image's height and width.",
             )
-            if isinstance(task, SemanticSegmentation):  # a loss would go beyond its classes
+            if task.class_ids is not None:  # a loss would go beyond them
                 ids = tf.cast(example[task.name], tf.int32)
                 tf.debugging.assert_less(
                     tf.where(ids == task.ignore, 0, ids),
-                    task.channels,
+                    len(task.class_ids),
                     f"A label of task {task.name!r} in {folder} holds a class id above "
-                    f"{task.channels - 1} that is not {task.ignore}; give the task as many "
+                    f"{task.class_ids[-1]} that is not {task.ignore}; give the task as many "
                     "channels as the dataset has classes.",
                     summarize=1,
                 )
@@ -154,7 +155,8 @@ def _check_features(folder, info, names, tasks):
             f"{folder} has no feature {', '.join(missing)}; it has {', '.join(info.features)}: "
             "pass tasks with these names."
         )
-    for name, channels in [("image", 3), *((task.name, task.label_channels) for task in tasks)]:
+    maps = [(task.name, task.label_channels) for task in tasks if task.output == "map"]
+    for name, channels in [("image", 3), *maps]:
         shape, channels = tuple(info.features[name].shape), channels or 1
         good = [(channels,)] if channels > 1 else [(), (1,)]
         if len(shape) < 2 or shape[2:] not in good:
@@ -174,21 +176,28 @@ def generated(split, tasks, index, shards, size, total):
     if split not in ROOMS_SEEDS:
         raise ValueError(f"Rooms have no split {split!r}; pass 'train' or 'val'.")
     _check_total("The generated split", total, shards)
-    keys = {task.name: rooms._label_of(task) for task in tasks}
-    kinds = {"image": np.uint8}
-    kinds |= {task.name: np.uint8 if task.ignore == 255 else np.float32 for task in tasks}
     first, last = (total * part // shards for part in (index, index + 1))
-    shapes = {"image": (*size, 3)} | {task.name: task.label_shape(*size) for task in tasks}
+
+    def example(number):
+        scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
+        labels = {task.name: task.label_of(scene) for task in tasks}
+        for task in tasks:
+            if task.output == "map" and task.ignore == 255:  # as datasets store it
+                labels[task.name] = labels[task.name].astype(np.uint8)
+        return {"image": scene["image"], **labels}
+
+    specs = tf.nest.map_structure(
+        lambda x: tf.TensorSpec(np.shape(x), np.asarray(x).dtype), example(first)
+    )
 
     def render(number):
-        scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
-        scene |= {name: scene[key] for name, key in keys.items()}
-        return [scene[name].astype(kind) for name, kind in kinds.items()]
+        return [np.asarray(x) for x in tf.nest.flatten(example(number))]
 
     def decode(number):
-        values = tf.numpy_function(render, [number], list(kinds.values()), stateful=False)
-        scene = dict(zip(kinds, values, strict=True))
-        return {name: tf.ensure_shape(x, shapes[name]) for name, x in scene.items()}
+        kinds = [spec.dtype for spec in tf.nest.flatten(specs)]
+        values = tf.numpy_function(render, [number], kinds, stateful=False)
+        found = tf.nest.pack_sequence_as(specs, values)
+        return tf.nest.map_structure(lambda x, spec: tf.ensure_shape(x, spec.shape), found, specs)
 
     records = tf.data.Dataset.range(first, last).enumerate()
     return Source(records, decode, last - first, 8), total, first

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_mtl.evaluation.published import METRICS, ROWS, Metric, PublishedRow
-from keras_mtl.evaluation.results import dataset_of, headlines, listed, read_evaluation
+from keras_mtl.evaluation.published import metrics_of, single_task_rows
+from keras_mtl.evaluation.result import dataset_of, headlines, listed, read_evaluation
+from keras_mtl.tasks.datasets import Metric, PublishedRow
 
 
 def delta_m(
@@ -145,11 +146,11 @@ def published_single_task(name: str) -> SingleTask:
     >>> published_single_task("nyud_v2/swin-s").scores["depth"]
     0.5804
     """
-    rows = {row.name: row for row in ROWS if row.kind == "single-task"}
+    rows = single_task_rows()
     if name not in rows:
         raise ValueError(
             f"There is no published single-task row {name!r}; there are {listed(rows)}."
         )
     row = rows[name]
-    metrics = {task: METRICS[task] for task in row.scores}
+    metrics = {task: metrics_of(row.dataset)[task] for task in row.scores}
     return SingleTask(row.scores, metrics, row.dataset, f"{row.name}, {row.source}", row=row)

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.rooms.scenes import render
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, SurfaceNormals
+from keras_mtl.rooms import render
 
 
 def check_images(size: tuple[int, int]) -> np.ndarray:
@@ -102,17 +101,7 @@ def _differences(task, raw, found, decoded: bool) -> np.ndarray:
     or the vector to normalize is zero, any answer is as good.
     """
     wanted = _decoded(task, raw) if decoded else raw
-    largest = np.abs(raw).max()
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return np.full(len(raw), np.inf)
-    if decoded and isinstance(task, SemanticSegmentation):
-        scores = np.take_along_axis(raw, found[..., None].astype(int), axis=-1)[..., 0]
-        errors, scale = raw.max(axis=-1) - scores, largest
-    elif decoded and isinstance(task, SurfaceNormals):
-        errors = np.abs(found - wanted) * np.linalg.norm(raw, axis=-1, keepdims=True)
-        scale = largest
-    elif decoded and isinstance(task, DepthEstimation):
-        errors, scale = np.abs(found - wanted), largest
-    else:
-        errors, scale = np.abs(found.astype("float64") - wanted), np.abs(wanted).max()
+    errors, scale = task.difference(raw, found, decoded)
     return errors.reshape(len(raw), -1).max(axis=1) / max(float(scale), 1e-30)

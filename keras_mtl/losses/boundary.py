@@ -10,15 +10,16 @@ from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, weighted_logisti
 
 
 def boundary_loss_map(
-    y_true: Tensor, y_pred: Tensor, positive_weight: float = 0.95
+    y_true: Tensor, y_pred: Tensor, positive_weight: float = 0.95, ignore: float = NO_LABEL
 ) -> tuple[Tensor, Tensor]:
     """Weighted binary cross-entropy of boundaries, pixel by pixel.
 
     Args:
-        y_true: float tensor `(B, H, W, 1)`, 1 boundary, 0 not, 255 where there is no label.
+        y_true: float tensor `(B, H, W, 1)`, 1 boundary, 0 not, `ignore` where there is no label.
         y_pred: float tensor `(B, H, W, 1)`, logits.
         positive_weight: float in `(0, 1)`, weight of boundary pixels; the others weigh
             `1 - positive_weight`.
+        ignore: float.
 
     Returns:
         The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
@@ -35,7 +36,7 @@ def boundary_loss_map(
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The boundary loss", y_true, y_pred, "(B, H, W, 1)", "(B, H, W, 1)")
     y_true, y_pred = y_true[..., 0], y_pred[..., 0]
-    labelled = y_true != NO_LABEL
+    labelled = y_true != ignore
     positive = ops.where(labelled, y_true, 0.0)
     loss = weighted_logistic_loss(positive, y_pred, positive_weight)
     return ops.where(labelled, loss, 0.0), labelled
@@ -51,6 +52,7 @@ class BoundaryLoss(LabelledPixelLoss):
     Args:
         positive_weight: float in `(0, 1)`, weight of boundary pixels; the others weigh
             `1 - positive_weight`.
+        ignore: float, the label that means "no label here".
         name: string.
         reduction: as in `LabelledPixelLoss`.
         dtype: optional dtype, float32 by default.
@@ -67,6 +69,7 @@ class BoundaryLoss(LabelledPixelLoss):
     def __init__(
         self,
         positive_weight: float = 0.95,
+        ignore: float = NO_LABEL,
         name: str = "boundary_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
@@ -78,9 +81,11 @@ class BoundaryLoss(LabelledPixelLoss):
             )
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.positive_weight = positive_weight
+        self.ignore = ignore
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        return boundary_loss_map(y_true, y_pred, self.positive_weight)
+        return boundary_loss_map(y_true, y_pred, self.positive_weight, self.ignore)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "positive_weight": self.positive_weight}
+        config = {"positive_weight": self.positive_weight, "ignore": self.ignore}
+        return {**super().get_config(), **config}

@@ -21,7 +21,7 @@ def mean_over_labelled(loss: Tensor, labelled: Tensor) -> Tensor:
 
     >>> labels = [[[[2.0], [0.0]]]]  # metres; the second pixel has no label
     >>> predictions = [[[[1.5], [9.0]]]]
-    >>> float(mean_over_labelled(*depth_loss_map(labels, predictions)))
+    >>> float(mean_over_labelled(*keras_mtl.losses.depth_loss_map(labels, predictions)))
     0.5
     """
     return ops.mean(_scale_to_labelled(loss, labelled))
@@ -55,7 +55,7 @@ class LabelledPixelLoss(keras.losses.Loss):
 
     >>> class DepthL2(LabelledPixelLoss):
     ...     def loss_map(self, y_true, y_pred):
-    ...         loss, labelled = depth_loss_map(y_true, y_pred)
+    ...         loss, labelled = keras_mtl.losses.depth_loss_map(y_true, y_pred)
     ...         return keras.ops.square(loss), labelled
     >>> float(DepthL2()([[[[2.0], [0.0]]]], [[[[1.5], [9.0]]]]))
     0.25

@@ -7,6 +7,7 @@ from keras import ops
 Tensor = Any  # a tensor of the active backend, or anything it can be made from
 
 NO_LABEL = 255  # "no label here" in class, saliency and boundary maps
+VALID_DEPTH = (0.0, 80.0)  # metres; the published evaluations leave labels out from 80 on
 
 
 def check_maps(name: str, y_true: Tensor, y_pred: Tensor, label: str, prediction: str) -> None:
@@ -44,6 +45,28 @@ def _has_shape(x: Tensor, expected: str) -> bool:
         not want.isdigit() or found is None or int(want) == found
         for want, found in zip(expected, x.shape, strict=True)
     )
+
+
+def labelled_depth(
+    depth: Tensor, ignore: float = 0.0, valid_range: tuple[float, float] = VALID_DEPTH
+) -> Tensor:
+    """Which depths are labels; written with plain comparisons, for NumPy arrays too.
+
+    Args:
+        depth: float tensor of any shape, metres.
+        ignore: float, what means "no label here".
+        valid_range: `(nearest, farthest)` in metres; a label lies between.
+
+    Returns:
+        bool tensor of the same shape.
+
+    Example:
+
+    >>> labelled_depth(np.array([0.0, 2.5, 655.35, np.nan])).tolist()
+    [False, True, False, False]
+    """
+    nearest, farthest = valid_range
+    return (depth != ignore) & (depth > nearest) & (depth < farthest)
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:

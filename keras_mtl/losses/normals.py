@@ -1,5 +1,7 @@
 """L1 distance of unit normals."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,12 +9,13 @@ from keras_mtl.losses.labelled import LabelledPixelLoss
 from keras_mtl.losses.maps import Tensor, check_maps, unit_vectors
 
 
-def normals_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+def normals_loss_map(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tuple[Tensor, Tensor]:
     """L1 distance of unit normals, summed over the three components, pixel by pixel.
 
     Args:
-        y_true: float tensor `(B, H, W, 3)`, unit vectors, `(0, 0, 0)` where there is no label.
+        y_true: float tensor `(B, H, W, 3)`, unit vectors, all `ignore` where there is no label.
         y_pred: float tensor `(B, H, W, 3)`, of any length: made unit vectors here.
+        ignore: float.
 
     Returns:
         The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
@@ -28,7 +31,7 @@ def normals_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The normals loss", y_true, y_pred, "(B, H, W, 3)", "(B, H, W, 3)")
-    labelled = ops.any(y_true != 0, axis=-1)
+    labelled = ops.any(y_true != ignore, axis=-1)
     loss = ops.sum(ops.abs(unit_vectors(y_pred) - y_true), axis=-1)
     return ops.where(labelled, loss, 0.0), labelled
 
@@ -41,6 +44,7 @@ class NormalsLoss(LabelledPixelLoss):
     predictions `(B, H, W, 3)` of any length.
 
     Args:
+        ignore: float, which in all three components means "no label here".
         name: string.
         reduction: as in `LabelledPixelLoss`.
         dtype: optional dtype, float32 by default.
@@ -55,11 +59,16 @@ class NormalsLoss(LabelledPixelLoss):
 
     def __init__(
         self,
+        ignore: float = 0.0,
         name: str = "normals_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.ignore = ignore
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        return normals_loss_map(y_true, y_pred)
+        return normals_loss_map(y_true, y_pred, self.ignore)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ignore": self.ignore}

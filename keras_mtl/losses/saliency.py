@@ -1,5 +1,7 @@
 """Class-balanced cross-entropy of saliency."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,14 +9,17 @@ from keras_mtl.losses.labelled import LabelledPixelLoss, mean_over_replicas
 from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, weighted_logistic_loss
 
 
-def saliency_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+def saliency_loss_map(
+    y_true: Tensor, y_pred: Tensor, ignore: int = NO_LABEL
+) -> tuple[Tensor, Tensor]:
     """Class-balanced softmax cross-entropy of salient against not salient, pixel by pixel.
 
     Each class weighs the share of the other one among the labelled pixels of the batch.
 
     Args:
-        y_true: integer tensor `(B, H, W)`, 1 salient, 0 not, 255 where there is no label.
+        y_true: integer tensor `(B, H, W)`, 1 salient, 0 not, `ignore` where there is no label.
         y_pred: float tensor `(B, H, W, 2)`, logits.
+        ignore: int.
 
     Returns:
         The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
@@ -30,8 +35,8 @@ def saliency_loss_map(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """
     y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
     check_maps("The saliency loss", y_true, y_pred, "(B, H, W)", "(B, H, W, 2)")
-    labelled = y_true != NO_LABEL
-    positive = ops.cast(y_true == 1, "float32")
+    labelled = y_true != ignore
+    positive = ops.cast(labelled & (y_true == 1), "float32")
     share_labelled = mean_over_replicas(ops.mean(ops.cast(labelled, "float32")))
     share_positive = mean_over_replicas(ops.mean(positive))
     share_positive = share_positive / ops.where(share_labelled > 0, share_labelled, 1.0)
@@ -49,6 +54,7 @@ class SaliencyLoss(LabelledPixelLoss):
     `(B, H, W, 2)`. Each class weighs the share of the other among the labelled pixels.
 
     Args:
+        ignore: int, the label that means "no label here".
         name: string.
         reduction: as in `LabelledPixelLoss`.
         dtype: optional dtype, float32 by default.
@@ -64,11 +70,16 @@ class SaliencyLoss(LabelledPixelLoss):
 
     def __init__(
         self,
+        ignore: int = NO_LABEL,
         name: str = "saliency_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.ignore = ignore
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        return saliency_loss_map(y_true, y_pred)
+        return saliency_loss_map(y_true, y_pred, self.ignore)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ignore": self.ignore}

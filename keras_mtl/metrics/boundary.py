@@ -24,10 +24,11 @@ class BoundaryF(DatasetMetric):
     labelled boundary lies within `tolerance` pixels (precision), and a labelled boundary pixel is
     found if a predicted one does (recall), counted over the whole dataset; the best F of all
     thresholds is the result. Called with labels `(B, H, W, 1)` in {0, 1} and logits
-    `(B, H, W, 1)`; pixels labelled 255 take no part.
+    `(B, H, W, 1)`; pixels labelled `ignore` take no part.
 
     Args:
         tolerance: int, pixels along each axis (a square window), at the size of the labels.
+        ignore: float, the label that means "no label here".
         name: optional string, as it appears in the logs of `fit`;
             `"F_within_{tolerance}px"` by default.
         dtype: optional dtype of the metric.
@@ -44,7 +45,13 @@ class BoundaryF(DatasetMetric):
 
     higher_is_better = True
 
-    def __init__(self, tolerance: int = 2, name: str | None = None, dtype: str | None = None):
+    def __init__(
+        self,
+        tolerance: int = 2,
+        ignore: float = NO_LABEL,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         if tolerance != int(tolerance) or tolerance < 0:
             raise ValueError(
                 f"BoundaryF received tolerance={tolerance}: it must be a whole number of pixels, "
@@ -52,6 +59,7 @@ class BoundaryF(DatasetMetric):
             )
         super().__init__(name=name or f"F_within_{tolerance}px", dtype=dtype)
         self.tolerance = tolerance
+        self.ignore = ignore
         self.wrong = self.add_counter(_LEVELS, name="wrong")
         self.right = self.add_counter(_LEVELS, name="right")
         self.found = self.add_counter(_LEVELS, name="found")
@@ -59,8 +67,8 @@ class BoundaryF(DatasetMetric):
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         check_maps("BoundaryF", y_true, y_pred, "(B, H, W, 1)", "(B, H, W, 1)")
-        labelled = y_true != NO_LABEL
-        boundary = y_true == 1
+        labelled = y_true != self.ignore
+        boundary = labelled & (y_true == 1)
         probability = ops.where(labelled, ops.sigmoid(y_pred), 0.0)
         # The largest probability nearby reaches a threshold if any does: one map serves all.
         near_prediction = self._largest_nearby(probability)
@@ -89,7 +97,8 @@ class BoundaryF(DatasetMetric):
         return 100.0 * ops.max(2.0 * precision * recall / ops.where(both > 0, both, 1.0))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "tolerance": self.tolerance}
+        config = {"tolerance": self.tolerance, "ignore": self.ignore}
+        return {**super().get_config(), **config}
 
 
 def _level(probability: Tensor) -> Tensor:

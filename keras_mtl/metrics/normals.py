@@ -19,12 +19,14 @@ _BINS_PER_DEGREE = 100
 _BINS = 180 * _BINS_PER_DEGREE
 
 
-def normals_angle(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+def normals_angle(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tuple[Tensor, Tensor]:
     """Angle between predicted and labelled normals, pixel by pixel.
 
     Args:
-        y_true: float tensor `(B, H, W, 3)`, unit vectors, `(0, 0, 0)` where there is no label.
+        y_true: float tensor `(B, H, W, 3)`, unit vectors, all three `ignore` where there is no
+            label.
         y_pred: float tensor `(B, H, W, 3)`, of any length; a zero vector is 90 degrees off.
+        ignore: float.
 
     Returns:
         The angle in degrees, float32 `(B, H, W)`, and the mask of labelled pixels, bool
@@ -38,7 +40,7 @@ def normals_angle(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
     """
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("A normals metric", y_true, y_pred, "(B, H, W, 3)", "(B, H, W, 3)")
-    labelled = ops.any(y_true != 0, axis=-1)
+    labelled = ops.any(y_true != ignore, axis=-1)
     # Labels decoded from images are a little off unit length, which the formula does not forgive.
     y_true, y_pred = unit_vectors(y_true), unit_vectors(y_pred)
     # Unlike the arc cosine of the dot product, this is exact for small angles too.
@@ -58,6 +60,7 @@ class NormalsMeanError(MeanOverPixels):
     predictions `(B, H, W, 3)` of any length.
 
     Args:
+        ignore: float, which in all three components means "no label here".
         name: string, as it appears in the logs of `fit`.
         dtype: optional dtype of the metric.
 
@@ -74,11 +77,15 @@ class NormalsMeanError(MeanOverPixels):
 
     higher_is_better = False
 
-    def __init__(self, name: str = "mErr", dtype: str | None = None):
+    def __init__(self, ignore: float = 0.0, name: str = "mErr", dtype: str | None = None):
         super().__init__(name=name, dtype=dtype)
+        self.ignore = ignore
 
     def pixel_values(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        return normals_angle(y_true, y_pred)
+        return normals_angle(y_true, y_pred, self.ignore)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ignore": self.ignore}
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -90,6 +97,7 @@ class NormalsWithin(MeanOverPixels):
 
     Args:
         degrees: float, 11.25, 22.5 or 30 in the literature.
+        ignore: float, which in all three components means "no label here".
         name: optional string, as it appears in the logs of `fit`; `"within_{degrees}"` by
             default.
         dtype: optional dtype of the metric.
@@ -107,19 +115,26 @@ class NormalsWithin(MeanOverPixels):
 
     higher_is_better = True
 
-    def __init__(self, degrees: float, name: str | None = None, dtype: str | None = None):
+    def __init__(
+        self,
+        degrees: float,
+        ignore: float = 0.0,
+        name: str | None = None,
+        dtype: str | None = None,
+    ):
         super().__init__(name=name or f"within_{degrees:g}", dtype=dtype)
         self.degrees = degrees
+        self.ignore = ignore
 
     def pixel_values(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        angle, labelled = normals_angle(y_true, y_pred)
+        angle, labelled = normals_angle(y_true, y_pred, self.ignore)
         return ops.cast(angle < self.degrees, "float32"), labelled
 
     def finish(self, mean: Tensor) -> Tensor:
         return 100.0 * mean
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "degrees": self.degrees}
+        return {**super().get_config(), "degrees": self.degrees, "ignore": self.ignore}
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -131,6 +146,7 @@ class NormalsMedianError(DatasetMetric):
     `(0, 0, 0)` where there is no label, and predictions `(B, H, W, 3)` of any length.
 
     Args:
+        ignore: float, which in all three components means "no label here".
         name: string, as it appears in the logs of `fit`.
         dtype: optional dtype of the metric.
 
@@ -146,12 +162,13 @@ class NormalsMedianError(DatasetMetric):
 
     higher_is_better = False
 
-    def __init__(self, name: str = "median_err", dtype: str | None = None):
+    def __init__(self, ignore: float = 0.0, name: str = "median_err", dtype: str | None = None):
         super().__init__(name=name, dtype=dtype)
+        self.ignore = ignore
         self.histogram = self.add_counter(_BINS, name="histogram")
 
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
-        angle, labelled = normals_angle(y_true, y_pred)
+        angle, labelled = normals_angle(y_true, y_pred, self.ignore)
         step = ops.clip(ops.floor(angle * _BINS_PER_DEGREE), 0, _BINS - 1)  # 180 joins the last
         count_up(self.histogram, count_per_bin(step, labelled, _BINS))
 
@@ -163,3 +180,6 @@ class NormalsMedianError(DatasetMetric):
         upper = ops.sum(ops.cast(up_to <= half, "float32"))
         median = ((lower + upper) / 2.0 + 0.5) / _BINS_PER_DEGREE
         return ops.where(half > 0, median, 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "ignore": self.ignore}

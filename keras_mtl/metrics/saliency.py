@@ -18,12 +18,13 @@ class SaliencyMaxF(DatasetMetric):
 
     Precision and recall are those of the whole dataset at the thresholds 0.05, 0.10 .. 0.95 on
     the softmax probability of class 1 (a pixel on the threshold is salient). Called with labels
-    `(B, H, W)` in {0, 1}, 255 where there is no label, and logits `(B, H, W, 2)`.
+    `(B, H, W)` in {0, 1}, `ignore` where there is no label, and logits `(B, H, W, 2)`.
 
     Args:
         protocol: `None`, or `"taskprompter"` for the published TaskPrompter evaluation, which
             puts a sigmoid on top of the probability, so that all values lie in 0.5 .. 0.73 and
             only the thresholds 0.55 .. 0.70 differ in anything. For comparison with its figures.
+        ignore: int, the label that means "no label here".
         name: string, as it appears in the logs of `fit`.
         dtype: optional dtype of the metric.
 
@@ -40,13 +41,20 @@ class SaliencyMaxF(DatasetMetric):
 
     higher_is_better = True
 
-    def __init__(self, protocol: str | None = None, name: str = "maxF", dtype: str | None = None):
+    def __init__(
+        self,
+        protocol: str | None = None,
+        ignore: int = NO_LABEL,
+        name: str = "maxF",
+        dtype: str | None = None,
+    ):
         if protocol not in (None, "taskprompter"):
             raise ValueError(
                 f"SaliencyMaxF received protocol={protocol!r}: it must be None or 'taskprompter'."
             )
         super().__init__(name=name, dtype=dtype)
         self.protocol = protocol
+        self.ignore = ignore
         self.counts = self.add_counter(2 * _LEVELS, name="counts")
 
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
@@ -58,7 +66,7 @@ class SaliencyMaxF(DatasetMetric):
         # Sorting each pixel by the thresholds it reaches once replaces a pass per threshold.
         level = ops.minimum(ops.cast(probability * _LEVELS, "int32"), _LEVELS - 1)
         label = ops.cast(y_true == 1, "int32")
-        counts = count_per_bin(label * _LEVELS + level, y_true != NO_LABEL, 2 * _LEVELS)
+        counts = count_per_bin(label * _LEVELS + level, y_true != self.ignore, 2 * _LEVELS)
         count_up(self.counts, counts)
 
     def result(self) -> Tensor:
@@ -71,7 +79,7 @@ class SaliencyMaxF(DatasetMetric):
         return 100.0 * ops.max(f)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "protocol": self.protocol}
+        return {**super().get_config(), "protocol": self.protocol, "ignore": self.ignore}
 
 
 def count_from_level(per_level: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ are exact and agree with each other. The same seed gives the same bytes on every
 `ray_casting`).
 """
 
+import keras
 import numpy as np
 
 from keras_mtl.arguments import check_integer, checked_size
@@ -194,8 +195,8 @@ def arrays(
     Scene i is `render(seed, image_size, index=i)`, whatever `count` is.
 
     Args:
-        tasks: list of tasks; a task named "semseg" with 40 channels gets NYUD classes, with 21
-            PASCAL classes.
+        tasks: list of tasks, each of which takes its label from the scene (`Task.label_of`);
+            segmentation with 40 channels gets NYUD classes, with 21 PASCAL classes.
         count: number of scenes.
         image_size: (height, width) in pixels.
         seed: integer >= 0; different seeds share no scene.
@@ -209,15 +210,13 @@ def arrays(
 
     Example:
 
-    >>> from types import SimpleNamespace
-    >>> images, labels = arrays([SimpleNamespace(name="depth")], count=2, image_size=(24, 32))
+    >>> images, labels = arrays(keras_mtl.tasks.nyud("depth"), count=2, image_size=(24, 32))
     >>> images.shape, labels["depth"].shape
     ((2, 24, 32, 3), (2, 24, 32, 1))
     """
-    keys = {task.name: _label_of(task) for task in tasks}
     height, width = checked_size(image_size)
     check_integer("count", count, 1)
-    images, labels = np.empty((count, height, width, 3), np.uint8), {}
+    images, labels = np.empty((count, height, width, 3), np.uint8), None
     numbers = range(count)
     if progress:
         from tqdm import tqdm
@@ -226,9 +225,12 @@ def arrays(
     for i in numbers:
         scene = render(seed, (height, width), index=i)
         images[i] = scene["image"]
-        for name, key in keys.items():
-            stack = labels.setdefault(name, np.empty((count, *scene[key].shape), scene[key].dtype))
-            stack[i] = scene[key]
+        own = {task.name: task.label_of(scene) for task in tasks}
+        if labels is None:
+            labels = keras.tree.map_structure(
+                lambda label: np.empty((count, *np.shape(label)), np.asarray(label).dtype), own
+            )
+        keras.tree.map_structure(lambda stack, label, i=i: stack.__setitem__(i, label), labels, own)
     return images, labels
 
 
@@ -260,8 +262,8 @@ def dataset(
 
     Example:
 
-    >>> from types import SimpleNamespace
-    >>> batches = dataset([SimpleNamespace(name="sal")], count=3, image_size=(24, 32), batch_size=2)
+    >>> sal = keras_mtl.tasks.pascal_context("sal")
+    >>> batches = dataset(sal, count=3, image_size=(24, 32), batch_size=2)
     >>> [tuple(labels["sal"].shape) for image, labels in batches]
     [(2, 24, 32), (1, 24, 32)]
     """
@@ -274,20 +276,3 @@ def dataset(
     if repeat:
         scenes = scenes.repeat()
     return scenes.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-
-
-def _label_of(task):
-    if task.name == "semseg":
-        if task.channels not in (40, 21):
-            raise ValueError(
-                f"Task 'semseg' has {task.channels} channels, but rooms have labels for 40 (NYUD) "
-                "or 21 (PASCAL) classes; use nyud() or pascal_context() tasks."
-            )
-        return "nyud_semseg" if task.channels == 40 else "pascal_semseg"
-    known = ("depth", "normals", "edge", "human_parts", "sal")
-    if task.name not in known:
-        raise ValueError(
-            f"Rooms have no label for a task named {task.name!r}, only for semseg, "
-            f"{', '.join(known)}; leave it out of `tasks` or rename it."
-        )
-    return task.name

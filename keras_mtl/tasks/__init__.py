@@ -6,21 +6,28 @@ so a new task is one class and nothing anywhere else.
 
 from keras_mtl.tasks.boundary import BoundaryDetection
 from keras_mtl.tasks.classes import NYUD_CLASSES, NYUD_COLOURS, PART_CLASSES, PASCAL_CLASSES
-from keras_mtl.tasks.datasets import nyud, pascal_context
+from keras_mtl.tasks.datasets import DATASETS, Dataset, PublishedRow, nyud, pascal_context
+from keras_mtl.tasks.dense import MapEvaluator
 from keras_mtl.tasks.depth import DepthEstimation
+from keras_mtl.tasks.labels import ArraySpec
 from keras_mtl.tasks.normals import SurfaceNormals
 from keras_mtl.tasks.saliency import SaliencyDetection
 from keras_mtl.tasks.segmentation import HumanParts, SemanticSegmentation
 from keras_mtl.tasks.task import Task, check_tasks
 
 __all__ = [
+    "ArraySpec",
     "BoundaryDetection",
+    "DATASETS",
+    "Dataset",
     "DepthEstimation",
     "HumanParts",
+    "MapEvaluator",
     "NYUD_CLASSES",
     "NYUD_COLOURS",
     "PART_CLASSES",
     "PASCAL_CLASSES",
+    "PublishedRow",
     "SaliencyDetection",
     "SemanticSegmentation",
     "SurfaceNormals",

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
-from keras_mtl.tasks.dense import first_not_binary
+from keras_mtl.tasks.dense import MapEvaluator, first_not_binary
 from keras_mtl.tasks.task import Task
 
 
@@ -39,13 +39,19 @@ class BoundaryDetection(Task):
         super().__init__(name, channels, loss_weight)
 
     def loss(self):
-        return losses.BoundaryLoss()
+        return losses.BoundaryLoss(ignore=self.ignore)
 
     def metrics(self):
-        return [metrics.BoundaryF()]
+        return [metrics.BoundaryF(ignore=self.ignore)]
 
     def decode(self, raw):
         return ops.sigmoid(raw)
+
+    def evaluator(self, thresholds=None, threads=None, boundary_ids=None, **options):
+        return BoundaryEvaluator(self, thresholds, threads, boundary_ids)
+
+    def label_of(self, scene):
+        return scene["edge"]
 
     def constant(self, labels):
         return np.array([-10.0], "float32")
@@ -57,3 +63,55 @@ class BoundaryDetection(Task):
 
     def wrong_label(self, labels):
         return first_not_binary(self, labels)
+
+
+class BoundaryEvaluator(MapEvaluator):
+    """odsF, OIS and AP besides the sums over pixels.
+
+    Args:
+        task: `BoundaryDetection`.
+        thresholds, threads: see `keras_mtl.metrics.odsf.evaluator.Matches`.
+        boundary_ids: names of the images to match boundaries on; `None`: all.
+    """
+
+    def __init__(self, task, thresholds, threads, boundary_ids):
+        from keras_mtl.metrics.odsf.evaluator import Matches  # needs the extra `evaluation`
+
+        self.matches = Matches(thresholds, threads, task.ignore)
+        super().__init__(task)
+        self.wanted = None if boundary_ids is None else set(boundary_ids)
+        self.seen: set[str] = set()
+
+    @property
+    def headline(self):
+        return self.task.headline if self.matches.published else f"{self.task.headline}_fast"
+
+    def add(self, label, raw, place, example):
+        self.seen.add(example["id"])
+        counted = super().add(label, raw, place, example)
+        if counted and (self.wanted is None or example["id"] in self.wanted):
+            probability = ops.convert_to_numpy(self.task.decode(place.restore(raw)))
+            self.matches.add(probability[..., 0], label[..., 0], example.get("label_map"))
+        return counted
+
+    def more_scores(self):
+        scores = self.matches.scores
+        values = {self.headline: scores.odsF, "OIS": scores.OIS, "AP": scores.AP}
+        return {name: value if scores.images else None for name, value in values.items()}
+
+    def results(self):
+        curve = self.matches.curve()
+        return {**super().results(), **({"curve": curve} if curve else {})}
+
+    def protocol(self):
+        unseen = (self.wanted or set()) - self.seen
+        if not unseen:
+            return self.matches.protocol()
+        more = f"; {len(unseen)} of boundary_ids, such as {min(unseen)}, are no image's"
+        return self.matches.protocol() + more
+
+    def finish(self):
+        self.matches.finish()
+
+    def close(self):
+        self.matches.close()

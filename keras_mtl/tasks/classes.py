@@ -19,3 +19,21 @@ PASCAL_CLASSES = (
     "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
 ).split(", ")
 PART_CLASSES = "background, head, torso, upper arms, lower arms, upper legs, lower legs".split(", ")
+
+
+def voc_colours(count: int) -> list[str]:
+    """PASCAL VOC's colours of the first classes, in hexadecimal digits.
+
+    Example:
+
+    >>> voc_colours(3)
+    ['000000', '800000', '008000']
+    """
+    colours = []
+    for index in range(count):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            for k in range(3):
+                channels[k] |= ((index >> (3 * bit + k)) & 1) << (7 - bit)
+        colours.append(bytes(channels).hex())
+    return colours

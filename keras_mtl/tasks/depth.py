@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
-from keras_mtl.metrics.depth import MAX_DEPTH
+from keras_mtl.losses.maps import VALID_DEPTH, labelled_depth
 from keras_mtl.tasks.task import Task
 
 
@@ -17,6 +17,11 @@ class DepthEstimation(Task):
         name: str.
         channels: int. Always 1.
         loss_weight: float.
+        valid_range: `(nearest, farthest)` in metres. Labels that do not lie between count as none,
+            in losses, metrics and pictures.
+
+    Raises:
+        ValueError: if the range is none.
 
     Example:
 
@@ -31,43 +36,85 @@ class DepthEstimation(Task):
     unit = "m"
     label_dtype = "float32"
     label_channels = 1
-    farthest = 10.0  # metres; the far end of the colour scale in pictures
+    farthest = 10.0  # metres; the far end of the colour scale of a picture by itself
     only_channels = 1
 
-    def __init__(self, name: str = "depth", channels: int = 1, loss_weight: float = 1.0):
+    def __init__(
+        self,
+        name: str = "depth",
+        channels: int = 1,
+        loss_weight: float = 1.0,
+        valid_range: tuple[float, float] = VALID_DEPTH,
+    ):
         super().__init__(name, channels, loss_weight)
+        nearest, farthest = valid_range
+        if not 0 <= nearest < farthest:
+            raise ValueError(
+                f"The valid_range of task {name!r} is {valid_range}; expected (nearest, farthest) "
+                "in metres, such as (0, 80)."
+            )
+        self.valid_range = (float(nearest), float(farthest))
+
+    @property
+    def _labelled(self) -> dict:
+        """What losses and metrics must know of labels."""
+        return {"ignore": self.ignore, "valid_range": self.valid_range}
 
     def loss(self):
-        return losses.DepthLoss()
+        return losses.DepthLoss(**self._labelled)
 
     def metrics(self):
-        return [metrics.DepthRMSE()]
+        return [metrics.DepthRMSE(**self._labelled)]
 
     def evaluation_metrics(self):
-        deltas = [metrics.DepthDelta(power) for power in (1, 2, 3)]
-        errors = [metrics.DepthAbsRel(), metrics.DepthSqRel(), metrics.DepthLogRMSE()]
-        return [*self.metrics(), *errors, *deltas]
+        errors = (metrics.DepthAbsRel, metrics.DepthSqRel, metrics.DepthLogRMSE)
+        return [
+            *self.metrics(),
+            *(error(**self._labelled) for error in errors),
+            *(metrics.DepthDelta(power, **self._labelled) for power in (1, 2, 3)),
+        ]
 
     def decode(self, raw):
         return ops.maximum(raw, 0.0)
 
     def constant(self, labels):
-        return np.array([labels[labels > 0].mean()], "float32")
+        return np.array([labels[self.labelled_pixels(labels)].mean()], "float32")
 
     def scaled_label(self, label, factor):
         return label / factor  # what appears larger is nearer
 
+    def labelled_pixels(self, label):
+        return labelled_depth(np.asarray(label)[..., 0], self.ignore, self.valid_range)
+
+    def label_of(self, scene):
+        return scene["depth"]
+
     def picture(self, final):
+        return self.draw(final, None)
+
+    def scale_of(self, shown):
+        depths = [np.asarray(each)[self.labelled_pixels(each)] for each in shown]
+        return max((float(each.max()) for each in depths if each.size), default=None)
+
+    def draw(self, final, photograph, scale=None):
         import matplotlib
 
         depth = np.asarray(final)[..., 0]
-        colours = matplotlib.colormaps["viridis_r"](depth / self.farthest)[..., :3]
-        colours[depth <= 0] = 1.0
+        colours = matplotlib.colormaps["viridis_r"](depth / (scale or self.farthest))[..., :3]
+        colours[~self.labelled_pixels(final)] = 1.0
         return (colours * 255).astype("uint8")
+
+    def difference(self, raw, found, decoded):
+        errors, scale = super().difference(raw, found, decoded)
+        return errors, np.abs(raw).max() if decoded else scale
 
     def wrong_label(self, labels):
         wrong = labels[~(labels >= 0) | ~np.isfinite(labels)]
         if wrong.size:
             return wrong.flat[0], "metres above 0"
-        if labels.size and labels.max() > 0 and labels[labels > 0].min() >= MAX_DEPTH:
+        if labels.size and labels.max() > 0 and labels[labels > 0].min() >= self.valid_range[1]:
             return labels.max(), "metres, not millimetres"
+        return None
+
+    def get_config(self):
+        return {**super().get_config(), "valid_range": self.valid_range}

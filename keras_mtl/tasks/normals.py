@@ -36,28 +36,44 @@ class SurfaceNormals(Task):
         super().__init__(name, channels, loss_weight)
 
     def loss(self):
-        return losses.NormalsLoss()
+        return losses.NormalsLoss(self.ignore)
 
     def metrics(self):
-        return [metrics.NormalsMeanError()]
+        return [metrics.NormalsMeanError(self.ignore)]
 
     def evaluation_metrics(self):
-        within = [metrics.NormalsWithin(degrees) for degrees in (11.25, 22.5, 30)]
-        return [*self.metrics(), metrics.NormalsMedianError(), *within]
+        within = [metrics.NormalsWithin(degrees, self.ignore) for degrees in (11.25, 22.5, 30)]
+        return [*self.metrics(), metrics.NormalsMedianError(self.ignore), *within]
 
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)
 
     def constant(self, labels):
-        return labels.reshape(-1, 3).mean(axis=0, dtype="float64").astype("float32")
+        labels = labels[self.labelled_pixels(labels)]
+        return labels.mean(axis=0, dtype="float64").astype("float32")
 
     def flipped_label(self, label):
         return label * np.array([-1, 1, 1], "float32")  # x points to the right
 
+    def label_of(self, scene):
+        return scene["normals"]
+
+    def unpack(self, stored):
+        import tensorflow as tf
+
+        label = tf.convert_to_tensor(stored)
+        return super().unpack(unit_vectors(label) if label.dtype == tf.uint8 else label)
+
+    def difference(self, raw, found, decoded):
+        errors, scale = super().difference(raw, found, decoded)
+        if not decoded:
+            return errors, scale
+        return errors * np.linalg.norm(raw, axis=-1, keepdims=True), np.abs(raw).max()
+
     def picture(self, final):
         normals = np.asarray(final)
         colours = np.round((normals + 1) * 127.5)
-        colours[(normals == 0).all(-1)] = 255
+        colours[~self.labelled_pixels(normals)] = 255
         return colours.clip(0, 255).astype("uint8")
 
     def wrong_label(self, labels):
@@ -65,3 +81,27 @@ class SurfaceNormals(Task):
         wrong = labels[~((np.abs(length - 1) < 0.05) | (length == 0))]
         if wrong.size:
             return wrong[0].tolist(), "vectors of length 1"
+        return None
+
+
+def unit_vectors(colours):
+    """Normals from 8-bit colours: n = 2 v / 255 - 1, of length 1; black stays (0, 0, 0).
+
+    Args:
+        colours: uint8 TensorFlow tensor `(..., 3)`.
+
+    Example:
+
+    >>> x, y, z = unit_vectors(np.array([255, 128, 0], "uint8")).numpy()
+    >>> f"{x:.1f} {y:.1f} {z:.1f}"
+    '0.7 0.0 -0.7'
+    """
+    import tensorflow as tf
+
+    # Channel after channel, not interleaved, takes a quarter of the time.
+    vectors = tf.transpose(tf.reshape(tf.cast(colours, tf.float32), [-1, 3])) * (2 / 255) - 1
+    x, y, z = tf.unstack(vectors)
+    square = x * x + y * y + z * z
+    # Black has the square 3, and unit vectors 1 but for the rounding to 8 bits.
+    vectors *= tf.where(square > 2.9, 0.0, tf.math.rsqrt(square))
+    return tf.reshape(tf.transpose(vectors), tf.shape(colours))

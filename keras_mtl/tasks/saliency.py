@@ -34,17 +34,20 @@ class SaliencyDetection(Task):
         super().__init__(name, channels, loss_weight)
 
     def loss(self):
-        return losses.SaliencyLoss()
+        return losses.SaliencyLoss(self.ignore)
 
     def metrics(self):
-        return [metrics.SaliencyMaxF()]
+        return [metrics.SaliencyMaxF(ignore=self.ignore)]
 
     def evaluation_metrics(self):
-        published = metrics.SaliencyMaxF("taskprompter", name="maxF_taskprompter")
+        published = metrics.SaliencyMaxF("taskprompter", self.ignore, name="maxF_taskprompter")
         return [*self.metrics(), published]
 
     def decode(self, raw):
         return ops.softmax(raw, axis=-1)[..., 1]
+
+    def label_of(self, scene):
+        return scene["sal"]
 
     def constant(self, labels):
         return np.eye(2, dtype="float32")[int(labels[labels != self.ignore].mean() > 0.5)]

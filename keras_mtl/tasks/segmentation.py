@@ -5,7 +5,14 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
-from keras_mtl.tasks.classes import NYUD_CLASSES, NYUD_COLOURS, PART_CLASSES
+from keras_mtl.tasks.classes import (
+    NYUD_CLASSES,
+    NYUD_COLOURS,
+    PART_CLASSES,
+    PASCAL_CLASSES,
+    voc_colours,
+)
+from keras_mtl.tasks.dense import MapEvaluator
 from keras_mtl.tasks.task import Task
 
 
@@ -18,9 +25,11 @@ class SemanticSegmentation(Task):
         channels: int. Number of classes.
         loss_weight: float.
         labels: list of class names, or None.
+        palette: list of colours such as `"ff8000"`, one for each class, or None: PASCAL VOC's, or
+            for NYUD's classes their own.
 
     Raises:
-        ValueError: if there are more than 255 classes, or not one name for each.
+        ValueError: if there are more than 255 classes, or not one name or colour for each.
 
     Example:
 
@@ -32,6 +41,7 @@ class SemanticSegmentation(Task):
     headline = "mIoU"
     higher_is_better = True
     ignore = 255
+    settles_crops = True
 
     def __init__(
         self,
@@ -39,6 +49,7 @@ class SemanticSegmentation(Task):
         channels: int = 40,
         loss_weight: float = 1.0,
         labels: list[str] | None = None,
+        palette: list[str] | None = None,
     ):
         super().__init__(name, channels, loss_weight)
         if not 1 <= channels <= self.ignore:
@@ -52,18 +63,26 @@ class SemanticSegmentation(Task):
                 f"Task {name!r} has {channels} classes but {len(self.labels)} class names; "
                 "give one name for each class."
             )
+        self._colours = palette
+        if palette is not None and np.shape(self.palette) != (channels, 3):
+            raise ValueError(
+                f"Task {name!r} has {channels} classes but {len(palette)} colours; give one colour "
+                'for each class, such as "ff8000".'
+            )
 
     @property
     def palette(self) -> np.ndarray:
-        """`(channels, 3)` uint8 colours of the classes: PASCAL VOC's map, or NYUD's own."""
-        if self.labels == NYUD_CLASSES:
-            return np.array([list(bytes.fromhex(colour)) for colour in NYUD_COLOURS], "uint8")
-        index = np.arange(self.channels)
-        colours = np.zeros((self.channels, 3), int)
-        for bit in range(8):
-            for channel in range(3):
-                colours[:, channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
-        return colours.astype("uint8")
+        """`(channels, 3)` uint8 colours of the classes."""
+        colours = self._colours
+        if colours is None:
+            colours = NYUD_COLOURS if self.labels == NYUD_CLASSES else voc_colours(self.channels)
+        try:
+            return np.array([list(bytes.fromhex(colour)) for colour in colours], "uint8")
+        except ValueError:
+            raise ValueError(
+                f"The palette of task {self.name!r} is {colours!r}; expected colours such as "
+                '"ff8000", red, green and blue in two hexadecimal digits each.'
+            ) from None
 
     def loss(self):
         return losses.SegmentationLoss(ignore=self.ignore)
@@ -88,9 +107,54 @@ class SemanticSegmentation(Task):
         wrong = labels[~known & (labels != self.ignore)]
         if wrong.size:
             return wrong.flat[0], f"class ids 0 to {self.channels - 1}"
+        return None
+
+    @property
+    def class_ids(self) -> range:
+        return range(self.channels)
+
+    def label_of(self, scene):
+        for classes, key in ((NYUD_CLASSES, "nyud_semseg"), (PASCAL_CLASSES, "pascal_semseg")):
+            if self.channels == len(classes):
+                return scene[key]
+        raise ValueError(
+            f"Task {self.name!r} has {self.channels} channels, but rooms have labels for "
+            f"{len(NYUD_CLASSES)} (NYUD) or {len(PASCAL_CLASSES)} (PASCAL) classes; use nyud() or "
+            "pascal_context() tasks."
+        )
+
+    def evaluator(self, **options):
+        return ClassEvaluator(self)
+
+    def difference(self, raw, found, decoded):
+        if not decoded:
+            return super().difference(raw, found, decoded)
+        scores = np.take_along_axis(raw, found[..., None].astype(int), axis=-1)[..., 0]
+        return raw.max(axis=-1) - scores, np.abs(raw).max()
+
+    def legend(self, shown):
+        present = set().union(*(np.unique(each).tolist() for each in shown))
+        classes = sorted(present & set(self.class_ids))
+        named = [(self.labels[i], tuple(self.palette[i] / 255)) for i in classes]
+        return named + [("no label", (1.0, 1.0, 1.0))] * (self.ignore in present)
 
     def get_config(self):
-        return {**super().get_config(), "labels": self.labels}
+        own = {} if self._colours is None else {"palette": self._colours}
+        return {**super().get_config(), "labels": self.labels, **own}
+
+
+class ClassEvaluator(MapEvaluator):
+    """Besides the mean of the classes' IoU, that of each class."""
+
+    def results(self):
+        found = super().results()
+        if self.images:
+            iou = ops.convert_to_numpy(self.metrics[0].class_iou())
+            found["classes"] = dict(zip(self.task.labels, iou.tolist(), strict=True))
+        return found
+
+    def protocol(self):
+        return f"mean over all {self.task.channels} classes, absent ones 0"
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
@@ -104,6 +168,7 @@ class HumanParts(SemanticSegmentation):
         channels: int. Number of classes.
         loss_weight: float.
         labels: list of class names, or None: the six parts if there are seven classes.
+        palette: as for `SemanticSegmentation`.
 
     Raises:
         ValueError: as `SemanticSegmentation`.
@@ -114,12 +179,18 @@ class HumanParts(SemanticSegmentation):
     'head'
     """
 
+    settles_crops = False
+
     def __init__(
         self,
         name: str = "human_parts",
         channels: int = 7,
         loss_weight: float = 2.0,
         labels: list[str] | None = None,
+        palette: list[str] | None = None,
     ):
         labels = labels or (PART_CLASSES if channels == len(PART_CLASSES) else None)
-        super().__init__(name, channels, loss_weight, labels)
+        super().__init__(name, channels, loss_weight, labels, palette)
+
+    def label_of(self, scene):
+        return scene["human_parts"]

@@ -1,18 +1,29 @@
 """Everything about one thing to predict, said once: the contract of a task."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_mtl.layers.heads import PredictionHead
+from keras_mtl.tasks import dense
+from keras_mtl.tasks.labels import LabelContract
 
-class Task:
-    """One dense prediction task; subclass it to add a kind of task.
 
-    A subclass sets the attributes below and defines `loss`, `metrics` and `decode`; to be trained,
-    it needs no more. `picture` is for panels, `constant` for the floor in reports, `wrong_label`
-    refuses values that are no labels, `scaled_label` and `flipped_label` are for labels that
-    augmentation changes. Register the class, or a saved model cannot be loaded.
+class Task(LabelContract):
+    """One thing to predict; subclass it to add a kind of task.
+
+    Most kinds have one map as output and one as label. Such a subclass sets the attributes below
+    and defines `loss`, `metrics` and `decode`; to be trained, it needs no more. `picture` is for
+    panels, `constant` for the floor in reports, `wrong_label` refuses values that are no labels,
+    `scaled_label` and `flipped_label` are for labels that augmentation changes.
+
+    A kind whose output is no map sets `output = "levels"` and defines besides `head`,
+    `check_output`, `label_spec`, `no_label`, `is_labelled`, `move`, `evaluator`, `restore` and
+    `draw`; where it wants to be trained on generated rooms, `label_of`.
+
+    Register the class, or a saved model cannot be loaded.
 
     Args:
         name: str. Key of the task's labels and outputs.
@@ -24,37 +35,55 @@ class Task:
         higher_is_better: bool. Direction of the headline metric.
         ignore: the label value that means "no label here".
         unit: str. Unit of the headline metric.
+        output: `"map"`, one fused map of features for the head and an output at the image's size;
+            or `"levels"`, a dict `{stride: features}` for the head and an output of any shape.
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
         only_channels: int or `None`. What `channels` must be, where a kind has no choice; not
             inherited.
+        settles_crops: bool. Whether augmentation draws crops again that show one class only.
 
     Example:
 
     >>> @keras.saving.register_keras_serializable(package="my_project")
     ... class Albedo(keras_mtl.tasks.Task):
-    ...     headline, higher_is_better, ignore, unit = "MSE", False, -1, ""
+    ...     headline, higher_is_better, ignore, unit = "MAE", False, -1, ""
     ...     label_dtype, label_channels = "float32", 1
     ...
     ...     def loss(self):
-    ...         return keras.losses.MeanSquaredError()
+    ...         return AlbedoLoss()
     ...
     ...     def metrics(self):
-    ...         return [keras.metrics.MeanSquaredError(name="MSE")]
+    ...         return [AlbedoError(name="MAE")]
     ...
     ...     def decode(self, raw):
     ...         return keras.ops.sigmoid(raw)
-    >>> Albedo("albedo", channels=1).label_shape(48, 64)
-    (48, 64, 1)
+    >>> def error(y_true, y_pred):  # of each pixel, and which ones are labelled
+    ...     y_true, labelled = y_true[..., 0], y_true[..., 0] != Albedo.ignore
+    ...     wrong = keras.ops.abs(keras.ops.sigmoid(y_pred[..., 0]) - y_true)
+    ...     return keras.ops.where(labelled, wrong, 0.0), labelled
+    >>> class AlbedoLoss(keras_mtl.losses.LabelledPixelLoss):
+    ...     def loss_map(self, y_true, y_pred):
+    ...         return error(y_true, y_pred)
+    >>> class AlbedoError(keras_mtl.metrics.MeanOverPixels):
+    ...     higher_is_better = False
+    ...
+    ...     def pixel_values(self, y_true, y_pred):
+    ...         return error(y_true, y_pred)
+    >>> albedo, label = Albedo("albedo", channels=1), np.array([[[[0.5], [-1.0]]]], "float32")
+    >>> float(albedo.loss()(label, np.zeros((1, 1, 2, 1), "float32")))  # sigmoid(0) is 0.5
+    0.0
     """
 
     headline: str
     higher_is_better: bool
     ignore: float
     unit: str = "%"
+    output = "map"
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
     only_channels: int | None = None  # of the raw output, where a kind has no choice
+    settles_crops = False
 
     def __init__(self, name: str, channels: int, loss_weight: float = 1.0):
         only = vars(type(self)).get("only_channels")  # not inherited: a subclass may have others
@@ -63,6 +92,8 @@ class Task:
         self.name = name
         self.channels = channels
         self.loss_weight = loss_weight
+
+    # === Training and scores ===
 
     def loss(self) -> keras.losses.Loss:
         """The training loss, a mean over labelled pixels."""
@@ -73,15 +104,56 @@ class Task:
         raise self._lacks("metrics()")
 
     def evaluation_metrics(self) -> list[keras.metrics.Metric]:
-        """All metrics of a full evaluation, of which each result is reported.
+        """All metrics of a full evaluation that are sums over pixels; each result is reported.
 
-        The headline is among them, unless it is no sum over pixels: odsF, which
-        `keras_mtl.evaluate` computes besides.
+        The headline is among them, unless the task's `evaluator` computes it besides.
         """
         return self.metrics()
 
-    def decode(self, raw):
-        """Turns a raw output map into the final map.
+    def evaluator(self, **options) -> Any:
+        """What `keras_mtl.evaluate` gives every image to; see `keras_mtl.tasks.MapEvaluator`.
+
+        Args:
+            **options: those of `keras_mtl.evaluate` that concern some kinds of task only:
+                `thresholds`, `threads`, `boundary_ids`.
+        """
+        self._only_for_maps("evaluator(**options)")
+        return dense.MapEvaluator(self)
+
+    def constant(self, labels: np.ndarray) -> np.ndarray:
+        """Raw output `(channels,)` of the best constant guess, the floor any model must beat.
+
+        Args:
+            labels: array of the task's training labels, batch axis first.
+        """
+        raise self._lacks("constant(labels)")
+
+    # === Output ===
+
+    def head(self, **arguments) -> keras.layers.Layer:
+        """A layer from what the task wants of an architecture (`output`) to its raw output.
+
+        Args:
+            **arguments: what the architecture wants of a head, those of
+                `keras_mtl.layers.PredictionHead`; a kind of its own may leave them aside.
+        """
+        self._only_for_maps("head(**arguments)")
+        return PredictionHead(self.channels, **arguments)
+
+    def check_output(self, spec: Any) -> None:
+        """Refuses a raw output that is none of this task's, when a model is built.
+
+        Args:
+            spec: the output, a symbolic tensor, or a dict of such.
+
+        Raises:
+            ValueError: if it is something else than the task expects.
+        """
+        self._only_for_maps("check_output(spec)")
+        dense.check_map(spec, self.name, self.channels)
+
+    def decode(self, raw: Any) -> Any:
+        """Turns a raw output into the final one.
 
         Args:
             raw: tensor `(..., H, W, channels)`.
@@ -92,13 +164,36 @@ class Task:
         """
         raise self._lacks("decode(raw)")
 
-    def constant(self, labels: np.ndarray) -> np.ndarray:
-        """Raw output `(channels,)` of the best constant guess, the floor any model must beat.
+    def restore(self, raw: Any, place: Any) -> Any:
+        """The final output for a photograph, from the raw one of the image it was fitted into.
 
         Args:
-            labels: array of the task's training labels, batch axis first.
+            raw: the model's output for one image, without the batch axis.
+            place: `keras_mtl.models.photographs.Place`, where the photograph lies in the image.
+
+        Returns:
+            NumPy array at the photograph's size, or whatever the task predicts, in its pixels.
         """
-        raise self._lacks("constant(labels)")
+        self._only_for_maps("restore(raw, place)")
+        return keras.ops.convert_to_numpy(self.decode(place.restore(raw)))
+
+    def difference(self, raw: Any, found: Any, decoded: bool) -> tuple[np.ndarray, float]:
+        """How far an exported model's output is from the model's own.
+
+        Args:
+            raw: array `(B, ...)`, the model's raw output.
+            found: array `(B, ...)`, finite, what the file gave, of the same shape once decoded.
+            decoded: bool. Whether the file decodes.
+
+        Returns:
+            The errors of each image, and the value that they are relative to. Final outputs are
+            compared as far as the raw ones say anything: where two classes score the same, any
+            answer is as good.
+        """
+        wanted = keras.ops.convert_to_numpy(self.decode(raw)) if decoded else np.asarray(raw)
+        return np.abs(found.astype("float64") - wanted), np.abs(wanted).max()
+
+    # === Pictures ===
 
     def picture(self, final: np.ndarray) -> np.ndarray:
         """Colours a label or a decoded map.
@@ -111,116 +206,48 @@ class Task:
         """
         raise self._lacks("picture(final)")
 
-    def label_shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Shape of one image's label.
+    def scale_of(self, shown: Sequence) -> Any:
+        """What the colours of several outputs shown together have in common; `None`: nothing.
 
         Args:
-            height: int, pixels.
-            width: int, pixels.
-        """
-        channels = () if self.label_channels is None else (self.label_channels,)
-        return (height, width, *channels)
-
-    def no_label(self, height: int, width: int) -> np.ndarray:
-        """A label that says nothing, for an image on which this task is not annotated.
-
-        Args:
-            height: int, pixels.
-            width: int, pixels.
-        """
-        return np.full(self.label_shape(height, width), self.ignore, self.label_dtype)
-
-    def scaled_label(self, label, factor):
-        """What the label says once the image has been scaled by a factor.
-
-        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
-
-        Args:
-            label: `(H, W)` or `(H, W, c)`, already resampled.
-            factor: float. 2 makes everything appear twice as large.
-
-        Returns:
-            A label of the same shape; where there was none, there still is none.
-
-        Example:
-
-        >>> keras_mtl.tasks.DepthEstimation().scaled_label(np.array([[[3.0]]]), 2.0).tolist()
-        [[[1.5]]]
-        """
-        return label
-
-    def flipped_label(self, label):
-        """What the label says once the image has been mirrored left to right.
-
-        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
-
-        Args:
-            label: `(H, W)` or `(H, W, c)`, already mirrored.
-
-        Returns:
-            A label of the same shape; where there was none, there still is none.
-
-        Example:
-
-        >>> normals = np.array([[[0.6, 0.0, -0.8]]])
-        >>> keras_mtl.tasks.SurfaceNormals().flipped_label(normals).tolist()
-        [[[-0.6, 0.0, -0.8]]]
-        """
-        return label
-
-    def check_labels(self, labels: np.ndarray, height: int, width: int) -> None:
-        """Refuses labels that training would misread.
-
-        Args:
-            labels: array `(B, height, width)` or `(B, height, width, c)`.
-            height: int, pixels.
-            width: int, pixels.
-
-        Raises:
-            ValueError: if the shape or a value is wrong.
-        """
-        self.check_label_shape(np.shape(labels), height, width)
-        wrong = self.wrong_label(np.asarray(labels))
-        if wrong is not None:
-            value, expected = wrong
-            raise ValueError(
-                f"Labels of task {self.name!r} hold the value {value}; expected {expected}, "
-                f"or {self.ignore} where there is no label."
-            )
-
-    def check_label_shape(self, shape: tuple[int | None, ...], height: int, width: int) -> None:
-        """Refuses a label shape.
-
-        Args:
-            shape: tuple, batch axis first; `None` stands for an unknown length.
-            height: int, pixels.
-            width: int, pixels.
-
-        Raises:
-            ValueError: if labels of this shape are none of this task's.
-        """
-        expected = (None, *self.label_shape(height, width))
-        matches = len(shape) == len(expected) and all(
-            want in (None, found) or found is None
-            for want, found in zip(expected, shape, strict=True)
-        )
-        if not matches:
-            text = "(batch, " + ", ".join(map(str, expected[1:])) + ")"
-            raise ValueError(
-                f"Labels of task {self.name!r} have shape {tuple(shape)}; expected {text}, "
-                "the size of the model's images."
-            )
-
-    def wrong_label(self, labels: np.ndarray) -> tuple[object, str] | None:
-        """A value that is no label of this task, and what was expected; `None` if all are.
-
-        Args:
-            labels: array `(B, H, W)` or `(B, H, W, c)`.
+            shown: labels or final outputs.
         """
         return None
 
+    def draw(self, final: Any, photograph: np.ndarray, scale: Any = None) -> np.ndarray:
+        """A picture of a label or a final output, for panels.
+
+        Args:
+            final: label or final output of one image.
+            photograph: array `(H, W, 3)`, uint8 RGB, to draw on where the output is no map.
+            scale: what `scale_of` gave for all that is shown together.
+
+        Returns:
+            Array `(H, W, 3)`, uint8 RGB.
+        """
+        self._only_for_maps("draw(final, photograph, scale)")
+        return self.picture(np.asarray(final))
+
+    def legend(self, shown: Sequence) -> list[tuple[str, tuple[float, float, float]]]:
+        """What the colours of pictures mean, where they mean classes.
+
+        Args:
+            shown: labels or final outputs.
+
+        Returns:
+            `(name, (red, green, blue) in 0..1)` of every class that is somewhere in them.
+        """
+        return []
+
+    # === Config ===
+
     def _lacks(self, method: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} must define {method}.")
+
+    def _only_for_maps(self, method: str) -> None:
+        """What is said here of a map says nothing of another output."""
+        if self.output != "map":
+            raise self._lacks(method)
 
     def get_config(self) -> dict:
         return {"name": self.name, "channels": self.channels, "loss_weight": self.loss_weight}
@@ -233,7 +260,7 @@ class Task:
         return f"{type(self).__name__}({self.name!r}, channels={self.channels})"
 
 
-def check_tasks(tasks: Sequence[Task]) -> list[Task]:
+def check_tasks(tasks: Iterable[Task]) -> list[Task]:
     """The tasks as a list, after refusing what no model can be built for.
 
     Args:
@@ -242,17 +269,13 @@ def check_tasks(tasks: Sequence[Task]) -> list[Task]:
     Raises:
         ValueError: if they are no tasks, there is none, or a name is not right or not unique.
     """
-    tasks = list(tasks) if isinstance(tasks, Iterable) else tasks
-    if (
-        not isinstance(tasks, list)
-        or not tasks
-        or not all(isinstance(task, Task) for task in tasks)
-    ):
+    found = list(tasks) if isinstance(tasks, Iterable) else []
+    if not found or not all(isinstance(task, Task) for task in found):
         raise ValueError(
             f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
             "keras_mtl.tasks.nyud()."
         )
-    names = [task.name for task in tasks]
+    names = [task.name for task in found]
     if len(set(names)) < len(names):
         raise ValueError(f"Task names are {names}; give every task a name of its own.")
     for name in names:
@@ -261,4 +284,4 @@ def check_tasks(tasks: Sequence[Task]) -> list[Task]:
                 f"A task is named {name!r}; expected letters, digits and underscores, and not "
                 "'image', which names the input."
             )
-    return tasks
+    return found

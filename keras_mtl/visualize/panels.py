@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, Task
+from keras_mtl.tasks import Task
 
 
 def panel(
@@ -44,13 +44,17 @@ def panel(
 
     columns = [("image", lambda i: rgb(images[i]))]
     for task in tasks:
-        picture = _picture(task, (maps if labels is None else labels)[task.name])
+        scale = task.scale_of(_listed((maps if labels is None else labels)[task.name], len(images)))
+
+        def picture(shown, i, task=task, scale=scale):
+            return task.draw(_listed(shown, len(images))[i], rgb(images[i]), scale)
+
         if labels is not None:
             columns.append((f"{task.name}: label", partial(picture, labels[task.name])))
         title = f"{task.name}: prediction" if labels is not None else task.name
         columns.append((title, partial(picture, maps[task.name])))
 
-    names = _class_names(maps, tasks, labels) if legend else []
+    names = _class_names(maps, tasks, labels, len(images)) if legend else []
     across = max(1, 2 * len(columns))  # as many names of classes fit beside each other
     rows, aspect = len(images), images[0].shape[0] / images[0].shape[1]
     height = 2.2 * aspect * rows + 0.3 + 0.2 * -(-len(names) // across)
@@ -75,28 +79,26 @@ def rgb(image) -> np.ndarray:
     return np.clip(np.asarray(image), 0, 255).astype("uint8")
 
 
-def _picture(task: Task, shown: Sequence):
-    """A function of some maps and an index that colours one of them."""
-    factor = 1
-    if isinstance(task, DepthEstimation):  # rooms fill little of the 10 m of its colours
-        farthest = max(np.max(each) for each in shown)
-        factor = task.farthest / farthest if farthest > 0 else 1
-    return lambda maps, i: task.picture(np.asarray(maps[i]) * factor)
+def _listed(shown, count: int) -> list:
+    """One label or output for each image, from a list of them or from arrays with a batch axis."""
+    if isinstance(shown, dict):
+        return [{key: values[i] for key, values in shown.items()} for i in range(count)]
+    return [each if isinstance(each, dict) else np.asarray(each) for each in shown]
 
 
-def _class_names(maps: dict, tasks: Sequence[Task], labels: dict | None) -> list:
+def _class_names(maps: dict, tasks: Sequence[Task], labels: dict | None, count: int) -> list:
     """`(name, colour)` of every class that is somewhere in labels or maps."""
-    segmentations = [task for task in tasks if isinstance(task, SemanticSegmentation)]
-    names = []
-    for task in segmentations:
-        shown = [*maps[task.name], *(labels[task.name] if labels is not None else ())]
-        present = set().union(*(np.unique(each).tolist() for each in shown))
-        prefix = f"{task.name}: " if len(segmentations) > 1 else ""
-        for index in sorted(present & set(range(task.channels))):
-            names.append((prefix + task.labels[index], task.palette[index] / 255))
-        if task.ignore in present:
-            names.append((prefix + "no label", (1.0, 1.0, 1.0)))
-    return names
+    legends = {}
+    for task in tasks:
+        shown = _listed(maps[task.name], count)
+        shown += _listed(labels[task.name], count) if labels is not None else []
+        legends[task.name] = task.legend(shown)
+    several = sum(bool(legend) for legend in legends.values()) > 1
+    return [
+        (f"{name}: {title}" if several else title, colour)
+        for name, legend in legends.items()
+        for title, colour in legend
+    ]
 
 
 def _draw_legend(figure, names: list, across: int) -> None:

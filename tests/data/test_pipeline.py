@@ -205,13 +205,13 @@ def test_training_begins_at_any_step(folder, step, shard):
 def test_what_came_before_is_not_augmented(folder, monkeypatch):
     from keras_mtl.data import transforms
 
-    moved, calls = transforms.moved, []
+    move, calls = transforms.move, []
 
     def counted(image, *rest):
         tf.py_function(lambda: calls.append(1), [], [])
-        return moved(image, *rest)
+        return move(image, *rest)
 
-    monkeypatch.setattr(transforms, "moved", counted)
+    monkeypatch.setattr(transforms, "move", counted)
     first(read(folder, batch_size=1, training=True, first_step=1000 * COUNT, cache=False), 1)
     assert 0 < len(calls) < 100  # those ahead are counted, not the thousands before
 

@@ -1,7 +1,5 @@
 """The augmentation against independent references in NumPy, and its laws."""
 
-import colorsys
-
 import keras
 import numpy as np
 import pytest
@@ -17,6 +15,8 @@ if keras.backend.backend() != "tensorflow":
 import tensorflow as tf
 
 from keras_mtl.data import transforms
+from keras_mtl.data.geometry import Adjustment
+from keras_mtl.tasks.normals import unit_vectors
 
 TASKS = nyud()
 FEW = settings(max_examples=25, deadline=None)
@@ -67,36 +67,6 @@ def undistorted(monkeypatch):
 
 
 # === Scaling and cropping ===
-
-
-@FEW
-@given(sizes, st.floats(0.5, 2), st.data())
-def test_a_crop_equals_resizing_and_then_cropping(size, factor, data):
-    image, labels = example(3, *size)
-    scaled = transforms.scaled_size(image, tf.constant(factor, tf.float32)).numpy()
-    assert (np.abs(scaled - np.array(size) * factor) <= 0.5 + 1e-4).all()
-    window = [data.draw(st.integers(1, int(n))) for n in scaled]
-    top, left = (data.draw(st.integers(0, int(n - w))) for n, w in zip(scaled, window, strict=True))
-    corner, window = np.array([top, left], "int32"), np.array(window, "int32")
-    found = transforms.resized(tf.constant(image), scaled, corner, window)
-    rows, columns = transforms.sources(size, scaled, corner, window)
-    frame = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
-    planes = transforms.framed(
-        transforms.as_planes(labels, TASKS), rows, columns, tuple(window + frame)
-    )
-    here = slice(top, top + window[0]), slice(left, left + window[1])
-    np.testing.assert_allclose(found, tf.image.resize(image, scaled)[here], atol=0.01)
-    # Nearest: the pixel whose square holds the centre of the new one.
-    rows = [int((2 * i + 1) * size[0] / (2 * scaled[0])) for i in range(scaled[0])]
-    columns = [int((2 * j + 1) * size[1] / (2 * scaled[1])) for j in range(scaled[1])]
-    before = [n // 2 for n in frame]
-    inside = tuple(slice(k, k + n) for k, n in zip(before, window, strict=True))
-    for task in TASKS:
-        label, found = labels[task.name], np.array(planes[task.name]).transpose(1, 2, 0)
-        expected = np.full((*(window + frame), task.label_channels or 1), task.ignore, label.dtype)
-        expected[inside] = label.reshape(*size, -1)[rows][:, columns][here]
-        np.testing.assert_array_equal(found, expected)
-        assert found.dtype == label.dtype
 
 
 def test_labels_stay_with_the_image_to_the_pixel(augment, monkeypatch):
@@ -214,11 +184,11 @@ def test_no_class_to_vary(augment):
 @given(seeds)
 def test_what_mirrored_labels_say(seed):
     _, labels = example(seed[0])
-    planes = transforms.as_planes(labels, TASKS)
+    planes = transforms.prepare_labels(labels, TASKS)
 
     def said(mirrored):
-        change = {"factor": tf.constant(1.6), "mirrored": tf.constant(mirrored)}
-        return transforms.said(planes, change, TASKS)
+        adjustment = Adjustment(tf.constant(1.6), tf.constant(mirrored))
+        return transforms.finish_labels(planes, adjustment, TASKS)
 
     plain, mirrored = said(False), said(True)
     for task in TASKS:
@@ -266,83 +236,6 @@ def test_a_wall_is_mirrored_with_its_normals(augment, monkeypatch):
         assert (x[bright] * (1 if left else -1) > 0.9).all()
         assert (x[dark] * (1 if left else -1) < -0.9).all()
     assert sides == {True, False}
-
-
-# === Colours ===
-
-
-def hsv(change):
-    """A NumPy version of a change in (hue, saturation, value), pixel by pixel."""
-
-    def apply(image, amount):
-        flat = [
-            colorsys.hsv_to_rgb(*change(*colorsys.rgb_to_hsv(*pixel), amount))
-            for pixel in (image / 255).reshape(-1, 3).tolist()
-        ]
-        return 255 * np.array(flat).reshape(image.shape)
-
-    return apply
-
-
-REFERENCES = {
-    "brightness": (lambda x, amount: np.clip(x + amount, 0, 255), -32, 32),
-    "contrast": (lambda x, amount: np.clip(x * amount, 0, 255), 0.5, 1.5),
-    "saturation": (hsv(lambda h, s, v, amount: (h, min(s * amount, 1), v)), 0.5, 1.5),
-    "hue": (hsv(lambda h, s, v, amount: ((h + amount) % 1, s, v)), -0.1, 0.1),
-}
-
-
-@FEW
-@given(st.sampled_from(list(REFERENCES)), st.floats(0, 1), st.integers(0, 2**31))
-def test_each_distortion(name, where, seed):
-    reference, low, high = REFERENCES[name]
-    amount = low + where * (high - low)
-    image = np.random.default_rng(seed).uniform(0, 255, (5, 7, 3)).astype("float32")
-    image[0, 0], image[0, 1], image[0, 2], image[0, 3] = 0, 255, (255, 0, 0), 80
-    found = getattr(transforms, name)(tf.constant(image), tf.constant(amount, tf.float32))
-    np.testing.assert_allclose(found, reference(image.astype(float), amount), atol=0.02)
-
-
-def test_distortions_come_as_often_as_published():
-    """Which of the four were applied, and with what, from what they leave of two colours."""
-    image = np.zeros((1, 2, 3), "float32")
-    image[0, 0], image[0, 1] = (120, 100, 110), (90, 90, 90)
-    run = tf.function(transforms.distorted)
-    results = np.array([run(tf.constant(image), tf.constant([3, k])) for k in range(400)])
-    assert results.min() >= 0 and results.max() <= 255
-    grey = results[:, 0, 1, 0] / 90  # neither saturation nor hue changes grey
-    np.testing.assert_allclose(results[:, 0, 1], results[:, 0, 1, :1].repeat(3, 1), atol=1e-3)
-    assert abs((np.abs(grey - 1) < 1e-5).mean() - 1 / 4) < 0.07
-    assert (
-        abs(grey.min() - 0.5 * (1 - 32 / 90)) < 0.2 and abs(grey.max() - 1.5 * (1 + 32 / 90)) < 0.3
-    )
-    color = results[:, 0, 0]
-    spread = (color.max(-1) - color.min(-1)) / color.max(-1)
-    turned = (color.argmin(-1) != 1) | (
-        np.abs((color[:, 2] - color[:, 1]) / np.ptp(color, axis=-1) - 0.5) > 1e-3
-    )
-    assert abs(turned.mean() - 1 / 2) < 0.08
-    assert (np.abs(results - image).max((1, 2, 3)) < 1e-4).mean() == pytest.approx(1 / 16, abs=0.04)
-    assert spread.min() > 0.05 and spread.max() < 0.45
-
-
-def test_distorted_is_one_of_the_two_orders(monkeypatch):
-    """All coins heads: brightness, contrast, saturation, hue; or with contrast at the end."""
-    image = np.random.default_rng(0).uniform(0, 255, (4, 5, 3)).astype("float32")
-    for contrast_first in (True, False):
-        draws = [0.1, 0.1, 0.1, 0.1, 0.9, 0.8, 0.95, 0.2, 0.1 if contrast_first else 0.9]
-        monkeypatch.setattr(
-            tf.random, "stateless_uniform", lambda shape, seed, draws=draws: tf.constant(draws)
-        )
-        found = transforms.distorted(tf.constant(image), (0, 0))
-        names = ["saturation", "hue"]
-        names = ["contrast", *names] if contrast_first else [*names, "contrast"]
-        amounts = {"brightness": 0.9, "contrast": 0.8, "saturation": 0.95, "hue": 0.2}
-        expected = image.astype(float)
-        for name in ["brightness", *names]:
-            reference, low, high = REFERENCES[name]
-            expected = reference(expected, low + (high - low) * amounts[name])
-        np.testing.assert_allclose(found, expected, atol=0.05)
 
 
 # === Padding and labels ===
@@ -409,12 +302,12 @@ def test_normals_in_8_bit():
     vectors = 2 * colors.astype(float) / 255 - 1
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors[0, 0] = 0
-    np.testing.assert_allclose(transforms.unit_vectors(colors), vectors, atol=1e-5)
+    np.testing.assert_allclose(unit_vectors(colors), vectors, atol=1e-5)
 
 
 def test_float_normals_stay():
     normals = np.random.default_rng(0).normal(size=(4, 5, 3)).astype("float32")
-    found = transforms.finished({"normals": tf.constant(normals)}, nyud("normals"))["normals"]
+    found = nyud("normals")[0].unpack(tf.constant(normals))
     np.testing.assert_array_equal(found, normals)
 
 

@@ -6,7 +6,12 @@ from itertools import product
 import pytest
 
 from keras_mtl import tasks
-from keras_mtl.evaluation.published import IMAGES, METRICS, ROWS, TASKS, published_rows
+from keras_mtl.evaluation.published import published_rows
+from keras_mtl.tasks import DATASETS
+
+ROWS = [row for dataset in DATASETS.values() for row in dataset.rows]
+METRICS = {task: metric for each in DATASETS.values() for task, metric in each.metrics.items()}
+TASKS = {name: tuple(dataset.metrics) for name, dataset in DATASETS.items()}
 
 TASKPROMPTER = "Ye and Xu, TaskPrompter, ICLR 2023, Table "
 TPANET = "Task Prior Attention Network (TPANet), Table "
@@ -46,7 +51,7 @@ def test_metrics_are_those_of_the_tasks(name, of):
         metric = METRICS[task.name]
         assert (metric.headline, metric.unit) == (task.headline, task.unit)
         assert metric.higher_is_better == task.higher_is_better
-    assert set(IMAGES) == set(TASKS)
+    assert DATASETS[name].tasks()[0].name == of()[0].name and DATASETS[name].name == name
 
 
 # How many rows a table has, and the sum of all its figures (Delta_m too), from the papers' text.

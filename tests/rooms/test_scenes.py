@@ -1,24 +1,19 @@
 import hashlib
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_mtl import rooms
+from keras_mtl import rooms, tasks
+from keras_mtl.rooms import scenes
 from keras_mtl.rooms.layout import _furnished, compose
 from keras_mtl.rooms.shapes import Draw
 
 PERSON = 15
 
 
-def task(name, channels=None):
-    return SimpleNamespace(name=name, channels=channels)
-
-
-NYUD = [task("semseg", 40), task("depth"), task("normals"), task("edge")]
-PASCAL = [task("semseg", 21), task("human_parts"), task("sal"), task("normals"), task("edge")]
+NYUD, PASCAL = tasks.nyud(), tasks.pascal_context()
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +132,8 @@ def test_people_and_their_parts(many):
 def test_salient_thing_is_the_largest_free_standing_one(many):
     checked = 0
     for scene in many:
-        names = np.array(rooms.NYUD_CLASSES)[scene["nyud_semseg"]]
-        free = ~np.isin(names, sorted(rooms.NOT_FREE_STANDING))
+        names = np.array(tasks.NYUD_CLASSES)[scene["nyud_semseg"]]
+        free = ~np.isin(names, sorted(scenes.NOT_FREE_STANDING))
         if scene["sal"].any() and not (scene["pascal_semseg"] == PERSON).any():
             chosen = scene["instances"][scene["sal"] == 1][0]
             areas = np.bincount(scene["instances"][free])
@@ -165,7 +160,7 @@ def test_color_does_not_give_the_class_away(many):
     pairs = (("wall", "floor"), ("door", "window"), ("chair", "desk"), ("person", "box"))
     means = {}
     for name in sum(pairs, ()):
-        number = rooms.NYUD_CLASSES.index(name)
+        number = tasks.NYUD_CLASSES.index(name)
         masks = [(s, s["nyud_semseg"] == number) for s in many]
         means[name] = np.array([s["image"][m].mean(0) for s, m in masks if m.sum() > 10])
         assert len(means[name]) > 40
@@ -270,8 +265,8 @@ def test_dataset_gives_the_arrays():
         (lambda: rooms.render(0, (32.0, 32)), "two positive integers"),
         (lambda: rooms.render(-1, (8, 8)), "seed is -1"),
         (lambda: rooms.arrays(NYUD, count=0), "count is 0"),
-        (lambda: rooms.arrays([task("flow")], count=1), "named 'flow'"),
-        (lambda: rooms.arrays([task("semseg", 19)], count=1), "19 channels"),
+        (lambda: rooms.arrays([tasks.Task("flow", 2)], 1, (8, 8)), "named 'flow'"),
+        (lambda: rooms.arrays([tasks.SemanticSegmentation(channels=19)], 1, (8, 8)), "19 channels"),
         (lambda: rooms.dataset(NYUD, count=1, batch_size=0), "batch_size is 0"),
     ],
 )

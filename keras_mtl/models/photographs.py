@@ -1,0 +1,127 @@
+"""Where a photograph lies in the image that a model takes: the one geometry for all who ask.
+
+image, place = fit(photograph, model.image_size)
+raw = model.predict_on_batch(image[None])["depth"][0]
+depth = task.restore(raw, place)  # at the photograph's size
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_mtl.images import IMAGE_MEAN
+
+
+@dataclass(frozen=True)
+class Place:
+    """A photograph's place in an image, in pixels.
+
+    Args:
+        size: `(height, width)` of the photograph.
+        image_size: `(height, width)` of the image.
+        top: int, first row of the photograph in the image.
+        left: int, its first column.
+        height: int, its rows there.
+        width: int, its columns there.
+
+    Example:
+
+    >>> image, place = fit(np.zeros((20, 40, 3)), (32, 32))
+    >>> place.top, place.left, place.height, place.width, place.scaled
+    (8, 0, 16, 32, True)
+    >>> place.points(np.array([16.0, 16.0])).tolist()  # the middle, (x, y)
+    [20.0, 10.0]
+    """
+
+    size: tuple[int, int]
+    image_size: tuple[int, int]
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the photograph in the image."""
+        rows = slice(self.top, self.top + self.height)
+        return rows, slice(self.left, self.left + self.width)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether the photograph has another size there than its own."""
+        return (self.height, self.width) != self.size
+
+    def restore(self, maps: Any) -> Any:
+        """Maps of the image cut and scaled to the photograph, bilinearly.
+
+        Args:
+            maps: float array or tensor `(height, width, c)` of the image.
+
+        Returns:
+            Array or tensor `(H, W, c)`.
+        """
+        found = maps[self.inside]
+        if not self.scaled:
+            return found
+        return keras.ops.image.resize(found, self.size, interpolation="bilinear")
+
+    def pad(self, maps: np.ndarray, around: np.ndarray) -> np.ndarray:
+        """A map of a photograph that is not scaled, put into one of the image's size.
+
+        Args:
+            maps: array `(H, W)` or `(H, W, c)`.
+            around: array of the image's size, which is written into.
+        """
+        around[self.inside] = maps
+        return around
+
+    def points(self, points: Any) -> Any:
+        """Points of the image in the photograph, both in pixels from the upper left corner.
+
+        Args:
+            points: array `(..., 2)`, x and y; the middle of the first pixel is (0.5, 0.5).
+        """
+        height, width = self.size
+        corner = np.array([self.left, self.top], "float32")
+        return (points - corner) * np.array([width / self.width, height / self.height], "float32")
+
+
+def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = True):
+    """Scales a photograph to fit an image size and pads it around with the mean colour.
+
+    Args:
+        photograph: array `(H, W, 3)`, RGB in 0..255.
+        image_size: `(height, width)` in pixels.
+        enlarge: bool. Whether one that is smaller is scaled up; the published evaluations only pad
+            it.
+
+    Returns:
+        The image, float32 `(*image_size, 3)`, and the photograph's `Place` in it.
+
+    Raises:
+        ValueError: if the photograph is not an RGB array.
+    """
+    if photograph.ndim != 3 or photograph.shape[-1] != 3 or 0 in photograph.shape:
+        raise ValueError(
+            f"A photograph has shape {photograph.shape}; expected (height, width, 3), RGB."
+        )
+    size = photograph.shape[:2]
+    scale = min(limit / length for limit, length in zip(image_size, size, strict=True))
+    scale = scale if enlarge else min(scale, 1.0)
+    height, width = (
+        max(1, min(limit, round(length * scale)))
+        for limit, length in zip(image_size, size, strict=True)
+    )
+    top, left = (image_size[0] - height) // 2, (image_size[1] - width) // 2
+    place = Place(tuple(size), tuple(image_size), top, left, height, width)
+    inner = photograph.astype("float32")
+    if place.scaled:
+        inner = keras.ops.convert_to_numpy(
+            keras.ops.image.resize(
+                inner, (height, width), interpolation="bilinear", antialias=scale < 1
+            )
+        )
+    image = np.broadcast_to(np.float32(IMAGE_MEAN), (*image_size, 3)).copy()
+    return place.pad(inner, image), place

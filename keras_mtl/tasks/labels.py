@@ -1,0 +1,262 @@
+"""What a task says about its labels: how they look, which are wrong, and how images move them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_mtl.tasks import dense
+
+
+class ArraySpec(NamedTuple):
+    """What one array of an image's label looks like.
+
+    Args:
+        shape: tuple of int, without the batch axis.
+        dtype: str.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class LabelContract:
+    """The part of `keras_mtl.tasks.Task` that is about labels."""
+
+    name: str
+    ignore: float
+    output = "map"
+    label_dtype = "int32"
+    label_channels: int | None = None
+
+    def label_shape(self, height: int, width: int) -> tuple[int, ...]:
+        """Shape of one image's label, where it is one map.
+
+        Args:
+            height: int, pixels.
+            width: int, pixels.
+        """
+        channels = () if self.label_channels is None else (self.label_channels,)
+        return (height, width, *channels)
+
+    def label_spec(self, height: int, width: int) -> ArraySpec | dict[str, ArraySpec]:
+        """One image's label: an array, or several by name.
+
+        Args:
+            height: int, pixels.
+            width: int, pixels.
+        """
+        return ArraySpec(self.label_shape(height, width), self.label_dtype)
+
+    def no_label(self, height: int, width: int) -> Any:
+        """A label that says nothing, for an image on which this task is not annotated.
+
+        Args:
+            height: int, pixels.
+            width: int, pixels.
+        """
+        self._only_for_maps("no_label(height, width)")
+        return np.full(self.label_shape(height, width), self.ignore, self.label_dtype)
+
+    def labelled_pixels(self, label: np.ndarray) -> np.ndarray:
+        """Which pixels of a map are labelled, a bool array without a channel axis.
+
+        Args:
+            label: `(..., H, W)` or `(..., H, W, c)`.
+        """
+        labelled = np.asarray(label) != self.ignore
+        return labelled if self.label_channels is None else labelled.any(axis=-1)
+
+    def is_labelled(self, label: Any) -> bool:
+        """Whether an image's label says anything.
+
+        Args:
+            label: without the batch axis.
+        """
+        self._only_for_maps("is_labelled(label)")
+        return bool(self.labelled_pixels(label).any())
+
+    def label_of(self, scene: dict) -> Any:
+        """The label of a generated room.
+
+        Args:
+            scene: what `keras_mtl.rooms.render` gives.
+
+        Raises:
+            ValueError: if rooms have no label for this task.
+        """
+        if self.name not in scene:
+            raise ValueError(
+                f"Rooms have no label for a task named {self.name!r}, a {type(self).__name__}; "
+                "leave it out of `tasks`, or define its label_of(scene)."
+            )
+        return scene[self.name]
+
+    @property
+    def class_ids(self) -> range | None:
+        """The class ids that a label may hold, where it holds class ids."""
+        return None
+
+    def check_labels(self, labels: Any, height: int, width: int) -> None:
+        """Refuses labels that training would misread.
+
+        Args:
+            labels: array `(B, height, width)` or `(B, height, width, c)`.
+            height: int, pixels.
+            width: int, pixels.
+
+        Raises:
+            ValueError: if the shape or a value is wrong.
+        """
+        self.check_label_spec(keras.tree.map_structure(np.shape, labels), height, width)
+        wrong = self.wrong_label(keras.tree.map_structure(np.asarray, labels))
+        if wrong is not None:
+            value, expected = wrong
+            raise ValueError(
+                f"Labels of task {self.name!r} hold the value {value}; expected {expected}, "
+                f"or {self.ignore} where there is no label."
+            )
+
+    def check_label_spec(self, shapes: Any, height: int, width: int) -> None:
+        """Refuses the shapes of labels.
+
+        Args:
+            shapes: the shape of the labels, batch axis first, `None` for an unknown length; or a
+                dict of shapes, where the label is several arrays.
+            height: int, pixels.
+            width: int, pixels.
+
+        Raises:
+            ValueError: if labels of these shapes are none of this task's.
+        """
+        spec = self.label_spec(height, width)
+        several = isinstance(spec, dict)
+        if several != isinstance(shapes, dict) or (several and set(spec) != set(shapes)):
+            found = f"{', '.join(map(str, shapes))}" if isinstance(shapes, dict) else "one array"
+            expected = f"a dict of {', '.join(spec)}" if several else "one array"
+            raise ValueError(f"Labels of task {self.name!r} are {found}; expected {expected}.")
+        for key in spec if several else (None,):
+            self._check_shape(shapes[key] if several else shapes, spec[key] if several else spec)
+
+    def check_label_shape(self, shape: Sequence[int | None], height: int, width: int) -> None:
+        """`check_label_spec` for a label that is one array.
+
+        Args:
+            shape: tuple, batch axis first; `None` stands for an unknown length.
+            height: int, pixels.
+            width: int, pixels.
+
+        Raises:
+            ValueError: if labels of this shape are none of this task's.
+        """
+        self.check_label_spec(tuple(shape), height, width)
+
+    def _check_shape(self, shape, spec: ArraySpec) -> None:
+        expected = (None, *spec.shape)
+        matches = len(shape) == len(expected) and all(
+            want in (None, found) or found is None
+            for want, found in zip(expected, shape, strict=True)
+        )
+        if not matches:
+            text = "(batch, " + ", ".join(map(str, spec.shape)) + ")"
+            raise ValueError(
+                f"Labels of task {self.name!r} have shape {tuple(shape)}; expected {text}, "
+                "the size of the model's images."
+            )
+
+    def wrong_label(self, labels: np.ndarray) -> tuple[object, str] | None:
+        """A value that is no label of this task, and what was expected; `None` if all are.
+
+        Args:
+            labels: array `(B, H, W)` or `(B, H, W, c)`.
+        """
+        return None
+
+    # === Moved with the image ===
+
+    def scaled_label(self, label: Any, factor: Any) -> Any:
+        """What the label says once the image has been scaled by a factor.
+
+        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
+
+        Args:
+            label: `(H, W)` or `(H, W, c)`, already resampled.
+            factor: float. 2 makes everything appear twice as large.
+
+        Returns:
+            A label of the same shape; where there was none, there still is none.
+
+        Example:
+
+        >>> keras_mtl.tasks.DepthEstimation().scaled_label(np.array([[[3.0]]]), 2.0).tolist()
+        [[[1.5]]]
+        """
+        return label
+
+    def flipped_label(self, label: Any) -> Any:
+        """What the label says once the image has been mirrored left to right.
+
+        Written with plain arithmetic, so that it takes NumPy arrays and TensorFlow tensors.
+
+        Args:
+            label: `(H, W)` or `(H, W, c)`, already mirrored.
+
+        Returns:
+            A label of the same shape; where there was none, there still is none.
+
+        Example:
+
+        >>> normals = np.array([[[0.6, 0.0, -0.8]]])
+        >>> keras_mtl.tasks.SurfaceNormals().flipped_label(normals).tolist()
+        [[[-0.6, 0.0, -0.8]]]
+        """
+        return label
+
+    def unpack(self, stored: Any) -> Any:
+        """A label as a dataset stores it, as losses want it; at its own size.
+
+        Args:
+            stored: TensorFlow tensor, or a dict of such.
+        """
+        return dense.unpack(self, stored) if self.output == "map" else stored
+
+    def erase(self, stored: Any) -> Any:
+        """The label that says nothing in the place of one that a dataset stores.
+
+        Args:
+            stored: TensorFlow tensor, or a dict of such.
+        """
+        self._only_for_maps("erase(stored)")
+        return dense.erase(self, stored)
+
+    def prepare_move(self, stored: Any) -> Any:
+        """A stored label made ready to be moved many times, once for each epoch.
+
+        Args:
+            stored: TensorFlow tensor, or a dict of such.
+        """
+        return dense.as_planes(self, stored) if self.output == "map" else stored
+
+    def move(self, label: Any, change: Any) -> Any:
+        """The label of an image that was scaled, cropped, mirrored and padded.
+
+        Args:
+            label: what `prepare_move` gave: for a map its planes, and else the stored label.
+            change: `keras_mtl.data.geometry.Change`: what was done to the image. Points move by
+                `change.points(xy)`, a camera by `change.camera(matrix)`.
+
+        Returns:
+            For a map, planes `(c, height, width)` for `finish_move`; else the label.
+        """
+        self._only_for_maps("move(label, change)")
+        return change.resample(label)
+
+    def finish_move(self, moved: Any, change: Any) -> Any:
+        """The last part of `move`, which is left until labels are a batch, for speed.
+
+        Args:
+            moved: what `move` gave.
+            change: of which only `factor` and `mirrored` are known by then.
+        """
+        return dense.finish_move(self, moved, change) if self.output == "map" else moved

@@ -52,6 +52,7 @@ class Task:
     higher_is_better: bool
     ignore: float
     unit: str = "%"
+    output = "map"
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
     only_channels: int | None = None  # of the raw output, where a kind has no choice
@@ -167,6 +168,33 @@ class Task:
         [[[-0.6, 0.0, -0.8]]]
         """
         return label
+
+    def check_output(self, spec) -> None:
+        """Refuses a raw output that is none of this task's, when a model is built.
+
+        Args:
+            spec: the output, a symbolic tensor, or a dict of such.
+
+        Raises:
+            ValueError: if it is something else than the task expects.
+        """
+        shape = getattr(spec, "shape", None)
+        if shape is None or len(shape) != 4 or shape[-1] != self.channels:
+            found = f"of shape {tuple(shape)}" if shape is not None else f"a {type(spec).__name__}"
+            raise ValueError(
+                f"The output for task {self.name!r} is {found}; expected a map (batch, height, "
+                f"width, {self.channels}), such as a head gives."
+            )
+
+    def check_label_spec(self, shapes, height: int, width: int) -> None:
+        """Refuses the shapes of labels.
+
+        Args:
+            shapes: the shape of the labels, batch axis first.
+            height: int, pixels.
+            width: int, pixels.
+        """
+        self.check_label_shape(shapes, height, width)
 
     def check_labels(self, labels: np.ndarray, height: int, width: int) -> None:
         """Refuses labels that training would misread.

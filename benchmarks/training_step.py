@@ -113,7 +113,7 @@ MATRIX = {"cpu": 2048, "gpu": 8192}
 
 def description_of(network: str) -> dict:
     """The entry of `SETTINGS` or of `keras_mtl.presets.PRESETS`."""
-    from keras_mtl.presets import PRESETS
+    from keras_mtl.models.registry import PRESETS
 
     return SETTINGS.get(network) or PRESETS[network]
 
@@ -179,7 +179,7 @@ def _image_size(job):
 
 def _backbone_and_tasks(job, **less):
     from keras_mtl import backbones, tasks
-    from keras_mtl.presets import BACKBONES
+    from keras_mtl.models.registry import BACKBONES
 
     description = description_of(job["network"])
     build, size = BACKBONES[description["backbone"]]
@@ -200,7 +200,7 @@ def _multi_task_model(job):
 def _bare_trunk(job):
     import keras
 
-    from keras_mtl.models.multi_task_model import normalized_images
+    from keras_mtl.images import normalized_images
 
     swin = description_of(job["network"])["backbone"].startswith("swin")
     # By itself a trunk keeps what it has computed, as the one in PyTorch does.
@@ -646,7 +646,7 @@ def main() -> None:
         serve(json.loads(options.serve))
         return
 
-    from keras_mtl.presets import PRESETS
+    from keras_mtl.models.registry import PRESETS
 
     networks = []
     for name in options.networks:

@@ -204,7 +204,7 @@ class Work:
         from training import ROOMS_LOSS_WEIGHTS
 
         import keras_mtl
-        from keras_mtl.training.checkpoint import StopOnDivergence
+        from keras_mtl.training import StopOnDivergence
 
         rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, steps)
         weights = {task.name: task.loss_weight for task in model.tasks}

@@ -21,7 +21,7 @@ import keras_mtl
 from keras_mtl import distribution, rooms
 from keras_mtl.data import load
 from keras_mtl.export import export_model
-from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+from keras_mtl.training import Checkpoint, StopOnDivergence
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.

@@ -13,6 +13,7 @@ import sys
 PLACES = {
     "keras_mtl.balancing": "keras_mtl.training.balancing",
     "keras_mtl.convert": "keras_mtl.models.convert",
+    "keras_mtl.presets": "keras_mtl.models.registry",
     "keras_mtl.resume": "keras_mtl.training",
     "keras_mtl.schedules": "keras_mtl.training.schedules",
     "keras_mtl.data.prepare": "keras_mtl.data.archives.prepare",

@@ -15,7 +15,7 @@ import keras
 
 from keras_mtl.layers import attention
 from keras_mtl.models import MultiTaskModel
-from keras_mtl.presets import PRESETS
+from keras_mtl.models.registry import PRESETS
 
 
 def parameters(model: keras.Model) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl import cost
-from keras_mtl.presets import PRESETS
+from keras_mtl.models.registry import PRESETS
 from keras_mtl.tasks import nyud
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"

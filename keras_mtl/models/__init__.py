@@ -3,7 +3,15 @@
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.files import load_model
 from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.registry import register_architecture
 from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
 
-__all__ = ["MultiTaskBaseline", "MultiTaskModel", "TPANet", "TaskPrompter", "load_model"]
+__all__ = [
+    "MultiTaskBaseline",
+    "MultiTaskModel",
+    "TPANet",
+    "TaskPrompter",
+    "load_model",
+    "register_architecture",
+]

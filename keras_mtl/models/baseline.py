@@ -6,11 +6,45 @@ import keras
 
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
+from keras_mtl.images import normalized_images
 from keras_mtl.layers import PredictionHead
-from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
 
+PRESETS = {
+    # TaskPrompter's baseline, Table 1. The paper does not give its head's width: the ViT's.
+    "multitask_baseline_vit_base_pascal": {
+        "backbone": "vit_base",
+        "backbone_arguments": {"use_class_token": True},  # as the published position tables
+        "image_size": (512, 512),
+        "tasks": "pascal_context",
+        "arguments": {"head_width": 768},
+    },
+    # TPANet's, Tables 1, 2 and 5. The HRNet and the Swin rows have different widths.
+    **{
+        f"multitask_baseline_{backbone}_{dataset}": {
+            "backbone": backbone,
+            "image_size": image_size,
+            "tasks": tasks,
+            "arguments": arguments,
+        }
+        for backbone, arguments in (
+            ("hrnet18", {}),  # heads a quarter of the features wide, the default
+            ("swin_tiny", {"head_width": 96}),
+            ("swin_small", {"head_width": 96}),
+            ("swin_base", {"head_width": 96}),
+            ("swin_large", {"head_width": 96}),
+        )
+        for dataset, tasks, image_size in (
+            ("nyud", "nyud", (425, 560)),
+            ("pascal", "pascal_context", (512, 512)),
+        )
+    },
+}
 
+
+@register_architecture
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class MultiTaskBaseline(MultiTaskModel):
     """The backbone's features, brought to their finest size, and a head for each task.
@@ -43,6 +77,9 @@ class MultiTaskBaseline(MultiTaskModel):
     References: Task Prior Attention Network, Sec. 4.1; Ye and Xu, TaskPrompter, ICLR 2023,
         Table 1.
     """
+
+    presets = PRESETS
+    recipe = {**MultiTaskModel.recipe, "batch_size": 8}
 
     def __init__(
         self,

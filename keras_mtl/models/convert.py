@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keras_mtl.models import MultiTaskModel, TaskPrompter
 from keras_mtl.models.published_checkpoints import configurations, preset_of, published_entries
-from keras_mtl.presets import PRESETS
+from keras_mtl.models.registry import PRESETS
 
 
 def convert(

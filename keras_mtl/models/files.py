@@ -5,10 +5,13 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
+
+from keras_mtl.tasks import Task
 
 FORMAT = "keras_mtl preset 1"
 _FILES = ("metadata.json", "config.json", "model.weights.h5")
@@ -25,6 +28,61 @@ def stored_weights(filepath) -> int:
     with h5py.File(filepath, "r") as file:
         file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
     return len(arrays)
+
+
+def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
+    """Saves to a file under another name, which gets its own when it is whole.
+
+    Args:
+        save: function that writes a file.
+        filepath: its path.
+        overwrite: bool. Whether a file that is there is replaced.
+        **kwargs: for `save`.
+
+    Raises:
+        ValueError: if the file is there and not to be replaced, or its folder is not there.
+    """
+    target = Path(filepath)
+    if not target.parent.is_dir():
+        raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
+        fresh = Path(folder) / target.name
+        save(fresh, overwrite=True, **kwargs)
+        os.replace(fresh, target)
+
+
+def load_weights(model, load, filepath, **kwargs) -> None:
+    """Loads weights into a model, or leaves it as it was; see `MultiTaskModel.load_weights`.
+
+    Args:
+        model: `MultiTaskModel`.
+        load: function that loads them.
+        filepath: path of a `.weights.h5` or `.keras` file.
+        **kwargs: for `load`.
+
+    Raises:
+        ValueError: if the file holds another architecture or cannot be read.
+    """
+    before = model.get_weights()
+    try:
+        # Keras itself reads on over weights that the model or the file lacks.
+        found, expected = stored_weights(filepath), len(model.weights)
+        if model.balancing is not None:
+            expected -= len(model.balancing.weights)  # not of the network
+        if found != expected and not kwargs.get("skip_mismatch"):
+            raise ValueError(f"The file holds {found} weights; this model has {expected}.")
+        load(filepath, **kwargs)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        model.set_weights(before)
+        raise ValueError(
+            f"{filepath} does not hold weights of this {type(model).__name__} with tasks "
+            f"{', '.join(task.name for task in model.tasks)}; load it into a model built with "
+            "the same arguments as the saved one."
+        ) from error
 
 
 def load_model(filepath, compile: bool = False):
@@ -100,16 +158,25 @@ def write_preset(model, folder: str | Path) -> None:
         os.replace(fresh, folder)
 
 
-def read_preset(folder: str | Path):
+def read_preset(folder: str | Path, architecture: type, changes: Mapping):
     """The model that `write_preset` wrote, weights included.
 
     Args:
         folder: its path.
+        architecture: what it must be.
+        changes: what it is asked to be different in; `None` where it is not.
 
     Raises:
-        ValueError: if it is not such a folder, or a broken one.
+        ValueError: if it is not such a folder, or a broken one, of another architecture, or a
+            change is asked for.
     """
     folder = Path(folder)
+    changes = [name for name, value in changes.items() if value is not None]
+    if changes:
+        raise ValueError(
+            f"{folder} holds a trained model, whose {', '.join(changes)} cannot change; leave them "
+            "out."
+        )
     missing = [name for name in _FILES if not (folder / name).is_file()]
     if missing:
         raise ValueError(
@@ -129,6 +196,11 @@ def read_preset(folder: str | Path):
             "broken, not one, or has classes of your own; import and register those first."
         ) from error
     _checked(model, folder).load_weights(folder / "model.weights.h5")
+    if not isinstance(model, architecture):
+        raise ValueError(
+            f"{folder} holds a {type(model).__name__}, not a {architecture.__name__}; load it with "
+            f"keras_mtl.{type(model).__name__}.from_preset."
+        )
     return model
 
 
@@ -140,9 +212,7 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _checked(model, path):
-    from keras_mtl.models.multi_task_model import MultiTaskModel
-
-    if not isinstance(model, MultiTaskModel):
+    if not all(isinstance(task, Task) for task in getattr(model, "tasks", [None])):
         raise ValueError(
             f"{path} holds a {type(model).__name__}, not a model of keras_mtl such as TaskPrompter."
         )

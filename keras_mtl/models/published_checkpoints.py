@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_mtl.backbones.vision_transformer import VIT_SIZES
 from keras_mtl.backbones.weights.files import Entry, assign
-from keras_mtl.presets import BACKBONES, PRESETS
+from keras_mtl.models.registry import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
 # Counters of training steps in batch normalizations; Keras has no such thing.

@@ -11,6 +11,7 @@ import keras
 
 from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
 from keras_mtl.backbones.weights.files import read_weights
+from keras_mtl.images import normalized_images
 from keras_mtl.layers import (
     CrossTaskReweighting,
     PredictionHead,
@@ -20,10 +21,13 @@ from keras_mtl.layers import (
 )
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 from keras_mtl.models import published_checkpoints
-from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.registry import register_architecture
+from keras_mtl.models.task_prompter_presets import PRESETS
 from keras_mtl.tasks import Task, check_tasks
 
 
+@register_architecture
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class TaskPrompter(MultiTaskModel):
     """TaskPrompter on a plain Vision Transformer.
@@ -70,6 +74,9 @@ class TaskPrompter(MultiTaskModel):
 
     Reference: Ye and Xu, TaskPrompter, ICLR 2023.
     """
+
+    presets = PRESETS
+    recipe = {**MultiTaskModel.recipe, "batch_size": 4}  # A.3
 
     def __init__(
         self,

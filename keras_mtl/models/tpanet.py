@@ -11,6 +11,7 @@ import keras
 
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
+from keras_mtl.images import normalized_images
 from keras_mtl.layers import (
     AdaptiveTaskMixing,
     CrossAttention,
@@ -18,12 +19,39 @@ from keras_mtl.layers import (
     ResidualMLP,
     TaskPriorExtractor,
 )
-from keras_mtl.models.multi_task_model import MultiTaskModel, normalized_images
+from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
 
 STRIDES = (4, 8, 16, 32)
 
+# Tables 1, 2 and 5. The HRNet and the Swin rows have different widths.
+_HRNET = {"dim": 108, "groups": 2}  # and heads a quarter of the features wide, the default
+_SWIN = {"dim": 256, "groups": 8, "head_width": 64}
+_LESS_MEMORY = {"remat": True}  # the trunk is a small part of the work, but not of the memory
+PRESETS = {
+    f"tpanet_{backbone}_{dataset}": {
+        "backbone": backbone,
+        "backbone_arguments": how,
+        "image_size": image_size,
+        "tasks": tasks,
+        "arguments": arguments,
+    }
+    for backbone, how, arguments in (
+        ("hrnet18", {}, _HRNET),
+        ("swin_tiny", _LESS_MEMORY, _SWIN),
+        ("swin_small", _LESS_MEMORY, _SWIN),
+        ("swin_base", _LESS_MEMORY, _SWIN),
+        ("swin_large", _LESS_MEMORY, _SWIN),
+    )
+    for dataset, tasks, image_size in (
+        ("nyud", "nyud", (425, 560)),
+        ("pascal", "pascal_context", (512, 512)),
+    )
+}
 
+
+@register_architecture
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class TPANet(MultiTaskModel):
     """Task Prior Attention Network on a backbone's feature pyramid.
@@ -64,6 +92,9 @@ class TPANet(MultiTaskModel):
 
     Reference: Task Prior Attention Network for Multi-Task Learning of Dense Prediction.
     """
+
+    presets = PRESETS
+    recipe = {**MultiTaskModel.recipe, "batch_size": 8}
 
     def __init__(
         self,

@@ -1,5 +1,6 @@
 """All that training is besides a network: its data, losses, schedules, and runs that survive."""
 
-from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+from keras_mtl.training.checkpoint import Checkpoint
+from keras_mtl.training.divergence import StopOnDivergence
 
 __all__ = ["Checkpoint", "StopOnDivergence"]

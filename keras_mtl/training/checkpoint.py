@@ -1,4 +1,4 @@
-"""Runs that survive: checkpoints to go on from after a crash, and an end to runs that diverge.
+"""Runs that survive: checkpoints to go on from after a crash.
 
     checkpoint = keras_mtl.resume.Checkpoint("runs/mine/checkpoints", settings={"seed": 0})
     epoch = checkpoint.restore(model)  # 0 the first time
@@ -9,9 +9,7 @@ The same program, started again after it was killed, ends with the weights of a 
 """
 
 import json
-import math
 import os
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +19,8 @@ import keras
 import numpy as np
 
 from keras_mtl.distribution import first_process
+from keras_mtl.training.divergence import diverged
+from keras_mtl.training.run_identity import describe, difference
 
 FORMAT = "keras_mtl checkpoint 1"
 
@@ -130,16 +130,16 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError("The model is not built and compiled; compile it before restore.")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
-        self._run = _description(model, self.settings, self.others)
+        self._run = describe(model, self.settings, self.others)
         self._first_epoch = 0
         found = self._newest()
         if found is None:
             return 0
         path, about = found
-        difference = _difference(about, self._run | {"variables": _shapes(model)})
-        if difference:
+        changed = difference(about, self._run | {"variables": _shapes(model)})
+        if changed:
             raise ValueError(
-                f"{self.folder} belongs to another run: {difference}; go on with the same settings "
+                f"{self.folder} belongs to another run: {changed}; go on with the same settings "
                 "or name another folder."
             )
         with zipfile.ZipFile(path) as archive:
@@ -194,7 +194,7 @@ class Checkpoint(keras.callbacks.Callback):
                     f"{self.folder} holds checkpoints of a run; call restore(model) before fit to "
                     "go on with it, or name another folder."
                 )
-            self._run = _description(self.model, self.settings, self.others)
+            self._run = describe(self.model, self.settings, self.others)
         if self._torch_seed is None and keras.backend.backend() == "torch":
             # There Keras' dropout draws from PyTorch's own generator, from which data loaders draw
             # too, more often in a run that goes on: it is seeded for each epoch.
@@ -270,7 +270,7 @@ class Checkpoint(keras.callbacks.Callback):
         for member, variable in _variables(self.model):
             value = keras.ops.convert_to_numpy(variable)
             if not np.isfinite(value).all():
-                reason = _diverged(logs, self.model)
+                reason = diverged(logs)
                 raise FloatingPointError(
                     f"After epoch {epoch} {variable.path} is not finite"
                     f"{f' ({reason})' if reason else ''}, and no checkpoint of it is written; "
@@ -300,131 +300,6 @@ class Checkpoint(keras.callbacks.Callback):
             "callbacks": memories,
         }
         archive.writestr("about.json", json.dumps(about, default=float))
-
-
-class StopOnDivergence(keras.callbacks.Callback):
-    """Ends training with a sentence that names the task whose loss is no number or explodes.
-
-    Put it first in the list: then neither a log nor a saved model is of an epoch that it ends.
-
-    Args:
-        limit: float. A loss above it explodes. Losses here are the means of an epoch so far.
-
-    Raises:
-        FloatingPointError: in `fit`, after the first batch with such a loss; before it are the
-            weights of every checkpoint and saved model.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> model.compile("sgd", "mse")
-    >>> labels = np.array([[np.nan]])
-    >>> try:
-    ...     model.fit(np.ones((1, 1)), labels, verbose=0, callbacks=[StopOnDivergence()])
-    ... except FloatingPointError as error:
-    ...     print(str(error).split(";")[0])
-    Training stopped at step 1 of epoch 1: the loss is nan
-    """
-
-    def __init__(self, limit: float = 1e6):
-        super().__init__()
-        self.limit = limit
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._check(logs, f"at step {batch + 1} of epoch {self.epoch + 1}")
-
-    def on_epoch_end(self, epoch, logs=None):
-        # The last update may have spoilt the weights: only the validation shows it.
-        self._check(logs, f"after epoch {epoch + 1}")
-
-    def _check(self, logs, when):
-        reason = _diverged(logs or {}, self.model, self.limit)
-        if reason:
-            if hasattr(self.model, "jax_state_sync"):
-                self.model.jax_state_sync()  # or the model has no weights left
-            raise FloatingPointError(
-                f"Training stopped {when}: {reason}; lower the learning rate or check the labels."
-            )
-
-
-def _diverged(logs, model, limit=math.inf) -> str:
-    """Which tasks' losses (or else their sum) are not finite or above the limit, in words."""
-    bad = {name: float(value) for name, value in logs.items() if name.endswith("loss")}
-    bad = {n: value for n, value in bad.items() if not (math.isfinite(value) and value <= limit)}
-    tasks = [task.name for task in getattr(model, "tasks", ())]
-    only = tasks[0] if len(tasks) == 1 else ""
-    said = []
-    for name in [name for name in bad if name not in ("loss", "val_loss")] or bad:
-        kind = "validation loss" if name.startswith("val_") else "loss"
-        task = name.removeprefix("val_").removesuffix("loss").removesuffix("_") or only
-        said.append(f"the {kind}{f' of {task}' if task else ''} is {bad[name]:.3g}")
-    return ", ".join(said)
-
-
-# === What makes a run ===
-
-
-def _description(model, settings, callbacks) -> dict:
-    try:
-        config = model.get_config()
-    except NotImplementedError:  # a class of the user's without one
-        config = {}
-    compiled = model.get_compile_config() or {}
-    compiled = {name: compiled.get(name) for name in ("optimizer", "loss", "loss_weights")}
-    run = {
-        "backend": keras.backend.backend(),
-        "precision": model.dtype_policy.name,
-        "model": {"class": type(model).__name__, **config},
-        **compiled,
-        "callbacks": [type(callback).__name__ for callback in callbacks],
-    }
-    return {
-        name: json.loads(json.dumps(_tidy(x), default=str))
-        for name, x in (("settings", settings), ("run", run))
-    }
-
-
-def _tidy(value):
-    """A configuration without what differs from one process or one model to the next."""
-    if isinstance(value, Mapping):
-        # How the layers of a functional model are joined: by names that count the layers made
-        # before. Its variables are compared too.
-        left_out = ("inbound_nodes", "input_layers", "output_layers", "shared_object_id", "module")
-        tidy = {str(key): _tidy(each) for key, each in value.items() if key not in left_out}
-        if isinstance(tidy.get("name"), str):
-            tidy["name"] = re.sub(r"_\d+$", "", tidy["name"])
-        return tidy
-    if isinstance(value, (list, tuple)):
-        return [_tidy(each) for each in value]
-    return value
-
-
-def _difference(old, new) -> str:
-    """What is not the same, in words; empty if all is."""
-    said = []
-    for part in ("settings", "run", "variables"):
-        before, now = (dict(_flat(each[part])) for each in (old, new))
-        for name in dict.fromkeys([*before, *now]):
-            was, is_now = (each.get(name, "nothing") for each in (before, now))
-            if was != is_now:
-                said.append(f"{name} was {was} and is {is_now}")
-        if said:
-            break  # what follows from it need not be said
-    more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
-    return ", ".join(said[:3]) + more
-
-
-def _flat(value, name=""):
-    """The leaves of nested dicts and lists, each with its path and in words."""
-    if isinstance(value, (dict, list)) and value:
-        pairs = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, each in pairs:
-            yield from _flat(each, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, repr(value)
 
 
 # === Files ===

@@ -6,12 +6,104 @@ another range trained on, and on JAX a step that fails half-way takes the weight
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mtl import distribution
 from keras_mtl.tasks import Task
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model takes, and into how many parts its devices split a batch.
+
+    Args:
+        tasks: list of the model's tasks.
+        image_size: `(height, width)` in pixels.
+        parts: int.
+    """
+
+    tasks: Sequence[Task]
+    image_size: tuple[int, int]
+    parts: int = 1
+
+    def for_fit(self, x, y, validation_data, arguments: Mapping) -> tuple:
+        """The data of `fit`, to be passed on to Keras.
+
+        Args:
+            x, y, validation_data: see `MultiTaskModel.fit`.
+            arguments: the other ones.
+
+        Raises:
+            ValueError: if images or labels do not fit, or an epoch would never end.
+        """
+        batch_size, steps = arguments.get("batch_size"), arguments.get("validation_steps")
+        begun = {"steps_per_epoch": arguments.get("steps_per_epoch")}
+        x, y = self._prepare(x, y, begun, batch_size, training=True)
+        if isinstance(validation_data, (tuple, list)):
+            images, labels, *rest = validation_data
+            batch_size = arguments.get("validation_batch_size") or batch_size
+            data = self._prepare(images, labels, {}, batch_size, weighted=bool(rest))
+            validation_data = (*data, *rest)
+        elif validation_data is not None:
+            validation_data, _ = self._prepare(validation_data, None, {"validation_steps": steps})
+        return x, y, validation_data
+
+    def for_evaluate(self, x, y, arguments: Mapping) -> tuple:
+        """The data of `evaluate`, to be passed on to Keras.
+
+        Args:
+            x, y: see `MultiTaskModel.evaluate`.
+            arguments: the other ones.
+
+        Raises:
+            ValueError: if images or labels do not fit, or there would be no end.
+        """
+        weighted = arguments.get("sample_weight") is not None
+        steps = {"steps": arguments.get("steps")}
+        return self._prepare(x, y, steps, arguments.get("batch_size"), weighted=weighted)
+
+    def for_predict(self, x) -> tuple[Any, int | None]:
+        """The images of `predict`, filled up with black ones where devices split them.
+
+        Args:
+            x: see `MultiTaskModel.predict`.
+
+        Returns:
+            The images, and of how many the outputs are to be kept; `None`: of all.
+
+        Raises:
+            ValueError: if the images do not fit the model, or the devices.
+        """
+        spec = getattr(x, "element_spec", None)  # of a tf.data.Dataset
+        if spec is not None:
+            shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
+            check_images(shape, self.image_size)
+            if (shape[0] or 1) % self.parts:
+                raise ValueError(
+                    f"predict takes batches that divide by {self.parts} devices, and of this "
+                    f"dataset they hold {shape[0] or 'any number'}; give an array of images, or "
+                    "call predict_on_batch on each batch."
+                )
+        elif hasattr(x, "shape"):
+            check_images(x.shape, self.image_size)
+            if len(x) % self.parts:
+                missing = np.zeros((-len(x) % self.parts, *x.shape[1:]), "float32")
+                return np.concatenate([x, missing]), len(x)
+        return x, None
+
+    def _prepare(self, x, y, steps: Mapping, batch_size=None, training=False, weighted=False):
+        for name, given in steps.items():
+            if not given and never_ends(x):
+                raise ValueError(
+                    "The dataset never ends (keras_mtl.data.load makes such for training); pass "
+                    f"{name}, for instance the number of images divided by the batch size."
+                )
+        x, y = checked(x, y, self.tasks, self.image_size)
+        return split(x, y, self.tasks, self.parts, batch_size, training=training, weighted=weighted)
 
 
 def never_ends(dataset) -> bool:
@@ -21,21 +113,6 @@ def never_ends(dataset) -> bool:
         dataset: anything; only a `tf.data.Dataset`, or what has its `cardinality`, can say so.
     """
     return callable(getattr(dataset, "cardinality", None)) and int(dataset.cardinality()) == -1
-
-
-def check_end(dataset, arguments: Mapping, steps: str) -> None:
-    """Raises ValueError if an epoch would never end.
-
-    Args:
-        dataset: what `fit` or `evaluate` was given.
-        arguments: theirs.
-        steps: which of them says how long an epoch is.
-    """
-    if not arguments.get(steps) and never_ends(dataset):
-        raise ValueError(
-            f"The dataset never ends (keras_mtl.data.load makes such for training); pass {steps}, "
-            "for instance the number of images divided by the batch size."
-        )
 
 
 def check_images(shape: Sequence[int | None], image_size: tuple[int, int]) -> None:
@@ -85,7 +162,8 @@ def checked(x, y, tasks: Sequence[Task], image_size: tuple[int, int]) -> tuple:
         check_images(tuple(images.shape), image_size)
         own = _own(labels, tasks)
         for task in tasks:
-            task.check_label_shape(tuple(own[task.name].shape), *image_size)
+            shapes = keras.tree.map_structure(lambda each: tuple(each.shape), own[task.name])
+            task.check_label_spec(shapes, *image_size)
         if len(own) < len(labels):
             x = x.map(lambda images, labels, *rest: (images, _own(labels, tasks), *rest))
     elif isinstance(x, keras.utils.PyDataset):
@@ -123,7 +201,7 @@ def _warn_of_range(images):
         warnings.warn(
             f"The images' largest value is {images.max():.3g}; models take RGB in 0..255 "
             "(multiply by 255), and normalize it themselves.",
-            stacklevel=5,  # the line that calls `fit`
+            stacklevel=6,  # the line that calls `fit`
         )
 
 

@@ -8,7 +8,12 @@ from keras import ops
 import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.tasks import nyud
-from keras_mtl.training.balancing import DynamicWeightAverage, LossBalancing, UncertaintyWeighting
+from keras_mtl.training.balancing import (
+    DynamicWeightAverage,
+    LossBalancing,
+    LossWeighting,
+    UncertaintyWeighting,
+)
 
 SIZE = (16, 24)
 RULES = {"uncertainty": UncertaintyWeighting, "dwa": DynamicWeightAverage}
@@ -170,23 +175,75 @@ def test_another_rule_is_a_class(scenes):
     assert found["loss"] == pytest.approx(max(weighed), rel=1e-5)
 
 
+def test_with_weights_of_images_and_losses_by_name(scenes):
+    """The rule weighs what comes of them."""
+    images, labels = scenes
+    tasks = nyud("depth", "edge")
+    data = images, {task.name: labels[task.name] for task in tasks}
+    model, rule = network(tasks), UncertaintyWeighting()
+    model.compile(loss={"depth": "mae", "edge": "mse"}, loss_weights=rule)
+    rule.log_variance.assign([0.5, -1.0])
+    how = {"sample_weight": np.array([2.0, 0.0, 0.0, 0.0]), "batch_size": 4, "verbose": 0}
+    found = model.evaluate(*data, **how, return_dict=True)
+    raw = model.predict_on_batch(images)
+    depth = 2 * np.abs(raw["depth"][:1] - data[1]["depth"][:1]).sum() / raw["depth"].size
+    edge = 2 * ((raw["edge"][:1] - data[1]["edge"][:1]) ** 2).sum() / raw["edge"].size
+    assert found["depth_loss"] == pytest.approx(depth, rel=1e-4)
+    assert found["edge_loss"] == pytest.approx(edge, rel=1e-4)
+    total = np.exp(-0.5) * depth + 0.25 + np.exp(1.0) * 50 * edge - 0.5
+    assert found["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_after_every_step(scenes):
+    """A rule may look at every step's losses; evaluation is none."""
+
+    class ByLastLosses(LossWeighting):
+        def build(self, tasks):
+            def variable(value, name):
+                return self.add_weight(
+                    shape=(tasks,), initializer=value, trainable=False, name=name
+                )
+
+            self.last, self.steps = variable("ones", "last"), variable("zeros", "steps")
+
+        def total(self, losses):
+            return ops.sum(ops.stack(losses) / self.last)
+
+        def after_step(self, losses):
+            self.last.assign(ops.stack(losses))
+            self.steps.assign_add(ops.ones_like(self.steps))
+
+    images, labels = scenes
+    model = network()
+    model.compile(keras.optimizers.SGD(1e-3), loss_weights=ByLastLosses())
+    weights = np.array([task.loss_weight for task in model.tasks])
+    last = np.ones(4)
+    for step in range(3):
+        logs = model.train_on_batch(images, labels, return_dict=True)
+        losses = weights * [logs[f"{task.name}_loss"] for task in model.tasks]
+        assert logs["loss"] == pytest.approx((losses / last).sum(), rel=1e-4)
+        last = losses
+        model.evaluate(images, labels, verbose=0)
+        np.testing.assert_allclose(ops.convert_to_numpy(model.balancing.last), last, rtol=1e-5)
+        assert (ops.convert_to_numpy(model.balancing.steps) == step + 1).all()
+
+
 def test_refusals(scenes):
     images, labels = scenes
     rule = UncertaintyWeighting()
     network().compile(loss_weights=rule)
     with pytest.raises(ValueError, match="belongs to a model of semseg, depth, normals, edge"):
         network(nyud("depth")).compile(loss_weights=rule)
-    model = network()
-    model.compile(loss_weights=UncertaintyWeighting())
-    with pytest.raises(ValueError, match="sample_weight and a LossBalancing"):
-        model.fit(images, labels, sample_weight=np.ones(len(images)), verbose=0)
     for rule in ("auto", UncertaintyWeighting()):
         with pytest.raises(ValueError, match="loss is of depth; expected 'auto', or a dict with"):
             network().compile(loss={"depth": "mae"}, loss_weights=rule)
-    with pytest.raises(ValueError, match="The loss of depth is 'mae'; with a LossBalancing"):
-        losses = {name: "mae" for name in ("depth", "edge")}
+    with pytest.raises(ValueError, match="The loss of depth is 'xyz'; expected an object"):
+        losses = {name: "xyz" for name in ("depth", "edge")}
         network(nyud("depth", "edge")).compile(loss=losses, loss_weights=UncertaintyWeighting())
-    with pytest.raises(ValueError, match="loss is None, and loss_weights a LossBalancing"):
+    with pytest.raises(ValueError, match="There is no loss for edge; expected"):
+        losses = {"depth": "mae", "edge": None}
+        network(nyud("depth", "edge")).compile(loss=losses, loss_weights=UncertaintyWeighting())
+    with pytest.raises(ValueError, match="loss is None, and loss_weights a LossWeighting"):
         network(nyud("depth", "edge")).compile(loss=None, loss_weights=UncertaintyWeighting())
     with pytest.raises(ValueError, match="loss is 'mse'; expected 'auto'"):
         network().compile(loss="mse")

@@ -19,7 +19,7 @@ import pytest
 import keras_mtl
 from keras_mtl.data import load
 from keras_mtl.tasks import nyud
-from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+from keras_mtl.training import Checkpoint, StopOnDivergence
 
 tf = pytest.importorskip("tensorflow")
 

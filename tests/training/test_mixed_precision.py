@@ -18,8 +18,8 @@ import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.layers import ChannelTaskPromptLearning, SpatialTaskPromptLearning
 from keras_mtl.tasks import nyud
+from keras_mtl.training import Checkpoint, StopOnDivergence
 from keras_mtl.training.balancing import DynamicWeightAverage, UncertaintyWeighting
-from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
 
 SIZE = (16, 24)
 TASKS = nyud("depth", "edge")

@@ -1,0 +1,99 @@
+"""The parts of a network: its backbone, what its tasks share, and what is one task's own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.training.trainer import TaskTrainer
+
+
+class NetworkParts(TaskTrainer):
+    """The part of `keras_mtl.MultiTaskModel` that tells its layers and variables apart.
+
+    Attributes:
+        all_outputs: dict by name of symbolic outputs, the auxiliary ones too.
+    """
+
+    all_outputs: Mapping[str, Any]
+
+    @property
+    def backbone_layers(self) -> list[keras.layers.Layer]:
+        """The layers that come from the backbone, and from its pretrained weights."""
+        pyramids = [layer for layer in self.layers if isinstance(layer, FeaturePyramid)]
+        return [layer for pyramid in pyramids for layer in pyramid.pretrained_layers()]
+
+    @property
+    def backbone_variables(self) -> list[keras.Variable]:
+        """The backbone's variables, for instance for a learning rate of their own.
+
+        Example:
+
+        ```python
+        slow, fast = keras.optimizers.Adam(2e-6), keras.optimizers.Adam(2e-5)
+        rates = {variable.path: slow for variable in model.backbone_variables}
+        rates = keras.optimizers.OptimizerMap(fast, rates)
+        model.compile(keras.optimizers.MultiOptimizer(rates))
+        ```
+        """
+        return [weight for layer in self.backbone_layers for weight in layer.weights]
+
+    def freeze_backbone(self, frozen: bool = True) -> None:
+        """Keeps the backbone's weights as they are in training, or not; call it before `compile`.
+
+        A saved model does not remember it: call it again after loading.
+
+        Args:
+            frozen: bool.
+
+        Example:
+
+        >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+        >>> tasks = keras_mtl.tasks.nyud("depth")
+        >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+        >>> model.freeze_backbone()
+        >>> len(model.trainable_weights)  # the head's: two convolutions and a normalization
+        6
+        """
+        for layer in self.backbone_layers:
+            layer.trainable = not frozen
+
+    @property
+    def shared_variables(self) -> list[keras.Variable]:
+        """The variables of the layers that feed outputs of several tasks; see `task_variables`."""
+        return self._variables_of(lambda names: len(names) > 1)
+
+    def task_variables(self, name: str) -> list[keras.Variable]:
+        """The variables of the layers that feed the outputs of one task only.
+
+        Its auxiliary outputs are among them. Variables of the same layer are not told apart.
+
+        Args:
+            name: the task's.
+
+        Raises:
+            ValueError: if the model has no such task.
+
+        Example:
+
+        >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+        >>> tasks = keras_mtl.tasks.nyud("depth", "edge")
+        >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+        >>> len(model.task_variables("edge")), len(model.shared_variables)
+        (8, 22)
+        """
+        names = [task.name for task in self.tasks]
+        if name not in names:
+            raise ValueError(f"The model has no task {name!r}; it has {', '.join(names)}.")
+        return self._variables_of(lambda found: found == {name})
+
+    def _variables_of(self, wanted: Callable[[set], bool]) -> list[keras.Variable]:
+        """Those whose tasks' names are wanted, in the order of `weights`."""
+        tasks_of = {id(variable): set() for variable in self.weights}
+        for output, symbol in self.all_outputs.items():
+            task, _ = self.auxiliary.get(output, (output, None))
+            for operation in keras.Function(self.input, symbol).operations:
+                for variable in getattr(operation, "weights", ()):  # of layers
+                    tasks_of[id(variable)].add(task)
+        return [variable for variable in self.weights if wanted(tasks_of[id(variable)])]

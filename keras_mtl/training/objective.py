@@ -1,0 +1,283 @@
+"""What training minimizes: the losses of all outputs, weighed, and their names in the logs."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_mtl import distribution
+from keras_mtl.tasks import Task
+from keras_mtl.training.balancing import LossWeighting
+
+# === Names in the logs ===
+
+
+def log_name(output: str, quantity: str = "loss") -> str:
+    """What the logs of `fit` call the loss, or another quantity, of an output.
+
+    Args:
+        output: name of a task, or of an auxiliary output such as `"depth/initial"`.
+        quantity: `"loss"`, or a metric's name.
+
+    Example:
+
+    >>> log_name("depth"), log_name("depth/initial"), log_name("depth", "RMSE")
+    ('depth_loss', 'depth/initial_loss', 'depth_RMSE')
+    """
+    return f"{output}_{quantity}"
+
+
+def output_of_loss(name: str) -> str | None:
+    """The output whose loss is logged by a name; `""` for the total, `None` for what is no loss.
+
+    Args:
+        name: key of the logs, of training or validation.
+
+    Example:
+
+    >>> output_of_loss("val_depth/initial_loss"), output_of_loss("loss"), output_of_loss("lr")
+    ('depth/initial', '', None)
+    """
+    name = name.removeprefix("val_")
+    if name == "loss":
+        return ""
+    return name.removesuffix("_loss") if name.endswith("_loss") else None
+
+
+def named_by_task(logs: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Logs in which also the metrics of an only task are called after it, which Keras leaves out.
+
+    Args:
+        logs: what Keras made of the metrics.
+        tasks: the model's.
+
+    Example:
+
+    >>> named_by_task({"loss": 3.0, "RMSE": 1.0}, keras_mtl.tasks.nyud("depth"))
+    {'loss': 3.0, 'depth_RMSE': 1.0}
+    """
+    if len(tasks) > 1:
+        return dict(logs)
+    only = tasks[0].name
+    named = ("loss", f"{only}_", f"{only}/")  # the total, and what its name stands before already
+    return {
+        name if name == named[0] or name.startswith(named[1:]) else log_name(only, name): value
+        for name, value in logs.items()
+    }
+
+
+# === The loss ===
+
+
+class Objective:
+    """The losses of a model's outputs and how they are weighed; what `compile` makes.
+
+    An auxiliary output is measured by its task's loss, against its task's labels.
+
+    Args:
+        tasks: list of the model's tasks.
+        loss: dict by task name of Keras losses, their names or functions of labels and output;
+            `None` for a task without one; or `"auto"`, the tasks' own.
+        loss_weights: dict by task name of numbers, a `LossWeighting`, `None` for ones, or `"auto"`,
+            the tasks' own.
+        auxiliary: dict of auxiliary outputs by name: their task's name, and their weight, which
+            multiplies the task's.
+
+    Attributes:
+        loss, loss_weights: what `compile` was given, for a saved model.
+        weighting: the `LossWeighting`, or `None`.
+        means: list of `keras.metrics.Mean`, the losses in the logs.
+
+    Raises:
+        ValueError: if the losses or the weights are not one for each task.
+
+    Example:
+
+    >>> objective = Objective(keras_mtl.tasks.nyud("depth"), loss={"depth": "mae"})
+    >>> terms = objective.terms({"depth": np.ones((1, 2))}, {"depth": np.zeros((1, 2))})
+    >>> {name: float(value) for name, value in terms.items()}
+    {'depth': 1.0}
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        loss: Mapping | str = "auto",
+        loss_weights: Mapping | LossWeighting | str | None = "auto",
+        auxiliary: Mapping[str, tuple[str, float]] | None = None,
+    ):
+        own_weights = {task.name: task.loss_weight for task in tasks}
+        self.loss = {task.name: task.loss() for task in tasks} if loss == "auto" else loss
+        auto = isinstance(loss_weights, str) and loss_weights == "auto"
+        self.loss_weights = own_weights if auto else loss_weights
+        names = ", ".join(own_weights)
+        if not _one_for_each(self.loss, own_weights):
+            raise ValueError(
+                f"loss is {_said(self.loss)}; expected 'auto', or a dict with a loss for each of "
+                f"{names}."
+            )
+        self.weighting = loss_weights if isinstance(loss_weights, LossWeighting) else None
+        weights = self.loss_weights
+        if self.weighting is not None:
+            self.weighting.prepare(own_weights)
+            weights = self.weighting.fixed
+        elif weights is None:
+            weights = dict.fromkeys(own_weights, 1.0)
+        elif not _one_for_each(weights, own_weights):
+            raise ValueError(
+                f"loss_weights is {_said(weights)}; expected 'auto', a dict with a number for each "
+                f"of {names}, or a keras_mtl.balancing.LossWeighting."
+            )
+        self._losses = {name: _loss_of(name, self.loss[name]) for name in own_weights}
+        self._losses = {name: found for name, found in self._losses.items() if found is not None}
+        self._weights = {name: weights[name] for name in self._losses}
+        if not self._losses or (self.weighting is not None and len(self._losses) < len(tasks)):
+            raise ValueError(
+                f"There is no loss for {', '.join(n for n in own_weights if n not in self._losses)}"
+                f"; expected 'auto', or a dict with a loss for each of {names}."
+            )
+        self._auxiliary = {
+            output: (task, weight)
+            for output, (task, weight) in (auxiliary or {}).items()
+            if task in self._losses
+        }
+        outputs = [*self._losses, *self._auxiliary]
+        self._means = {name: keras.metrics.Mean(name=log_name(name)) for name in outputs}
+        self.means = list(self._means.values())
+        self._after_step: Callable | None = None
+
+    def terms(self, y: Mapping, y_pred: Mapping, sample_weight: Any = None) -> dict[str, Any]:
+        """The loss of each output, without its weight.
+
+        Args:
+            y: labels by task name.
+            y_pred: outputs by name; the auxiliary ones may be missing, as they are in evaluation.
+            sample_weight: weights of the images (see the losses), also as a dict by task name.
+
+        Returns:
+            Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
+            of the whole batch.
+        """
+        of_output = {name: name for name in self._losses}
+        of_output |= {name: task for name, (task, _) in self._auxiliary.items() if name in y_pred}
+        terms = {}
+        for name, task in of_output.items():
+            weight = sample_weight
+            if isinstance(weight, Mapping):  # Keras gives a label of several arrays one for each
+                weight = keras.tree.flatten(weight[task])[0]
+            loss = self._losses[task](y[task], y_pred[name], weight)
+            # On TensorFlow a replica's losses are its shares of those of the whole batch.
+            terms[name] = distribution.sum_over_replicas(ops.cast(loss, keras.config.floatx()))
+        return terms
+
+    def __call__(
+        self,
+        y: Mapping,
+        y_pred: Mapping,
+        sample_weight: Any = None,
+        extra: Sequence = (),
+        training: bool = True,
+    ) -> Any:
+        """The loss to minimize; what the logs show is updated.
+
+        Args:
+            y, y_pred, sample_weight: see `terms`.
+            extra: losses of the model's layers, such as regularization.
+            training: bool. Whether it is a training step.
+        """
+        terms = self.terms(y, y_pred, sample_weight)
+        for name, value in terms.items():
+            size = keras.tree.flatten(y_pred[name])[0].shape[0]
+            self._means[name].update_state(value, sample_weight=size)
+        weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
+        total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
+        for each in extra:
+            total += ops.sum(ops.cast(each, total.dtype))
+        if training and self.weighting is not None:
+            losses = [ops.stop_gradient(each) for each in weighed]
+            self._after_step = functools.partial(self.weighting.after_step, losses)
+            if keras.backend.backend() != "torch":
+                self.end_step()
+        return total / distribution.replicas_in_step()  # Keras sums what the replicas return
+
+    def _with_auxiliary(self, task: str, terms: Mapping) -> Any:
+        total = terms[task]
+        for name, (owner, weight) in self._auxiliary.items():
+            if owner == task and name in terms:
+                total += weight * terms[name]
+        return total
+
+    def end_step(self) -> None:
+        """Tells the weighting that a training step is done.
+
+        Called by the model when it is: PyTorch's gradients need the weighting's variables as they
+        were until then. On JAX the losses are known inside of the differentiated function only, so
+        there, and on TensorFlow, it has been called by then.
+        """
+        if self._after_step is not None:
+            self._after_step()
+            self._after_step = None
+
+
+def _one_for_each(given: Any, names: Mapping) -> bool:
+    return isinstance(given, Mapping) and set(given) == set(names)
+
+
+def _said(given: Any) -> str:
+    return f"of {', '.join(map(str, given))}" if isinstance(given, Mapping) else repr(given)
+
+
+def _loss_of(name: str, given: Any) -> keras.losses.Loss | None:
+    """The loss that a user named, as Keras understands it."""
+    if given is None or isinstance(given, keras.losses.Loss):
+        return given
+    try:
+        found = "crossentropy" if given in ("crossentropy", "ce") else keras.losses.get(given)
+    except ValueError:
+        found = given
+    if isinstance(found, keras.losses.Loss):
+        return found
+    if found != "crossentropy" and not callable(found):
+        raise ValueError(
+            f"The loss of {name} is {given!r}; expected an object such as "
+            "keras.losses.MeanAbsoluteError(), or what Keras calls it, such as 'mae'."
+        )
+    return _MeanOfFunction(found)
+
+
+class _MeanOfFunction(keras.losses.Loss):
+    """The mean of a function of labels and output: what Keras makes of one, or of its name."""
+
+    def __init__(self, function: Callable | str):
+        super().__init__(name=getattr(function, "__name__", str(function)))
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        function = self.function
+        if function == "crossentropy":  # which of them the shapes tell
+            sparse = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] < y_pred.shape[-1]
+            kind = "sparse_categorical" if sparse else "categorical"
+            kind = "binary" if y_pred.shape[-1] == 1 else kind
+            function = getattr(keras.losses, f"{kind}_crossentropy")
+        if len(y_true.shape) == len(y_pred.shape) + 1 and y_true.shape[-1] == 1:
+            y_true = ops.squeeze(y_true, -1)
+        elif len(y_pred.shape) == len(y_true.shape) + 1 and y_pred.shape[-1] == 1:
+            y_pred = ops.squeeze(y_pred, -1)
+        return function(y_true, y_pred)
+
+
+class BalanceEachEpoch(keras.callbacks.Callback):
+    """Tells a model's `LossWeighting` what the tasks' losses were.
+
+    Args:
+        weighting: `LossWeighting`.
+    """
+
+    def __init__(self, weighting: LossWeighting):
+        super().__init__()
+        self.weighting = weighting
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weighting.on_epoch_end([logs[log_name(task)] for task in self.weighting.fixed])

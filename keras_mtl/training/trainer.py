@@ -1,0 +1,179 @@
+"""Training of a model with tasks: `compile`, `fit` and `evaluate`."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import keras
+
+from keras_mtl import distribution
+from keras_mtl.tasks import Task
+from keras_mtl.training.balancing import LossWeighting
+from keras_mtl.training.compiler_memory import give_back_after_compiling
+from keras_mtl.training.inputs import Inputs
+from keras_mtl.training.objective import BalanceEachEpoch, Objective, named_by_task
+
+
+class TaskTrainer(keras.Model):
+    """The part of `keras_mtl.MultiTaskModel` that trains it and measures it as in training.
+
+    Attributes:
+        recipe: dict of the published training settings; those of the optimizer are what `compile`
+            takes for `"auto"`.
+        tasks: list of the model's tasks.
+        image_size: `(height, width)` in pixels of the images that it takes.
+        auxiliary: dict of its auxiliary outputs by name: their task's name and their weight.
+    """
+
+    recipe: Mapping[str, float] = {
+        "steps": 40_000,
+        "learning_rate": 2e-5,
+        "power": 0.9,  # of the polynomial decay
+        "weight_decay": 1e-6,
+        "global_clipnorm": 10.0,
+    }
+    tasks: Sequence[Task]
+    image_size: tuple[int, int]
+    auxiliary: Mapping[str, tuple[str, float]] = {}
+    _objective: Objective | None = None
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._balancing: list = []  # as Keras lets go of what leaves a list, and of no attribute
+
+    @property
+    def balancing(self) -> LossWeighting | None:
+        """The `LossWeighting` that `compile` was given, if any."""
+        return self._balancing[0] if self._balancing else None
+
+    def compile(
+        self, optimizer="auto", loss="auto", *, loss_weights="auto", metrics="auto", **kwargs
+    ):
+        """Configures training; whatever is `"auto"` comes from the tasks.
+
+        The logs of `fit` name a metric after its task, `val_depth_RMSE`, also where there is only
+        one task.
+
+        Args:
+            optimizer: `"auto"` (Adam as in `recipe`, without its schedule, made for a pretrained
+                backbone; one from scratch wants a learning rate of about 1e-3) or a Keras
+                optimizer.
+            loss: `"auto"`, or a dict by task name of Keras losses, one for each task.
+            loss_weights: `"auto"`, a dict by task name, or a
+                `keras_mtl.balancing.LossWeighting`, which changes them during training.
+            metrics: `"auto"`, or a dict by task name. Of an output or a label that is a dict, they
+                are given a read-only one.
+            **kwargs: as in `keras.Model.compile`.
+
+        Raises:
+            ValueError: if the losses or the weights are not one for each task.
+        """
+        if optimizer == "auto":
+            how = {name: self.recipe[name] for name in ("weight_decay", "global_clipnorm")}
+            optimizer = keras.optimizers.Adam(self.recipe["learning_rate"], **how)
+        if metrics == "auto":
+            metrics = {task.name: task.metrics() for task in self.tasks}
+        self._objective = None
+        if loss is not None:
+            self._objective = Objective(self.tasks, loss, loss_weights, self.auxiliary)
+        elif isinstance(loss_weights, LossWeighting):
+            raise ValueError(
+                "loss is None, and loss_weights a LossWeighting, which has nothing to weigh then; "
+                "expected loss='auto', or a dict with a loss for each task."
+            )
+        self._balancing.clear()
+        if isinstance(loss_weights, LossWeighting):
+            self._balancing.append(loss_weights)
+        super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
+        distribution.prepare_replicas(self)
+        give_back_after_compiling()
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *(self._objective.means if self._objective else ())]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The loss to minimize; see `keras.Model.compute_loss`."""
+        if self._objective is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        return self._objective(y, y_pred, sample_weight, self.losses, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """What the logs hold; see `keras.Model.compute_metrics`."""
+        # One output is one thing to measure, also where it is a dict, and Keras looks into dicts.
+        y, y_pred = (
+            {task.name: _closed(each[task.name]) for task in self.tasks} for each in (y, y_pred)
+        )
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        if self._objective is not None:
+            self._objective.end_step()
+        return results
+
+    def get_metrics_result(self):
+        """What the logs of `fit` hold; see `keras.Model.get_metrics_result`."""
+        return named_by_task(super().get_metrics_result(), self.tasks)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self._objective is not None:
+            for name in ("loss", "loss_weights"):
+                given = getattr(self._objective, name)
+                config[name] = keras.saving.serialize_keras_object(given)
+        return config
+
+    def compile_from_config(self, config):
+        """Restores what `compile` was given; Keras asks for it where `compile` is overridden."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def fit(self, x=None, y=None, *, validation_data=None, **kwargs):
+        """Trains; see `keras.Model.fit`.
+
+        Args:
+            x: images `(n, H, W, 3)` with `y`, or a `tf.data.Dataset` (or any other dataset
+                Keras takes) of `(images, labels)`.
+            y: dict by task name of labels; keys that are not the model's are dropped, from arrays
+                and a `tf.data.Dataset`.
+            validation_data: `(images, labels)` or a dataset.
+            **kwargs: as in `keras.Model.fit`.
+
+        Raises:
+            ValueError: if images or labels do not fit the model, or an epoch would never end.
+        """
+        x, y, validation_data = self._takes.for_fit(x, y, validation_data, kwargs)
+        if self.balancing is not None:
+            given = kwargs.get("callbacks") or []
+            given = given if isinstance(given, list) else [given]
+            kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
+        if y is None and not isinstance(x, keras.utils.PyDataset):
+            kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
+        return super().fit(x, y, validation_data=validation_data, **kwargs)
+
+    def evaluate(self, x=None, y=None, **kwargs):
+        """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
+
+        Args:
+            x: images, or a dataset; see `fit`.
+            y: dict by task name of labels; see `fit`.
+            **kwargs: as in `keras.Model.evaluate`.
+
+        Raises:
+            ValueError: if images or labels do not fit the model, or there would be no end.
+        """
+        if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
+            x, y = self._takes.for_evaluate(x, y, kwargs)
+        return super().evaluate(x, y, **kwargs)
+
+    @property
+    def _takes(self) -> Inputs:
+        strategy = getattr(self, "_distribute_strategy", None)  # TensorFlow's
+        with strategy.scope() if strategy is not None else contextlib.nullcontext():
+            parts = math.ceil(distribution.replicas() / distribution.process()[1])
+        return Inputs(self.tasks, self.image_size, parts)
+
+
+def _closed(value):
+    """A dict as something that Keras does not look into."""
+    return MappingProxyType(value) if isinstance(value, dict) else value

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from keras_mtl.evaluation.results import FORMAT, read_evaluation
+from keras_mtl.files import write_text
 from keras_mtl.metrics.odsf.image import MAX_DISTANCE, THRESHOLDS, evaluate_image
 from keras_mtl.metrics.odsf.scores import BoundaryScores
 from keras_mtl.tasks import BoundaryDetection, SemanticSegmentation, Task
@@ -117,6 +118,7 @@ class Evaluation:
 
         Raises:
             ValueError: if the file ends otherwise.
+            OSError: if it cannot be written.
         """
         path = Path(path)
         if path.suffix == ".json":
@@ -127,13 +129,7 @@ class Evaluation:
             text = f"{self}\n"
         else:
             raise ValueError(f"{path} ends in {path.suffix!r}, expected .json, .csv or .md.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, text)
 
     def _csv(self) -> str:
         out = io.StringIO()

@@ -2,13 +2,13 @@
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
+
+from keras_mtl.files import whole_folder
 
 FORMAT = "keras_mtl preset 1"
 _FILES = ("metadata.json", "config.json", "model.weights.h5")
@@ -90,14 +90,12 @@ def write_preset(model, folder: str | Path) -> None:
         "keras_mtl": version("keras-mtl"),
         "keras": keras.__version__,
     }
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
-        fresh = Path(temporary) / folder.name
+    with whole_folder(folder) as fresh:
         fresh.mkdir()
         config = keras.saving.serialize_keras_object(model)
         (fresh / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (fresh / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
         model.save_weights(fresh / "model.weights.h5")
-        os.replace(fresh, folder)
 
 
 def read_preset(folder: str | Path):

@@ -2,8 +2,6 @@
 
 import contextlib
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from keras_mtl.backbones.feature_pyramid import (
     attention_mask_accepted,
     deserialize_backbone,
 )
+from keras_mtl.files import whole
 from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
 from keras_mtl.models.files import read_preset, stored_weights, write_preset
 from keras_mtl.presets import BACKBONES, PRESETS
@@ -519,16 +518,15 @@ class MultiTaskModel(keras.Model):
 
         Raises:
             ValueError: if the file is there and not to be replaced, or its folder is not there.
+            OSError: if it cannot be written.
         """
         target = Path(filepath)
         if not target.parent.is_dir():
             raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
         if target.exists() and not overwrite:
             raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
-            fresh = Path(folder) / target.name
+        with whole(target) as fresh:
             super().save(fresh, overwrite=True, **kwargs)
-            os.replace(fresh, target)
 
     def save_to_preset(self, folder):
         """Writes the model, weights included, as a folder to share; `from_preset` reads it.

@@ -39,6 +39,7 @@ from keras_mtl.evaluation.single_task import (
     single_task_scores,
 )
 from keras_mtl.files import write_text
+from keras_mtl.tables import markdown
 
 _DASH = "–"
 _MINE, _SINGLE, _PUBLISHED = "evaluated", "single-task reference", "published"
@@ -106,7 +107,7 @@ class Comparison:
             name = ", ".join(_cell(part) for part in (row.name, row.backbone) if part)
             numbers = ", ".join(str(remark + 1) for remark in row.remarks)
             table.append([f"{name} [{numbers}]" if numbers else name, *(c[i] for c in columns)])
-        parts = [_aligned(table)]
+        parts = [markdown(table)]
         if self.notes:
             parts.append("\n".join(f"- {_line(note)}" for note in self.notes))
         # Backslashes: a line of Markdown that begins with [1] may be taken for a link.
@@ -353,17 +354,7 @@ def _line(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|").replace("*", "\\*")
-
-
-def _aligned(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    table = [table[0], ["-" * width for width in widths], *table[1:]]
-    lines = (
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    )
-    return "\n".join(f"| {line} |" for line in lines)
+    return _line(text).replace("*", "\\*")
 
 
 # === The command ===

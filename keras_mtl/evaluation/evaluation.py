@@ -24,6 +24,7 @@ from keras_mtl.evaluation.results import FORMAT, read_evaluation
 from keras_mtl.files import write_text
 from keras_mtl.metrics.odsf.image import MAX_DISTANCE, THRESHOLDS, evaluate_image
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+from keras_mtl.tables import markdown
 from keras_mtl.tasks import BoundaryDetection, SemanticSegmentation, Task
 from keras_mtl.training.inputs import never_ends
 
@@ -83,7 +84,7 @@ class Evaluation:
             arrow = "↑" if task["higher_is_better"] else "↓"
             header.append(f"{name} {task['headline']} [{task['unit']}] {arrow}")
             cells.append(_shown(self.headlines[name], task["unit"]))
-        return _table([header, cells])
+        return markdown([header, cells])
 
     def details(self) -> str:
         """All metrics, and how many images had a label, as Markdown."""
@@ -92,7 +93,7 @@ class Evaluation:
             for metric, value in task["scores"].items():
                 unit = task["unit"] if metric == task["headline"] else ""
                 rows.append([name, metric, _shown(value, unit), str(task["images"])])
-        return _table(rows)
+        return markdown(rows)
 
     def __str__(self) -> str:
         where = " ".join(str(self.dataset[k]) for k in ("name", "split") if self.dataset.get(k))
@@ -160,16 +161,6 @@ def _shown(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     return f"{value:.2f}" if unit in ("%", "degrees") else f"{value:.4f}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    lines = (
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 # === The procedure ===

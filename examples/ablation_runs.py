@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -13,8 +14,6 @@ from pathlib import Path
 
 import numpy as np
 from ablations import NETWORKS
-
-from keras_mtl.files import whole
 
 FORMAT = "keras_mtl ablation 1"
 ROOM_SEEDS = {"training": 0, "validation": 1, "test": 2, "pretraining": 3}
@@ -298,10 +297,13 @@ def _quick_metric(task):
 
 
 def write(path: Path, fill) -> None:
-    """Writes a file that is there as a whole or not at all, and its folder."""
+    """Writes a file that is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as fresh, fresh.open("wb") as file:
-        fill(file)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        fresh = Path(folder) / path.name
+        with fresh.open("wb") as file:
+            fill(file)
+        os.replace(fresh, path)
 
 
 def _machine() -> dict:

@@ -23,6 +23,7 @@ the other tasks only. The result is read by its folder or name:
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -33,7 +34,6 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 import keras_mtl
-from keras_mtl.files import whole_folder
 from keras_mtl.tasks import BoundaryDetection, DepthEstimation, SaliencyDetection
 
 TASKS = {t.name: t for t in (*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal_context())}
@@ -75,17 +75,21 @@ def main() -> None:
     for name, kind in kinds.items():
         features[name] = _feature(TASKS[name], kind)
     splits = _splits(images, options)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(target, replace=options.overwrite) as fresh:
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    # Beside its place until it is whole.
+    with tempfile.TemporaryDirectory(dir=options.output, prefix=".unfinished-") as unfinished:
         tfds.dataset_builders.store_as_tfds_dataset(
             name=options.name,
             version=options.version,
-            data_dir=fresh.parent,
+            data_dir=unfinished,
             description=f"Images and labels of {folder}.",
             features=tfds.features.FeaturesDict(features),
             split_datasets={split: examples(stems, split) for split, stems in splits.items()},
         )
-        (fresh.parent / version).rename(fresh)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            target.rename(Path(unfinished) / "replaced")
+        (Path(unfinished) / version).rename(target)
     print(f"Wrote {target}")
 
 

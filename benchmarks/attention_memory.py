@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl.layers.attention import dot_product_attention
+from keras_mtl.tables import markdown
 
 DESCRIPTION = """
 Measures one attention call forward and backward (gradients by query, key and value) in float32, one
@@ -193,7 +194,7 @@ def in_fresh_process(method: str, tokens: int, options) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    lines = [list(COLUMNS.values()), ["---"] * len(COLUMNS)]
+    lines = [list(COLUMNS.values())]
     for row in rows:
         growth = "" if row["growth"] is None else f"{row['growth']:.1f}"
         shown = {
@@ -204,7 +205,7 @@ def table(rows: list[dict]) -> str:
             "seconds": f"{row['seconds']:.1f}",
         }
         lines.append([shown.get(name, row[name]) for name in COLUMNS])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines, padded=False)
 
 
 def main() -> None:

@@ -292,17 +292,16 @@ def main() -> None:
                 "ratios": ratios,
             }
         )
-    print(
-        "| dataset | cached | ours [images/s] | DataLoader [images/s] | ratio | feeds [TFLOP/s] |"
-    )
-    print("|---|---|---|---|---|---|")
+    from keras_mtl.tables import markdown
+
+    heads = ["dataset", "cached", "ours [images/s]", "DataLoader [images/s]", "ratio"]
+    lines = [[*heads, "feeds [TFLOP/s]"]]
     for row in rows:
         # A training step is about three forward passes, a multiply-accumulate two operations.
         appetite = row["ours"] * MACS[row["dataset"]] * 2 * 3 / 1e12
-        print(
-            f"| {row['dataset']} | {row['cached']} | {row['ours']:.1f} | {row['dataloader']:.1f} | "
-            f"{row['ratio']:.1f} | {appetite:.0f} |"
-        )
+        rates = [f"{row[name]:.1f}" for name in ("ours", "dataloader", "ratio")]
+        lines.append([row["dataset"], row["cached"], *rates, f"{appetite:.0f}"])
+    print(markdown(lines))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n")
 

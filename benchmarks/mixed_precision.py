@@ -108,11 +108,13 @@ def render(scenes: int, held_out: int, path: Path) -> None:
 
 
 def table(rows: list[dict]) -> str:
+    from keras_mtl.tables import markdown
+
     dtypes = list(dict.fromkeys(row["dtype"] for row in rows))
     groups = {dtype: [row for row in rows if row["dtype"] == dtype] for dtype in dtypes}
     first = dtypes[0]
     header = ["score", *dtypes, *(f"difference of {dtype}" for dtype in dtypes[1:])]
-    lines = [header, ["---"] * len(header)]
+    lines = [header]
     names = [*rows[0]["scores"], "training loss, last 100 steps"]
 
     def values(dtype, name):
@@ -136,7 +138,7 @@ def table(rows: list[dict]) -> str:
         lines.append([name, *map(str, counts), *blank])
     scales = [", ".join(f"{row['scale']:g}" for row in g if row["scale"]) for g in groups.values()]
     lines.append(["scale", *scales, *blank])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines, padded=False)
 
 
 def main() -> None:

@@ -5,8 +5,10 @@ import time
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
 
 from keras_mtl.metrics.odsf.image import evaluate_image
+from keras_mtl.tables import markdown
 
 DESCRIPTION = """
 Evaluates one made-up image at the size of NYUD (425x560 unless told) at all 101 thresholds, with
@@ -82,9 +84,8 @@ def main() -> None:
         "dots": {"nyud": 255 * dots.astype("uint8"), "pascal": dots.astype("int32")},
     }
     evaluate_image(maps["soft"], edges, "nyud")  # compiles
-    print("| prediction | label | protocol | labelled | predicted | seconds |")
-    print("|---|---|---|---|---|---|")
-    for name, values in maps.items():
+    rows = [["prediction", "label", "protocol", "labelled", "predicted", "seconds"]]
+    for name, values in tqdm(maps.items()):
         for kind, by_protocol in labels.items():
             for protocol, label in by_protocol.items():
                 seconds = []
@@ -92,11 +93,9 @@ def main() -> None:
                     start = time.perf_counter()
                     counts = evaluate_image(values, label, protocol)
                     seconds.append(time.perf_counter() - start)
-                print(
-                    f"| {name} | {kind} | {protocol} | {counts.labelled} | "
-                    f"{counts.predicted.max()} | {min(seconds):.2f} |",
-                    flush=True,
-                )
+                found = counts.labelled, counts.predicted.max(), f"{min(seconds):.2f}"
+                rows.append([name, kind, protocol, *found])
+    print(markdown(rows))
 
 
 if __name__ == "__main__":

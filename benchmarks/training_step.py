@@ -535,7 +535,9 @@ def spread(seconds: list[float]) -> str:
 
 
 def table(rows: list[dict]) -> str:
-    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    from keras_mtl.tables import markdown
+
+    lines = [COLUMNS]
     for row in rows:
         step, infer = (statistics.median(row[f"{k}_seconds"]) for k in ("train", "infer"))
         macs = row["macs"]
@@ -555,7 +557,7 @@ def table(rows: list[dict]) -> str:
                 f"{100 * use:.0f} %" if macs else "",
             ]
         )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines, padded=False)
 
 
 def ratios(rows: list[dict]) -> str:

@@ -15,6 +15,7 @@ import keras_tuner
 import keras_mtl
 from keras_mtl.backbones.vision_transformer import grid_of
 from keras_mtl.evaluation.single_task import delta_m
+from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task, check_tasks
 
 
@@ -192,8 +193,7 @@ def results(tuner, count: int = 100) -> str:
     for trial in trials:
         values = [trial.hyperparameters.values.get(name) for name in names]
         rows.append([trial.trial_id, *(_shown(value) for value in (trial.score, *values))])
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(rows, padded=False)
 
 
 def _shown(value) -> str:

@@ -375,7 +375,7 @@ def test_a_disk_that_is_full(written, tmp_path, monkeypatch):
     renamed = os.replace
 
     def replace(source, target):
-        if Path(source).parent.name == "new":
+        if Path(source).parent.name.startswith(".saving-"):
             raise OSError(28, "No space left on device")
         return renamed(source, target)
 

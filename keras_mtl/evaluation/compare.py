@@ -6,7 +6,6 @@ Results are what `Evaluation.save` wrote as JSON; see `keras_mtl.evaluation.comp
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from keras_mtl.evaluation.comparison_table import comparison
 from keras_mtl.evaluation.published import single_task_rows
 from keras_mtl.evaluation.result import listed, read_evaluation
 from keras_mtl.evaluation.single_task import published_single_task, single_task_scores
+from keras_mtl.files import write_text
 
 
 def _list_published() -> str:
@@ -30,16 +30,10 @@ def _list_published() -> str:
 def _write(path: Path, text: str, inputs: Iterable[str]) -> None:
     if path.resolve() in {Path(one).resolve() for one in inputs}:
         raise ValueError(f"{path} is one of the results; write the table to another file.")
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, text)
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror}).") from None
+        raise ValueError(str(error)) from None
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from keras_mtl.evaluation.published import metrics_of, published_rows
 from keras_mtl.evaluation.result import check, dataset_of, headlines, listed
 from keras_mtl.evaluation.single_task import SingleTask, delta_m
+from keras_mtl.tables import markdown
 from keras_mtl.tasks.datasets import DATASETS, Metric, PublishedRow
 
 _DASH = "–"
@@ -78,7 +79,7 @@ class Comparison:
             name = ", ".join(_cell(part) for part in (row.name, row.backbone) if part)
             numbers = ", ".join(str(remark + 1) for remark in row.remarks)
             table.append([f"{name} [{numbers}]" if numbers else name, *(c[i] for c in columns)])
-        parts = [_aligned(table)]
+        parts = [markdown(table)]
         if self.notes:
             parts.append("\n".join(f"- {_line(note)}" for note in self.notes))
         # Backslashes: a line of Markdown that begins with [1] may be taken for a link.
@@ -331,14 +332,4 @@ def _line(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return _line(text).replace("|", "\\|").replace("*", "\\*")
-
-
-def _aligned(table: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    table = [table[0], ["-" * width for width in widths], *table[1:]]
-    lines = (
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in table
-    )
-    return "\n".join(f"| {line} |" for line in lines)
+    return _line(text).replace("*", "\\*")

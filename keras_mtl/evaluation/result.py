@@ -4,13 +4,14 @@ import csv
 import io
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keras_mtl.files import write_text
+from keras_mtl.tables import markdown
 from keras_mtl.tasks.datasets import DATASETS, Metric
 
 FORMAT = "keras_mtl evaluation 1"
@@ -67,7 +68,7 @@ class Evaluation:
             arrow = "↑" if task["higher_is_better"] else "↓"
             header.append(f"{name} {task['headline']} [{task['unit']}] {arrow}")
             cells.append(_shown(self.headlines[name], task["unit"]))
-        return _table([header, cells])
+        return markdown([header, cells])
 
     def details(self) -> str:
         """All metrics, and how many images had a label, as Markdown."""
@@ -76,7 +77,7 @@ class Evaluation:
             for metric, value in task["scores"].items():
                 unit = task["unit"] if metric == task["headline"] else ""
                 rows.append([name, metric, _shown(value, unit), str(task["images"])])
-        return _table(rows)
+        return markdown(rows)
 
     def __str__(self) -> str:
         where = " ".join(str(self.dataset[k]) for k in ("name", "split") if self.dataset.get(k))
@@ -112,13 +113,7 @@ class Evaluation:
             text = f"{self}\n"
         else:
             raise ValueError(f"{path} ends in {path.suffix!r}, expected .json, .csv or .md.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_text(path, text)
 
     def _csv(self) -> str:
         out = io.StringIO()
@@ -149,16 +144,6 @@ def _shown(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
     return f"{value:.2f}" if unit in ("%", "degrees") else f"{value:.4f}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * width for width in widths])
-    lines = (
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 # === In files ===

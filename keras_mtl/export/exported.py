@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from keras_mtl.export.agreement import check_images, compared, raw_maps
 from keras_mtl.export.formats import FORMATS, in_another_process, write_and_run
+from keras_mtl.files import whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
 
 TOLERANCE = 1e-4  # of the largest value of a task's map
@@ -110,16 +110,13 @@ def export_model(
         if not np.isfinite(value).all():
             raise ValueError(f"The model's own map of {name} is not finite; train it again.")
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".exporting-") as folder:
-            fresh = Path(folder) / "new" / path.name
-            fresh.parent.mkdir()
+        with whole(path) if FORMATS[format] else whole_folder(path, replace=True) as fresh:
             if keras.backend.backend() == "tensorflow":
                 found = write_and_run(model, fresh, format, decoded, images)
             else:
                 found = in_another_process(model, fresh, format, decoded, images)
             differences, note = compared(model, images, raw, found, decoded, tolerance)
             size = sum(f.stat().st_size for f in (fresh, *fresh.rglob("*")) if f.is_file())
-            _replace(fresh, path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror or error}).") from error
     exported = Exported(path, format, size, time.perf_counter() - start, differences, note)
@@ -185,16 +182,3 @@ def _with_float32(config):
             config["dtype"] = "float32"
         return config
     return [_with_float32(x) for x in config] if isinstance(config, (list, tuple)) else config
-
-
-def _replace(fresh: Path, path: Path) -> None:
-    """Gives what was written its name; a folder cannot be renamed onto another."""
-    old = fresh.parents[1] / "earlier"
-    if path.is_dir():
-        os.replace(path, old)
-    try:
-        os.replace(fresh, path)
-    except OSError:
-        if old.exists():
-            os.replace(old, path)
-        raise

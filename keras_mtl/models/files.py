@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from keras_mtl.files import whole, whole_folder
 from keras_mtl.tasks import Task
 
 FORMAT = "keras_mtl preset 1"
@@ -47,10 +46,8 @@ def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
         raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".saving-") as folder:
-        fresh = Path(folder) / target.name
+    with whole(target) as fresh:
         save(fresh, overwrite=True, **kwargs)
-        os.replace(fresh, target)
 
 
 def load_weights(model, load, filepath, **kwargs) -> None:
@@ -148,14 +145,12 @@ def write_preset(model, folder: str | Path) -> None:
         "keras_mtl": version("keras-mtl"),
         "keras": keras.__version__,
     }
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as temporary:
-        fresh = Path(temporary) / folder.name
+    with whole_folder(folder) as fresh:
         fresh.mkdir()
         config = keras.saving.serialize_keras_object(model)
         (fresh / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (fresh / "metadata.json").write_text(json.dumps(metadata, indent=2) + "\n")
         model.save_weights(fresh / "model.weights.h5")
-        os.replace(fresh, folder)
 
 
 def read_preset(folder: str | Path, architecture: type, changes: Mapping):

@@ -7,7 +7,6 @@ index=i - 1)`. What reads the public archives reads these, and can be tried and 
 """
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
+from keras_mtl.files import whole_folder
 from keras_mtl.tasks import NYUD_CLASSES, PASCAL_CLASSES, SemanticSegmentation
 
 # Names of PASCAL-Part for the rooms' parts: the left half of a part gets the first.
@@ -120,8 +120,7 @@ def _write(
         from tqdm import tqdm
 
         numbers = tqdm(numbers, desc=f"writing {directory.name}", unit="image")
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as folder:
-        root = Path(folder, directory.name)
+    with whole_folder(directory) as root:
         for part in layout.files:
             for name in layout.folders(part):
                 (root / name).mkdir(parents=True, exist_ok=True)
@@ -135,7 +134,6 @@ def _write(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{i}\n" for i in ids[first : first + count]))
             first += count
-        root.rename(directory)
     return directory
 
 

@@ -9,7 +9,6 @@ The same program, started again after it was killed, ends with the weights of a 
 """
 
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ import keras
 import numpy as np
 
 from keras_mtl.distribution import first_process
+from keras_mtl.files import sweep, whole
 from keras_mtl.training.divergence import diverged
 from keras_mtl.training.run_identity import describe, difference
 
@@ -238,33 +238,22 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self, epoch, logs):
         target = self.folder / f"epoch-{epoch:05d}.npz"
-        fresh = self.folder / f".saving-{target.name}"
         try:
-            for left in self.folder.glob(".saving-*"):  # by a process that was killed
-                left.unlink()
-            with open(fresh, "wb") as file:
-                with zipfile.ZipFile(file, "w") as archive:
-                    self._fill(archive, epoch, logs)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, target)
-            _settle(self.folder)
+            sweep(self.folder)
+            with whole(target, durable=True) as fresh, zipfile.ZipFile(fresh, "w") as archive:
+                self._fill(archive, epoch, logs)
             paths = sorted(self.folder.glob("epoch-*.npz"))
             kept = [path for path in paths if path <= target][-2:]
             for path in paths:
                 if path not in kept:
                     path.unlink()
         except OSError as error:
-            fresh.unlink(missing_ok=True)
             kept = [path.name for path in sorted(self.folder.glob("epoch-*.npz"))]
             raise OSError(
                 f"The checkpoint of epoch {epoch} cannot be written to {self.folder} "
                 f"({error.strerror or error}); {' and '.join(kept) or 'what was there'} stayed as "
                 "before: make room and run again."
             ) from error
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
 
     def _fill(self, archive, epoch, logs):
         for member, variable in _variables(self.model):
@@ -329,13 +318,3 @@ def _store(archive, member, value):
 def _read(archive, member) -> np.ndarray:
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _settle(folder):
-    """Waits until the names in a folder are on the disk."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -8,6 +8,7 @@ leaves nothing that a later run would take for whole; start it again.
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import shutil
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from keras_mtl import files
 
 
 def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
@@ -56,21 +59,11 @@ def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
     # What a killed run has left has a name of its own, and is never read.
     for leftover in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
         shutil.rmtree(leftover, ignore_errors=True)
-    aside = prepared.with_name(f"replaced.{prepared.name}")
-    if aside.exists() and not prepared.exists():
-        os.replace(aside, prepared)  # the run that should have replaced it was killed
-    if overwrite and prepared.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(prepared, aside)
-    try:
+    files.put_back(prepared)  # the run that should have replaced it was killed
+    with files.set_aside(prepared) if overwrite else contextlib.nullcontext():
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=Path(manual_dir).resolve())
         )
-    except BaseException:
-        if aside.exists():
-            os.replace(aside, prepared)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
     return prepared
 
 

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mtl.files import whole, write_text
 from keras_mtl.metrics.odsf.image import (
     MAX_DISTANCE,
     THRESHOLDS,
@@ -492,21 +493,16 @@ class _Kept:
             return
         signatures, counts = zip(*self.done.values(), strict=True)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(
-                    file,
-                    run=self.run,
-                    ids=np.array(list(self.done)),
-                    signatures=np.array(signatures),
-                    matched=np.array([c.matched for c in counts]),
-                    predicted=np.array([c.predicted for c in counts]),
-                    labelled=np.array([c.labelled for c in counts]),
-                )
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole(self.path) as fresh, open(fresh, "wb") as file:
+            np.savez(
+                file,
+                run=self.run,
+                ids=np.array(list(self.done)),
+                signatures=np.array(signatures),
+                matched=np.array([c.matched for c in counts]),
+                predicted=np.array([c.predicted for c in counts]),
+                labelled=np.array([c.labelled for c in counts]),
+            )
 
     def remove(self) -> None:
         if self.path is not None:
@@ -595,9 +591,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     print(report)
     if given.json:
-        temporary = Path(f"{given.json}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, given.json)
+        write_text(given.json, json.dumps(report.as_dict(), indent=2) + "\n")
     return 1 if report.faults else 0
 
 

@@ -1,0 +1,212 @@
+"""Files and folders that are there as a whole or not at all.
+
+What is written gets its name when it is complete: a reader never sees half of it, and what was
+there before stays until then, also when the disk is full or the process is killed.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BESIDE = ".saving-"  # what is being written lies in a folder of this name, each writer's its own
+
+
+class NotWritten(OSError):
+    """What the system said when a file could not be written, in one sentence with its path."""
+
+    def __str__(self):
+        return f"{self.filename} cannot be written ({self.strerror})."
+
+
+@contextmanager
+def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
+    """A path for a file that the block writes, which becomes `path` when the block is through.
+
+    It ends as `path` does, so libraries that look at endings or add them do as they would there.
+    If the block raises, nothing is left of it. A link at `path` is replaced; what it leads to
+    stays. Of several processes that write at the same time, the last one through counts.
+
+    Args:
+        path: file to write, new or not, in a folder that is there.
+        durable: bool. Wait until the file is on the disk, so that it survives a power cut, too.
+
+    Raises:
+        NotWritten: if the folder is missing or the system refuses; an `OSError`.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> with whole("scores.txt") as fresh:
+    ...     _ = fresh.write_text("78.6")
+    ...     print(Path("scores.txt").exists())
+    False
+    >>> Path("scores.txt").read_text()
+    '78.6'
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise _refusal(errno.EISDIR, path)
+    with _beside(path) as fresh:
+        yield fresh
+        if durable:
+            with open(fresh, "rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(fresh, path)
+        if durable:
+            _settle(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a file of text as a whole, in UTF-8, and its folder if that is missing.
+
+    Args:
+        path: file to write, new or not.
+        text: what it will hold; ends of lines stay as they are.
+
+    Raises:
+        NotWritten: if the system refuses; an `OSError`.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotWritten(error.errno, error.strerror, str(path)) from error
+    with whole(path) as fresh:
+        fresh.write_text(text, encoding="utf-8", newline="")
+
+
+@contextmanager
+def whole_folder(path: str | Path, replace: bool = False) -> Iterator[Path]:
+    """A path for a folder that the block makes, which becomes `path` when the block is through.
+
+    If the block raises, nothing is left of it. Otherwise as `whole`.
+
+    Args:
+        path: folder to make, in a folder that is there.
+        replace: bool. Whether a folder that is there is replaced, by renaming twice: if the
+            process is killed in between, `put_back` or the next `whole_folder` undoes the first.
+
+    Raises:
+        NotWritten: if there is something at `path` which is not to be replaced or no folder, if
+            the folder around it is missing, or if the system refuses; an `OSError`.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> with whole_folder("maps") as fresh:
+    ...     fresh.mkdir()
+    ...     _ = (fresh / "depth.txt").write_text("1.2")
+    >>> [file.name for file in Path("maps").iterdir()]
+    ['depth.txt']
+    """
+    path = Path(path)
+    put_back(path)
+    if os.path.lexists(path) and not (replace and path.is_dir()):
+        raise _refusal(errno.ENOTDIR if replace else errno.EEXIST, path)
+    with _beside(path) as fresh:
+        yield fresh
+        if replace:
+            with set_aside(path):
+                os.replace(fresh, path)
+        else:
+            os.rename(fresh, path)  # refuses a folder that has come there meanwhile
+
+
+@contextmanager
+def set_aside(path: str | Path) -> Iterator[None]:
+    """Gives a folder, if it is there, another name while the block makes one in its place.
+
+    Args:
+        path: the folder. If the block raises, it is what it was before; if the process is killed,
+            `put_back` makes it so.
+    """
+    path = Path(path)
+    put_back(path)
+    aside = _aside(path)
+    _remove(aside)
+    if os.path.lexists(path):
+        os.replace(path, aside)
+    try:
+        yield
+    except BaseException:
+        put_back(path)
+        raise
+    _remove(aside)
+
+
+def put_back(path: str | Path) -> None:
+    """Names a folder again as it was, if the process that set it aside was killed.
+
+    Args:
+        path: the folder, as it was called before `set_aside`.
+    """
+    aside = _aside(Path(path))
+    if os.path.lexists(aside) and not os.path.lexists(path):
+        os.replace(aside, path)
+
+
+def sweep(folder: str | Path) -> None:
+    """Removes what writers that were killed have left in a folder.
+
+    Args:
+        folder: one in which no other process writes now.
+    """
+    for left in Path(folder).glob(f"{_BESIDE}*"):
+        _remove(left)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path in a folder of its own, on the same disk, and gone after the block."""
+    with _said(path):
+        parent = path.absolute().parent
+        if not parent.is_dir():
+            raise _refusal(errno.ENOENT, path, f"there is no folder {path.parent}")
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=_BESIDE, ignore_cleanup_errors=True)
+        # The folder is closed to others; what is made in it has the rights that the umask says.
+        with folder as name:
+            yield Path(name) / path.name
+
+
+@contextmanager
+def _said(path: Path) -> Iterator[None]:
+    """One sentence for what the system refuses; what a block says of other files stays."""
+    try:
+        yield
+    except NotWritten:
+        raise
+    except OSError as error:
+        if error.filename is not None and _BESIDE not in str(error.filename):
+            raise
+        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        raise NotWritten(error.errno, reason, str(path)) from error
+
+
+def _refusal(number: int, path: Path, reason: str | None = None) -> NotWritten:
+    return NotWritten(number, reason or os.strerror(number), str(path))
+
+
+def _settle(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"replaced.{path.name}")
+
+
+def _remove(path: Path) -> None:
+    """Removes a file, link or folder if it is there; never what a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ def roll_by_cutting(x, shift: Sequence[int], axis: Sequence[int]):
     [3, 4, 0, 1, 2]
     """
     for by, along in zip(shift, axis, strict=True):
-        length = x.shape[along]
-        first, last = ops.split(x, [-by % length], axis=along)
+        axes, cut = (slice(None),) * along, -by % x.shape[along]
+        first, last = x[(*axes, slice(cut))], x[(*axes, slice(cut, None))]
         x = ops.concatenate([last, first], axis=along)
     return x

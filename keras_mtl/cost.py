@@ -3,7 +3,7 @@
 MACs are counted from the computation that the backend traces for one image, without running
 it: matrix products and convolutions. Products of one activation with another are attention's;
 many tools of the field do not see them, so they are given by themselves too. Interpolation is
-not counted (JAX writes it as matrix products; the other backends do not).
+not counted (JAX writes it as products with constant matrices; the other backends do not).
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_mtl.layers import attention
+from keras_mtl.layers.as_written import as_written
 from keras_mtl.models import MultiTaskModel
 from keras_mtl.models.registry import PRESETS
 
@@ -61,35 +61,36 @@ def macs(model: keras.Model) -> Macs:
     """
     shape = (1, *model.input_shape[1:])
     count = {"jax": _macs_jax, "tensorflow": _macs_tensorflow, "torch": _macs_torch}
-    with attention.as_written():
+    with as_written(model):
         return count[keras.backend.backend()](model, shape)
+
+
+# What a tensor is computed from; an activation may have been computed from the others too.
+_CONSTANT, _WEIGHT, _ACTIVATION = range(3)
 
 
 def _macs_jax(model, shape):
     import jax
     import jax.extend
 
-    def count(jaxpr, from_image):
-        """Counts in a jaxpr, given which of its arguments depend on the image."""
+    def count(jaxpr, sources):
+        """Counts in a jaxpr, given what its arguments are computed from."""
         total = between = 0
-        activations = {v for v, yes in zip(jaxpr.invars, from_image, strict=True) if yes}
+        known = dict(zip(jaxpr.invars, sources, strict=True))
         for equation in jaxpr.eqns:
-            if equation.params.get("name") == "_resize":
-                activations.update(equation.outvars)
-                continue
             operands = [
-                not isinstance(v, jax.extend.core.Literal) and v in activations
+                _CONSTANT if isinstance(v, jax.extend.core.Literal) else known.get(v, _CONSTANT)
                 for v in equation.invars
             ]
-            if any(operands):
-                activations.update(equation.outvars)
-            if equation.primitive.name == "dot_general":
+            source = max(operands, default=_CONSTANT)
+            known.update(dict.fromkeys(equation.outvars, source))
+            if equation.primitive.name == "dot_general" and min(operands) > _CONSTANT:
                 left = equation.invars[0].aval.shape
                 (contracted, _), _ = equation.params["dimension_numbers"]
                 length = math.prod(left[axis] for axis in contracted)
                 products = math.prod(equation.outvars[0].aval.shape) * length
                 total += products
-                between += products * all(operands)
+                between += products * (min(operands) == _ACTIVATION)
             elif equation.primitive.name == "conv_general_dilated":
                 kernel = equation.invars[1].aval.shape
                 out_axis = equation.params["dimension_numbers"].rhs_spec[0]
@@ -98,7 +99,7 @@ def _macs_jax(model, shape):
             repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
             for inner in jax.extend.core.jaxprs_in_params(equation.params):
                 same = len(inner.invars) == len(operands)
-                inside = operands if same else [any(operands)] * len(inner.invars)
+                inside = operands if same else [source] * len(inner.invars)
                 inner_total, inner_between = count(inner, inside)
                 total += repeats * inner_total
                 between += repeats * inner_between
@@ -115,7 +116,7 @@ def _macs_jax(model, shape):
         abstract(model.trainable_variables),
         abstract(model.non_trainable_variables),
     ).jaxpr
-    return count(jaxpr, [v is jaxpr.invars[0] for v in jaxpr.invars])
+    return count(jaxpr, [_ACTIVATION, *[_WEIGHT] * (len(jaxpr.invars) - 1)])
 
 
 def _macs_tensorflow(model, shape):
@@ -153,46 +154,43 @@ def _macs_tensorflow(model, shape):
 
 
 def _macs_torch(model, shape):
+    try:
+        with keras.device("meta"):  # tensors without values
+            return _flops_torch(model, shape)
+    except NotImplementedError:  # one of the layers looks at values
+        return _flops_torch(model, shape)
+
+
+def _flops_torch(model, shape):
     import torch
-    from torch._subclasses import FakeTensorMode
     from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
+    from torch.overrides import TorchFunctionMode
+    from torch.utils.flop_counter import FlopCounterMode
 
-    device = torch.ops.prim.device.default
+    flops = FlopCounterMode(display=False)
 
-    class Counter(TorchDispatchMode):
-        total = between = 0
+    class Counter(TorchFunctionMode):
+        between = 0
         activations: dict = {}  # by identity; kept alive, so that no identity is used again
 
-        def __torch_dispatch__(self, function, types, arguments=(), options=None):
-            if function._overloadpacket not in flop_registry and function != device:
-                # A convolution arrives as conv2d, a product as matmul: ask for what is inside.
-                with self:
-                    results = function.decompose(*arguments, **(options or {}))
-                if results is not NotImplemented:
-                    return results
+        def __torch_function__(self, function, types, arguments=(), options=None):
+            before = flops.get_total_flops()
             results = function(*arguments, **(options or {}))
-            tensors = [x for x in keras.tree.flatten(arguments) if isinstance(x, torch.Tensor)]
-            operands = [id(tensor) in self.activations for tensor in tensors]
-            if any(operands):
+            given = keras.tree.flatten((arguments, options))
+            operands = sum(id(x) in self.activations for x in given if torch.is_tensor(x))
+            if operands:
                 for result in keras.tree.flatten(results):
                     self.activations[id(result)] = result
-            if function._overloadpacket in flop_registry:
-                flops = flop_registry[function._overloadpacket]
-                products = flops(*arguments, **(options or {}), out_val=results) // 2
-                self.total += products
-                # The operands are the last two: the sum's other term comes first.
-                self.between += products * all(operands[-2:])
+            if operands > 1:  # where the other one is a weight, it is 1
+                self.between += (flops.get_total_flops() - before) // 2
             return results
 
-    with FakeTensorMode(allow_non_fake_inputs=True), Counter() as counter:
-        images = torch.zeros(shape)
+    images = keras.ops.zeros(shape)
+    # The fused attention is one operation; its formula is two products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flops, Counter() as counter:
         counter.activations[id(images)] = images
-        # The fused attention is one operation; its formula is two products.
-        with sdpa_kernel(SDPBackend.MATH), torch.inference_mode():
-            model(images, training=False)
-    return Macs(counter.total, counter.between)
+        model(images, training=False)
+    return Macs(flops.get_total_flops() // 2, counter.between)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -69,6 +69,14 @@ def test_attention_in_chunks_counts_as_written(monkeypatch):
     assert model.predict(np.ones((1, 5, 7, 3)), verbose=0).shape == (1, 5, 7, 12)  # and it runs
 
 
+def test_a_layer_that_looks_at_values():
+    """`ops.split` has PyTorch read the places where to cut."""
+    image = keras.Input((5, 7, 3))
+    parts = keras.layers.Lambda(lambda x: keras.ops.split(x, [1], axis=-1)[1])(image)
+    model = keras.Model(image, keras.layers.Conv2D(4, 1)(parts))
+    assert cost.macs(model) == cost.Macs(5 * 7 * 2 * 4, 0)
+
+
 # === The command line ===
 
 

@@ -125,8 +125,8 @@ def test_other_networks(build, tmp_path, format):
 def test_queries_in_pieces(tmp_path, monkeypatch):
     if BACKEND != "tensorflow":
         pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
-    monkeypatch.setattr("keras_mtl.export.formats.QUERIES", 5)
-    exported = export_model(task_prompter(), tmp_path / "model.tflite", "litert")
+    monkeypatch.setattr("keras_mtl.layers.attention.BLOCK", 5)
+    exported = export_model(tpanet(), tmp_path / "model.tflite", "litert")
     assert max(exported.differences.values()) < 1e-5
 
 

@@ -14,6 +14,7 @@ from keras_mtl.backbones.feature_pyramid import (
     deserialize_backbone,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
+from keras_mtl.layers.as_written import roll_by_cutting
 from keras_mtl.layers.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
@@ -153,6 +154,8 @@ class SwinTransformer(FeaturePyramid):
     Windows, ICCV 2021.
     """
 
+    as_written = False  # see layers/as_written.py
+
     def __init__(
         self,
         backbone,
@@ -220,6 +223,7 @@ class SwinTransformer(FeaturePyramid):
     def call(self, images, training=False):
         x = self.backbone.patch_embedding(_pad_to_multiple(images, self.backbone.patch_size))
         x = self.backbone.get_layer("pos_drop")(x)
+        roll = roll_by_cutting if self.as_written else ops.roll
         features = {}
         norms = [*self.norms, self.backbone.norm]
         for i, (stride, channels) in enumerate(self.channels.items()):
@@ -229,7 +233,7 @@ class SwinTransformer(FeaturePyramid):
             if shift:
                 mask = ops.convert_to_tensor(mask, dtype=x.dtype)
             for n, block in enumerate(stage.blocks):
-                how = (shift, mask) if n % 2 else (0, None)
+                how = (shift, mask, roll) if n % 2 else (0, None, None)
                 for branch in (
                     partial(_attention_branch, block, *how),
                     partial(_mlp_branch, block),
@@ -260,15 +264,15 @@ def _pad_to_multiple(x, length: int):
     return ops.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0))) if bottom or right else x
 
 
-def _attention_branch(block, shift, mask, x):
-    return _window_attention(block.attn, block.norm1(x), shift, mask)
+def _attention_branch(block, shift, mask, roll, x):
+    return _window_attention(block.attn, block.norm1(x), shift, mask, roll)
 
 
 def _mlp_branch(block, x):
     return block.mlp(block.norm2(x))
 
 
-def _window_attention(attention, x, shift: int, mask):
+def _window_attention(attention, x, shift: int, mask, roll):
     """keras-hub's `WindowAttention` on maps `(B, h, w, C)`, padded first and then shifted."""
     window = attention.win_h
     _, height, width, channels = x.shape
@@ -276,7 +280,7 @@ def _window_attention(attention, x, shift: int, mask):
     _, padded_height, padded_width, _ = x.shape
     rows, columns = padded_height // window, padded_width // window
     if shift:
-        x = ops.roll(x, (-shift, -shift), axis=(1, 2))
+        x = roll(x, (-shift, -shift), axis=(1, 2))
     x = ops.reshape(x, (-1, rows, window, columns, window, channels))
     x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
     # By position: Keras takes an argument named `mask` for that of a padded sequence, and warns.
@@ -285,7 +289,7 @@ def _window_attention(attention, x, shift: int, mask):
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     x = ops.reshape(x, (-1, padded_height, padded_width, channels))
     if shift:
-        x = ops.roll(x, (shift, shift), axis=(1, 2))
+        x = roll(x, (shift, shift), axis=(1, 2))
     return x[:, :height, :width]
 
 

@@ -13,6 +13,7 @@ from keras_mtl.export.agreement import check_images, compared, raw_maps
 from keras_mtl.export.formats import FORMATS, in_another_process, write_and_run
 from keras_mtl.files import whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
+from keras_mtl.sublayers import every_layer
 
 TOLERANCE = 1e-4  # of the largest value of a task's map
 
@@ -159,7 +160,7 @@ def _check_libraries(format: str) -> None:
 
 def _in_float32(model: MultiTaskModel) -> MultiTaskModel:
     """The model, or one with its weights that computes in float32."""
-    if all(layer.compute_dtype == "float32" for layer in model._flatten_layers()):
+    if all(layer.compute_dtype == "float32" for layer in every_layer(model)):
         return model
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")

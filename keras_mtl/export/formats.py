@@ -12,21 +12,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
-from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted
-from keras_mtl.layers import attention
+from keras_mtl.layers.as_written import as_written
 from keras_mtl.models import load_model
 from keras_mtl.models.files import first_sentence
 
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}  # and how their names end
 DESCRIPTION = "assets.extra/keras_mtl.json"  # in a SavedModel: what its maps are
 OPSET = 18  # of ONNX
-# Queries that share one block of scores in ONNX and LiteRT, which have no loop to save memory by.
-QUERIES = 1024
 
 
 def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -> dict:
@@ -206,32 +202,8 @@ def _traced(model, decoded: bool):
     import tensorflow as tf
 
     function = tf.function(_function(model, decoded), input_signature=[_image_spec(model)])
-    with (
-        attention_mask_accepted(),
-        attention.as_written(QUERIES),
-        mock.patch.object(tf, "roll", _roll),
-        mock.patch.object(ops, "argmax", _argmax),
-    ):
+    with attention_mask_accepted(), as_written(model):
         return function.get_concrete_function()
-
-
-def _roll(x, shift, axis):
-    """`tf.roll`, which LiteRT does not have."""
-    for by, along in zip(np.atleast_1d(shift), np.atleast_1d(axis), strict=True):
-        length = x.shape[along]
-        order = np.roll(np.arange(length), by)
-        cut = int(order.argmin())  # where the first one comes to lie
-        first, last = ops.split(x, [length - cut], axis=int(along))
-        x = ops.concatenate([last, first], axis=int(along))
-    return x
-
-
-def _argmax(x, axis=None, keepdims=False):
-    """Without Keras' care for negative zeros, whose bits neither ONNX nor LiteRT can look at."""
-    import tensorflow as tf
-
-    index = tf.argmax(x, axis=axis, output_type="int32")
-    return tf.expand_dims(index, axis) if keepdims else index
 
 
 def _description(model, decoded: bool) -> dict:

@@ -1,8 +1,6 @@
 """Exact attention over the tokens of one image, in memory linear in their number."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -10,6 +8,8 @@ from keras import ops
 # Queries that share one block of scores, per image. Measured on the CPU at 14,980 tokens: 64 to 512
 # take about the same time, and 128 at most about half the memory of 512; fewer save little more.
 CHUNK = 128
+# The same where there is no loop, to the formats that models are exported to.
+BLOCK = 1024
 
 
 def dot_product_attention(query, key, value):
@@ -37,11 +37,6 @@ def dot_product_attention(query, key, value):
     References: Vaswani et al., Attention Is All You Need, NeurIPS 2017, Eq. 1; Rabe and Staats,
     Self-attention Does Not Need O(n^2) Memory, 2021 (the chunks).
     """
-    if _as_written:
-        blocks = range(0, query.shape[1], _block or query.shape[1])
-        rows = [query[:, i : i + _block] if _block else query for i in blocks]
-        done = [_chunked(row, key, value, row.shape[1]) for row in rows]
-        return done[0] if len(done) == 1 else ops.concatenate(done, axis=1)
     lengths = (query.shape[1], key.shape[1])
     dtype = keras.backend.standardize_dtype(query.dtype)
     if _has_fused_kernel(keras.backend.backend(), _jax_platform(), dtype, query.shape[-1], lengths):
@@ -54,31 +49,26 @@ def dot_product_attention(query, key, value):
     return _chunked(query, key, value, CHUNK)
 
 
-_as_written = False
-_block = None
-
-
-@contextlib.contextmanager
-def as_written(block: int | None = None) -> Iterator[None]:
-    """Inside, layers compute as their formulas are written: to be traced, not to be run.
-
-    Attention is one block of scores; a head convolves the large map that it has upsampled.
+def attention_as_written(query, key, value):
+    """`dot_product_attention` without loops and kernels: to be traced, not to be run.
 
     Args:
-        block: int. Queries of an attention that share a block of scores, one block after another
-            without a loop; `None` for all of them.
+        query: float tensor `(B, Q, heads, d)`; `BLOCK` queries share a block of scores.
+        key: float tensor `(B, K, heads, d)`.
+        value: float tensor `(B, K, heads, d)`.
+
+    Returns:
+        Tensor `(B, Q, heads, d)`.
+
+    Example:
+
+    >>> query, memory = keras.ops.ones((1, 6, 2, 4)), keras.ops.ones((1, 8, 2, 4))
+    >>> tuple(attention_as_written(query, memory, memory).shape)
+    (1, 6, 2, 4)
     """
-    global _as_written, _block
-    _as_written, _block = True, block
-    try:
-        yield
-    finally:
-        _as_written, _block = False, None
-
-
-def computed_as_written() -> bool:
-    """Whether this runs inside `as_written`."""
-    return _as_written
+    blocks = [query[:, i : i + BLOCK] for i in range(0, query.shape[1], BLOCK)]
+    done = [_chunked(block, key, value, BLOCK) for block in blocks]
+    return done[0] if len(done) == 1 else ops.concatenate(done, axis=1)
 
 
 def _has_fused_kernel(backend: str, platform: str, dtype: str, size: int, lengths) -> bool:

@@ -4,9 +4,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.layers.attention import computed_as_written
-
-
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class PredictionHead(keras.layers.Layer):
     """3x3 convolution, batch normalization, activation, 1x1 convolution.
@@ -32,6 +29,8 @@ class PredictionHead(keras.layers.Layer):
 
     Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.3.
     """
+
+    as_written = False  # see layers/as_written.py
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class PredictionHead(keras.layers.Layer):
 
     def call(self, features, training=False):
         upsample, mix, norm, activation, out = self.body.layers
-        if self.upsampling == 1 or None in features.shape[1:3] or computed_as_written():
+        if self.upsampling == 1 or None in features.shape[1:3] or self.as_written:
             x = mix(upsample(features))
         else:
             x = _convolution_of_upsampled(features, mix.kernel, self.upsampling)

@@ -91,6 +91,11 @@ class SemanticSegmentation(Task):
         return [metrics.MeanIoU(self.channels, ignore=self.ignore)]
 
     def decode(self, raw):
+        if keras.backend.backend() == "tensorflow" and not keras.utils.is_keras_tensor(raw):
+            # Keras tells zeros apart by their bits there, which ONNX and LiteRT cannot look at.
+            import tensorflow as tf
+
+            return tf.argmax(raw, axis=-1, output_type="int32")
         return ops.cast(ops.argmax(raw, axis=-1), "int32")
 
     def constant(self, labels):

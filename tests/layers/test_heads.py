@@ -7,7 +7,7 @@ from keras import ops
 from scipy.special import erf
 
 from keras_mtl.layers import PredictionHead
-from keras_mtl.layers.attention import as_written
+from keras_mtl.layers.as_written import as_written
 
 
 def array(variable):
@@ -74,7 +74,7 @@ def test_gradients_are_those_of_upsampling_and_convolving(
     layer.build(x.shape)
     randomise(layer)
     found = weight_gradients(layer, x)
-    with as_written():
+    with as_written(layer):
         expected = weight_gradients(layer, x)
     assert len(found) == len(layer.trainable_variables)
     for path, gradient in expected.items():
@@ -92,7 +92,7 @@ def test_bfloat16_is_as_near_as_upsampling_and_convolving(randomise):
     expected = ops.convert_to_numpy(exact(x))
     found = layer(x)
     assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
-    with as_written():
+    with as_written(layer):
         plain = layer(x)
 
     def error(maps):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_mtl.layers.attention import dot_product_attention
+from keras_mtl.layers.attention import attention_as_written, dot_product_attention
 from keras_mtl.layers.mlp import MLP
 from keras_mtl.layers.rematerialization import remat
 
@@ -39,6 +39,8 @@ class CrossAttention(keras.layers.Layer):
     Reference: Task Prior Attention Network, Sec. 3.4, Eq. 8-11.
     """
 
+    as_written = False  # see layers/as_written.py
+
     def __init__(self, num_heads: int = 2, key_value_pooling: int = 1, **kwargs):
         super().__init__(**kwargs)
         self.num_heads = num_heads
@@ -70,7 +72,8 @@ class CrossAttention(keras.layers.Layer):
         pooled = self._pooled(features) if self.key_value_pooling > 1 else features
         # The queries of Eq. 9 and Eq. 10 one after the other: keys and values are the same.
         queries = [self.query_dense(x) for x in (features, prior)]
-        attended = dot_product_attention(
+        attend = attention_as_written if self.as_written else dot_product_attention
+        attended = attend(
             heads(ops.concatenate(queries, axis=1)),
             heads(self.key_dense(pooled)),
             heads(self.value_dense(pooled)),

@@ -46,6 +46,18 @@ def gradient():
     return of
 
 
+@pytest.fixture(scope="session")
+def assert_close():
+    """Compares with a float64 reference, relative to the reference's largest value."""
+
+    def close(found, expected, tolerance=1e-5):
+        found = keras.ops.convert_to_numpy(found)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
+
+    return close
+
+
 @pytest.fixture(scope="module")
 def drawn_by_numpy():
     """Kernels are drawn by NumPy: JAX compiles the drawing of every shape, which takes longer

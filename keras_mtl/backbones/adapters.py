@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
+from keras_mtl.backbones.keras_hub import keep_positions, kind_of, levels_of, takes_squares_only
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -37,23 +38,23 @@ def feature_pyramid(
     >>> keras_mtl.backbones.feature_pyramid(backbone, strides=(4, 8, 16, 32)).channels
     {4: 48, 8: 96, 16: 192, 32: 192}
     """
-    kind = type(backbone).__name__
+    name = type(backbone).__name__
     if isinstance(backbone, FeaturePyramid):
         pyramid = backbone
-    elif kind == "SwinTransformerBackbone":
+    elif kind_of(backbone) == "swin":
         pyramid = SwinTransformer(backbone, image_shape)
-    elif kind in ("ViTBackbone", "DINOV2Backbone", "DINOV3Backbone"):
+    elif kind_of(backbone) in ("vit", "dinov2", "dinov3"):
         pyramid = PatchMap(backbone)
-    elif getattr(backbone, "pyramid_outputs", None):
+    elif levels_of(backbone):
         pyramid = PyramidOutputs(backbone, image_shape)
     else:
         raise ValueError(
-            f"{kind} is no backbone that gives feature maps; use a keras_hub backbone with "
+            f"{name} is no backbone that gives feature maps; use a keras_hub backbone with "
             "pyramid_outputs, a ViT or Swin backbone, or a keras_mtl.backbones.FeaturePyramid."
         )
     if image_shape is not None and tuple(image_shape) != pyramid.image_shape:
         raise ValueError(
-            f"image_shape is {tuple(image_shape)}, but this {kind} takes images of "
+            f"image_shape is {tuple(image_shape)}, but this {name} takes images of "
             f"{pyramid.image_shape}; build it for the size you want."
         )
     missing = [stride for stride in strides if stride not in pyramid.channels]
@@ -62,7 +63,7 @@ def feature_pyramid(
         missing = [stride for stride in strides if stride not in pyramid.channels]
     if missing:
         raise ValueError(
-            f"{kind} gives features at strides {', '.join(map(str, pyramid.channels))}, but the "
+            f"{name} gives features at strides {', '.join(map(str, pyramid.channels))}, but the "
             f"model needs {', '.join(map(str, strides))}; use a backbone that gives them, or a "
             "model with fewer scales."
         )
@@ -110,21 +111,20 @@ class PyramidOutputs(FeaturePyramid):
                 f"image_shape is {image_shape}, but this {type(backbone).__name__} takes images "
                 f"of {taken}; build it for the size you want."
             )
-        if type(backbone).__name__ == "MiTBackbone" and image_shape[0] != image_shape[1]:
-            # keras-hub 0.32 takes the square root of the number of tokens for both sides.
+        if takes_squares_only(backbone) and image_shape[0] != image_shape[1]:
             raise ValueError(
-                f"image_shape is {image_shape}, but keras_hub's MiTBackbone is right on square "
-                "images only; use a square image size or another backbone, such as Swin."
+                f"image_shape is {image_shape}, but keras_hub's {type(backbone).__name__} is "
+                "right on square images only; use a square image size or another backbone, such as "
+                "Swin."
             )
         super().__init__(image_shape, **kwargs)
-        # P1 has stride 2 in one backbone and 4 in another, but each level halves the one before.
-        maps = {int(name[1:]): level for name, level in backbone.pyramid_outputs.items()}
+        maps = levels_of(backbone)
         first = min(maps)
         shapes = keras.Model(
             backbone.inputs, {str(n): level for n, level in maps.items()}
         ).compute_output_shape((None, *image_shape))
         finest = round(math.log2(max(image_shape[:2]) / max(shapes[str(first)][1:3])))
-        levels = {2 ** (finest + n - first): n for n in sorted(maps)}
+        levels = {2 ** (finest + n - first): n for n in maps}
         self._shapes = {stride: tuple(shapes[str(n)]) for stride, n in levels.items()}
         self.channels = {stride: shape[-1] for stride, shape in self._shapes.items()}
         self.levels = keras.Model(
@@ -198,12 +198,7 @@ class PatchMap(FeaturePyramid):
         pass  # the backbone came built
 
     def save_own_variables(self, store):
-        # keras-hub 0.32 saves a DINOv2's table of positions only if its sum shrank.
-        for layer in self.tokens.layers:
-            if type(layer).__name__ == "DINOV2Embedding":
-                given, used = layer.position_embeddings, layer.interpolated_position_embeddings
-                if given.shape == used.shape:
-                    given.assign(used)
+        keep_positions(self.tokens)
         super().save_own_variables(store)
 
     def call(self, images, training=False):

@@ -1,11 +1,11 @@
 """The one contract between backbones and pyramid models: images in, `{stride: features}` out."""
 
-import contextlib
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import keras
+
+from keras_mtl.backbones.keras_hub import attention_mask_accepted
 
 
 class FeaturePyramid(keras.layers.Layer):
@@ -95,15 +95,3 @@ def deserialize_backbone(config: dict) -> keras.Model:
 
     with attention_mask_accepted():
         return keras.saving.deserialize_keras_object(config)
-
-
-@contextlib.contextmanager
-def attention_mask_accepted() -> Iterator[None]:
-    """Silences Keras where keras-hub builds a Swin Transformer.
-
-    Its attention takes scores to add as an argument named `mask`, which Keras mistakes for the
-    mask of a padded sequence.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Layer 'attn' .* was passed an input with a mask")
-        yield

@@ -2,20 +2,31 @@
 
 import logging
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.feature_pyramid import (
-    FeaturePyramid,
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
+from keras_mtl.backbones.keras_hub import (
+    attend,
     attention_mask_accepted,
-    deserialize_backbone,
+    class_of,
+    embedding_layers,
+    final_norm,
+    kind_of,
+    merge_patches,
+    parts_of,
+    stochastic_depth,
+    swin_stages,
+    window_length,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
 from keras_mtl.layers.as_written import roll_by_cutting
-from keras_mtl.layers.rematerialization import remat
+from keras_mtl.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES = {
@@ -47,17 +58,13 @@ def swin_transformer(
     >>> backbone.channels
     {4: 96, 8: 192, 16: 384, 32: 768}
     """
-    import keras_hub  # imports TensorFlow where it is installed, so not at the top
-
     if size not in SWIN_SIZES:
         raise ValueError(
             f"Unknown Swin Transformer size {size!r}; choose one of {list(SWIN_SIZES)}."
         )
     config = {"window_size": 7, "patch_size": 4, **SWIN_SIZES[size], **overrides}
     with attention_mask_accepted():
-        backbone = keras_hub.models.SwinTransformerBackbone(
-            image_shape=shape_on_the_grid(config), **config
-        )
+        backbone = class_of("swin")(image_shape=shape_on_the_grid(config), **config)
     return SwinTransformer(backbone, image_shape, remat)
 
 
@@ -163,9 +170,7 @@ class SwinTransformer(FeaturePyramid):
         remat: bool = False,
         **kwargs,
     ):
-        import keras_hub
-
-        if not isinstance(backbone, keras_hub.models.SwinTransformerBackbone):
+        if kind_of(backbone) != "swin":
             raise ValueError(
                 f"SwinTransformer found a {type(backbone).__name__} and needs a "
                 "keras_hub.models.SwinTransformerBackbone; give one, or a size to "
@@ -208,42 +213,23 @@ class SwinTransformer(FeaturePyramid):
     def build(self, images_shape):
         for norm, width in zip(self.norms, list(self.channels.values())[:-1], strict=True):
             norm.build((None, None, None, width))
-        # The backbone's blocks have the shift for the image size that they were made for.
-        window = self.backbone.window_size
         self._grids = [
-            tuple(math.ceil(length / stride) for length in self.image_shape[:2])
+            WindowGrid.of(self.image_shape, stride, self.backbone.window_size)
             for stride in self.channels
-        ]
-        self._shifts = [window // 2 if min(grid) > window else 0 for grid in self._grids]
-        self._masks = [
-            _shift_mask(grid, window, shift) if shift else None
-            for grid, shift in zip(self._grids, self._shifts, strict=True)
         ]
 
     def call(self, images, training=False):
-        x = self.backbone.patch_embedding(_pad_to_multiple(images, self.backbone.patch_size))
-        x = self.backbone.get_layer("pos_drop")(x)
+        x = embed_patches(embedding_layers(self.backbone), images, self.backbone.patch_size)
         roll = roll_by_cutting if self.as_written else ops.roll
         features = {}
-        norms = [*self.norms, self.backbone.norm]
-        for i, (stride, channels) in enumerate(self.channels.items()):
-            stage, (height, width) = self.backbone.stages[i], self._grids[i]
-            x = ops.reshape(x, (-1, height, width, channels))
-            shift, mask = self._shifts[i], self._masks[i]
-            if shift:
-                mask = ops.convert_to_tensor(mask, dtype=x.dtype)
-            for n, block in enumerate(stage.blocks):
-                how = (shift, mask, roll) if n % 2 else (0, None, None)
-                for branch in (
-                    partial(_attention_branch, block, *how),
-                    partial(_mlp_branch, block),
-                ):
-                    compute = remat(branch) if self.remat and training else branch
-                    x = x + block.drop_path(compute(x))
-            features[stride] = ops.cast(norms[i](x), self.compute_dtype)
-            if stage.downsample is not None:
-                x = ops.reshape(x, (-1, height * width, channels))
-                x = stage.downsample(x, H=height, W=width)
+        norms = [*self.norms, final_norm(self.backbone)]
+        for stride, stage, grid, norm in zip(
+            self.channels, swin_stages(self.backbone), self._grids, norms, strict=True
+        ):
+            x = run_blocks(stage.blocks, x, grid, self.remat and training, roll)
+            features[stride] = ops.cast(norm(x), self.compute_dtype)
+            if stage.merging is not None:
+                x = merge(stage.merging, x)
         return features
 
     def pretrained_layers(self):
@@ -258,6 +244,70 @@ class SwinTransformer(FeaturePyramid):
         return cls(**{**config, "backbone": deserialize_backbone(config["backbone"])})
 
 
+# === The forward pass at any image size, stage by stage ===
+
+
+@dataclass(frozen=True)
+class WindowGrid:
+    """Windows on one stage's map, and how every other block shifts them.
+
+    keras-hub's blocks have the shift for the image size that they were made for.
+
+    Args:
+        window: int, patches along each side of a window.
+        shift: int, patches.
+        mask: array `(windows, window**2, window**2)` that is added to shifted scores; `None`
+            without a shift.
+    """
+
+    window: int
+    shift: int
+    mask: np.ndarray | None
+
+    @classmethod
+    def of(cls, image_shape: tuple[int, int, int], stride: int, window: int) -> "WindowGrid":
+        """The grid of an image's map at a stride, both in pixels."""
+        grid = tuple(math.ceil(length / stride) for length in image_shape[:2])
+        shift = window // 2 if min(grid) > window else 0
+        return cls(window, shift, _shift_mask(grid, window, shift) if shift else None)
+
+
+def embed_patches(layers: Sequence[keras.layers.Layer], images, patch: int):
+    """Images to the map `(B, h, w, C)` of their patches, by a backbone's `embedding_layers`."""
+    x = _pad_to_multiple(images, patch)
+    _, height, width, _ = x.shape
+    for layer in layers:
+        x = layer(x)
+    return ops.reshape(x, (-1, height // patch, width // patch, x.shape[-1]))
+
+
+def merge(merging: keras.layers.Layer, x):
+    """A map to half its size and twice its width, by the layer that ends a keras-hub stage."""
+    _, height, width, channels = x.shape
+    x = ops.reshape(x, (-1, height * width, channels))
+    x = merge_patches(merging, x, (height, width))
+    return ops.reshape(x, (-1, math.ceil(height / 2), math.ceil(width / 2), 2 * channels))
+
+
+def run_blocks(blocks: Sequence[keras.layers.Layer], x, grid: WindowGrid, recompute: bool, roll):
+    """One stage's blocks on its map `(B, h, w, C)`.
+
+    Args:
+        blocks: of keras-hub's stage, from its first one on: every other one is shifted.
+        x: tensor `(B, h, w, C)`.
+        grid: the map's.
+        recompute: bool. Whether the branches are computed a second time for the gradient.
+        roll: function that shifts maps, `keras.ops.roll` or another form of it.
+    """
+    mask = grid.mask if grid.mask is None else ops.convert_to_tensor(grid.mask, dtype=x.dtype)
+    for n, block in enumerate(blocks):
+        how = (grid.shift, mask, roll) if n % 2 else (0, None, None)
+        for branch in (partial(_attention_branch, block, *how), partial(_mlp_branch, block)):
+            compute = remat(branch) if recompute else branch
+            x = x + stochastic_depth(block)(compute(x))
+    return x
+
+
 def _pad_to_multiple(x, length: int):
     """Zeros at the bottom and at the right, up to multiples of `length`."""
     bottom, right = (-size % length for size in x.shape[1:3])
@@ -265,16 +315,18 @@ def _pad_to_multiple(x, length: int):
 
 
 def _attention_branch(block, shift, mask, roll, x):
-    return _window_attention(block.attn, block.norm1(x), shift, mask, roll)
+    parts = parts_of(block)
+    return _window_attention(parts.attention, parts.norm1(x), shift, mask, roll)
 
 
 def _mlp_branch(block, x):
-    return block.mlp(block.norm2(x))
+    parts = parts_of(block)
+    return parts.mlp(parts.norm2(x))
 
 
 def _window_attention(attention, x, shift: int, mask, roll):
-    """keras-hub's `WindowAttention` on maps `(B, h, w, C)`, padded first and then shifted."""
-    window = attention.win_h
+    """keras-hub's attention within windows on maps `(B, h, w, C)`, padded first, then shifted."""
+    window = window_length(attention)
     _, height, width, channels = x.shape
     x = _pad_to_multiple(x, window)
     _, padded_height, padded_width, _ = x.shape
@@ -283,8 +335,7 @@ def _window_attention(attention, x, shift: int, mask, roll):
         x = roll(x, (-shift, -shift), axis=(1, 2))
     x = ops.reshape(x, (-1, rows, window, columns, window, channels))
     x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
-    # By position: Keras takes an argument named `mask` for that of a padded sequence, and warns.
-    x = attention(x) if mask is None else attention(x, mask)
+    x = attend(attention, x, mask)
     x = ops.reshape(x, (-1, rows, columns, window, window, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     x = ops.reshape(x, (-1, padded_height, padded_width, channels))

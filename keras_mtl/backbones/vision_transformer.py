@@ -7,6 +7,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.backbones.keras_hub import (
+    blocks_of,
+    class_of,
+    kind_of,
+    parts_of,
+    patch_projection,
+    position_embedding,
+    projections_of,
+)
+
 # Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
 # Nano is no published size: it trains from scratch on small images in minutes on a CPU.
 VIT_SIZES = {
@@ -39,19 +49,15 @@ def vision_transformer(
     >>> backbone.hidden_dim
     192
     """
-    import keras_hub  # imports TensorFlow where it is installed, so not at the top
-
     if size not in VIT_SIZES:
         raise ValueError(
             f"Unknown Vision Transformer size {size!r}; choose one of {list(VIT_SIZES)}."
         )
     check_image_shape(image_shape, (patch_size, patch_size))
     config = {"use_class_token": False, **VIT_SIZES[size], **overrides}
-    backbone = keras_hub.models.ViTBackbone(
-        image_shape=tuple(image_shape), patch_size=patch_size, **config
-    )
-    for block in backbone.get_layer("vit_encoder").encoder_layers:
-        _initialize_projections(block.mha, config["hidden_dim"])
+    backbone = class_of("vit")(image_shape=tuple(image_shape), patch_size=patch_size, **config)
+    for block in blocks_of(backbone):
+        _initialize_projections(parts_of(block).attention, config["hidden_dim"])
     return backbone
 
 
@@ -61,10 +67,9 @@ def _initialize_projections(attention: keras.layers.MultiHeadAttention, channels
     Keras reads the shape (C, heads, d) of a kernel as a convolution's and so draws queries, keys
     and values several times too small, which holds training from scratch up for long.
     """
-    for name in ("query", "key", "value", "output"):
-        kernel = getattr(attention, f"{name}_dense").kernel
+    for projection in projections_of(attention):
         drawn = keras.initializers.GlorotUniform()((channels, channels))
-        kernel.assign(ops.reshape(drawn, kernel.shape))
+        projection.kernel.assign(ops.reshape(drawn, projection.kernel.shape))
 
 
 def check_image_shape(image_shape, patch_size: tuple[int, int]) -> None:
@@ -106,9 +111,10 @@ def at_image_shape(backbone: keras.Model, image_shape: tuple[int, int, int]) -> 
     config = {**backbone.get_config(), "image_shape": tuple(image_shape)}
     resized = type(backbone).from_config(config)
     new_grid = grid_of(resized)
+    table = position_embedding(backbone).embeddings
     for old, new in zip(backbone.weights, resized.weights, strict=True):
         value = ops.convert_to_numpy(old)
-        if old.path.endswith("position_embedding/embeddings"):
+        if old is table:
             value = position_table(value, new_grid, backbone.use_class_token, old_grid)
         new.assign(value)
     return resized
@@ -169,7 +175,7 @@ def grid_of(backbone: keras.Model) -> tuple[int, int]:
     Raises:
         ValueError: if it is another backbone.
     """
-    if type(backbone).__name__ != "ViTBackbone":
+    if kind_of(backbone) != "vit":
         raise ValueError(
             f"The backbone is a {type(backbone).__name__}; expected a keras_hub ViTBackbone, as "
             "keras_mtl.backbones.vision_transformer gives."
@@ -233,8 +239,7 @@ class PatchTokens(keras.layers.Layer):
     @classmethod
     def of(cls, backbone: keras.Model, **kwargs) -> "PatchTokens":
         """The `PatchTokens` of a `keras_hub.models.ViTBackbone`."""
-        embedding = backbone.get_layer("vit_patching_and_embedding")
-        return cls(embedding.patch_embedding, embedding.position_embedding, **kwargs)
+        return cls(patch_projection(backbone), position_embedding(backbone), **kwargs)
 
     def build(self, images_shape):
         if not self.projection.built:

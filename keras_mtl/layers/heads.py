@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class PredictionHead(keras.layers.Layer):
     """3x3 convolution, batch normalization, activation, 1x1 convolution.

@@ -1,4 +1,4 @@
-"""What the layers' tests share: random weights, one compiled call, a comparison."""
+"""What the layers' tests share: random weights, one compiled call, gradients."""
 
 from types import SimpleNamespace
 
@@ -43,18 +43,6 @@ def predict():
         return found
 
     return compiled
-
-
-@pytest.fixture(scope="session")
-def assert_close():
-    """Compares with a float64 reference, relative to the reference's largest value."""
-
-    def close(found, expected, tolerance=1e-5):
-        found = ops.convert_to_numpy(found)
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
-
-    return close
 
 
 @pytest.fixture(scope="session")

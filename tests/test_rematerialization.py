@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_mtl.layers import AdaptiveTaskMixing, ResidualMLP
-from keras_mtl.layers.rematerialization import remat
+from keras_mtl.rematerialization import remat
 
 
 class Wave(keras.layers.Layer):

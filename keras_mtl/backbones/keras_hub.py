@@ -1,0 +1,336 @@
+"""What keras-hub's backbones are made of: the one place that knows their inner names.
+
+A backbone's class, constructor, call and weights are public in keras-hub; its blocks, their
+layers and their variables are not, and nothing public leads to them. Models that change what
+happens inside a block, weights in other projects' names and other image sizes need them all the
+same. So they are named here and nowhere else, as keras-hub 0.32 names them;
+tests/backbones/test_keras_hub.py fails where another version names them otherwise.
+
+Names of ours are the field's: `norm1`, `attention`, `norm2`, `mlp`, `fc1`, `fc2`.
+"""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+
+# === Kinds of backbones ===
+
+_CLASSES = {
+    "vit": "ViTBackbone",
+    "swin": "SwinTransformerBackbone",
+    "dinov2": "DINOV2Backbone",
+    "dinov3": "DINOV3Backbone",
+    "mit": "MiTBackbone",
+    "pyramid": "FeaturePyramidBackbone",  # of all the others that have several levels
+}
+
+
+def class_of(kind: str) -> type:
+    """The class of keras-hub that `kind_of` answers `kind` for."""
+    import keras_hub  # imports TensorFlow where it is installed, so not at the top
+
+    return getattr(keras_hub.models, _CLASSES[kind])
+
+
+def kind_of(backbone) -> str | None:
+    """`"vit"`, `"swin"`, `"dinov2"`, `"dinov3"`, `"mit"`, `"pyramid"`, or `None` for others.
+
+    Example:
+
+    >>> kind_of(keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1))
+    'vit'
+    """
+    return next((kind for kind in _CLASSES if isinstance(backbone, class_of(kind))), None)
+
+
+def image_backbones() -> tuple[type, ...]:
+    """The classes that every backbone for images is of."""
+    return tuple(class_of(kind) for kind in ("vit", "swin", "pyramid"))
+
+
+# === Transformers: from the image to the last norm ===
+
+
+def patch_projection(backbone: keras.Model) -> keras.layers.Conv2D:
+    """The convolution that makes patches tokens; of a ViT, Swin, DINOv2 or DINOv3."""
+    kind = kind_of(backbone)
+    if kind == "vit":
+        return _vit_embedding(backbone).patch_embedding
+    if kind == "swin":
+        return backbone.patch_embedding.proj
+    return backbone.embeddings.patch_embeddings.projection
+
+
+def patch_norm(swin: keras.Model) -> keras.layers.LayerNormalization | None:
+    """What normalises the patches of a Swin Transformer, if anything does."""
+    return swin.patch_embedding.norm
+
+
+def position_embedding(vit: keras.Model) -> keras.layers.Embedding:
+    """A ViT's, the class token's entry first where there is one."""
+    return _vit_embedding(vit).position_embedding
+
+
+def position_tables(backbone: keras.Model) -> list[tuple[keras.Variable, tuple[int, int]]]:
+    """The variables that have an entry for each patch, and the image size in pixels of each.
+
+    A ViT has one, a DINOv2 two: what images meet, and what keras-hub resizes it from when it
+    reads a file. A DINOv3 and a Swin Transformer have none.
+    """
+    kind = kind_of(backbone)
+    if kind == "vit":
+        return [(position_embedding(backbone).embeddings, tuple(backbone.image_shape[:2]))]
+    if kind == "dinov2":
+        embeddings = backbone.embeddings
+        return [
+            (embeddings.interpolated_position_embeddings, embeddings.image_shape),
+            (embeddings.position_embeddings, embeddings.position_embedding_shape),
+        ]
+    return []
+
+
+def keep_positions(model: keras.Model) -> None:
+    """Makes the positions of a DINOv2, where one is a part of the model, ready to be saved.
+
+    keras-hub 0.32 writes the table that it resizes from, and takes over what was learned only if
+    the sum of its entries shrank.
+    """
+    for layer in model.layers:
+        if type(layer).__name__ == "DINOV2Embedding":
+            written, used = layer.position_embeddings, layer.interpolated_position_embeddings
+            if used.shape == written.shape:
+                written.assign(used)
+
+
+def prefix_tokens(backbone: keras.Model) -> dict[str, keras.Variable]:
+    """The learned tokens before the patches', in their order: of a ViT, DINOv2 or DINOv3.
+
+    The mask token, which stands in for patches, is among them: it is learned too.
+    """
+    if kind_of(backbone) == "vit":
+        embedding = _vit_embedding(backbone)
+        return {"cls_token": embedding.class_token} if backbone.use_class_token else {}
+    embeddings = backbone.embeddings
+    tokens = {"cls_token": embeddings.cls_token}
+    if backbone.use_mask_token:
+        tokens["mask_token"] = embeddings.mask_token
+    if backbone.num_register_tokens:
+        tokens["register_tokens"] = embeddings.register_tokens
+    return tokens
+
+
+def embedding_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
+    """The layers that make an image tokens, one after the other; of a ViT or Swin."""
+    if kind_of(backbone) == "swin":
+        return [backbone.patch_embedding, backbone.get_layer("pos_drop")]
+    return [_vit_embedding(backbone), _vit_encoder(backbone).dropout]
+
+
+def blocks_of(backbone: keras.Model) -> list[keras.layers.Layer]:
+    """The Transformer blocks of a ViT, DINOv2 or DINOv3, the first one first."""
+    if kind_of(backbone) == "vit":
+        return list(_vit_encoder(backbone).encoder_layers)
+    return list(backbone.encoder.layers)
+
+
+def final_norm(backbone: keras.Model) -> keras.layers.LayerNormalization:
+    """What normalises the last tokens; of a ViT, Swin, DINOv2 or DINOv3."""
+    kind = kind_of(backbone)
+    if kind == "vit":
+        return _vit_encoder(backbone).layer_norm
+    return backbone.norm if kind == "swin" else backbone.layernorm
+
+
+def _vit_embedding(vit):
+    return vit.get_layer("vit_patching_and_embedding")
+
+
+def _vit_encoder(vit):
+    return vit.get_layer("vit_encoder")
+
+
+# === One Transformer block ===
+
+
+class BlockParts(NamedTuple):
+    """The layers of a Transformer block, in the order in which tokens meet them."""
+
+    norm1: keras.layers.LayerNormalization
+    attention: keras.layers.Layer
+    norm2: keras.layers.LayerNormalization
+    mlp: keras.layers.Layer
+
+
+class Projections(NamedTuple):
+    """The linear maps of an attention: three of the tokens, one of what was attended to."""
+
+    query: keras.layers.Layer
+    key: keras.layers.Layer
+    value: keras.layers.Layer
+    output: keras.layers.Layer
+
+
+def parts_of(block: keras.layers.Layer) -> BlockParts:
+    """The parts of a built block of a ViT, Swin, DINOv2 or DINOv3.
+
+    Example:
+
+    >>> vit = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+    >>> parts_of(blocks_of(vit)[0]).attention.num_heads
+    3
+    """
+    kind = type(block).__name__
+    if kind == "ViTEncoderBlock":
+        return BlockParts(block.layer_norm_1, block.mha, block.layer_norm_2, block.mlp)
+    if kind == "SwinTransformerBlock":
+        return BlockParts(block.norm1, block.attn, block.norm2, block.mlp)
+    attention = block.attention.attention if kind == "DINOV2Layer" else block.attention
+    return BlockParts(block.norm1, attention, block.norm2, block.mlp)
+
+
+def projections_of(attention: keras.layers.Layer) -> Projections:
+    """Of `keras.layers.MultiHeadAttention`, which a ViT and a DINOv2 have, or of a DINOv3's."""
+    return Projections(*(getattr(attention, f"{name}_dense") for name in Projections._fields))
+
+
+def dense_layers(mlp: keras.layers.Layer) -> dict[str, keras.layers.Dense]:
+    """The linear maps of a block's perceptron by the names that weights have for them.
+
+    `fc1` and `fc2`; of a gated one `weights_in` and `weights_out` (DINOv2); of a DINOv3's
+    `up_proj`, `down_proj`, and `gate_proj` where it is gated.
+    """
+    kind = type(mlp).__name__
+    if kind == "MLP":  # a ViT's
+        return {"fc1": mlp.dense_1, "fc2": mlp.dense_2}
+    names = {
+        "DINOV2SwiGLUFFN": ("weights_in", "weights_out"),
+        "DINOV3GatedMLP": ("gate_proj", "up_proj", "down_proj"),
+        "DINOV3MLP": ("up_proj", "down_proj"),
+    }.get(kind, ("fc1", "fc2"))
+    return {name: getattr(mlp, name) for name in names}
+
+
+def layer_scales(block: keras.layers.Layer) -> tuple[keras.Variable, keras.Variable]:
+    """What a DINO's block multiplies its two branches by."""
+    return block.layer_scale1.lambda1, block.layer_scale2.lambda1
+
+
+def serialize_block(block: keras.layers.Layer) -> dict:
+    """A ViT's block without its weights, for a configuration."""
+    config = keras.saving.serialize_keras_object(block)
+    config["config"].pop("key_dim", None)  # keras-hub writes it but does not take it back
+    return config
+
+
+# === Swin Transformer ===
+
+
+class SwinStageParts(NamedTuple):
+    """The blocks of one stage, and what merges its patches after them, if anything does."""
+
+    blocks: list[keras.layers.Layer]
+    merging: keras.layers.Layer | None
+
+
+def swin_stages(swin: keras.Model) -> list[SwinStageParts]:
+    """The stages of a Swin Transformer, the finest first."""
+    return [SwinStageParts(list(stage.blocks), stage.downsample) for stage in swin.stages]
+
+
+def attend(attention: keras.layers.Layer, windows, mask=None):
+    """A Swin block's attention within windows.
+
+    Args:
+        attention: of a Swin block.
+        windows: tensor `(B * windows, tokens of a window, C)`.
+        mask: tensor `(windows, tokens, tokens)` that is added to the scores, or `None`.
+
+    Returns:
+        Tensor like `windows`.
+    """
+    # By position: Keras takes an argument named `mask` for that of a padded sequence, and warns.
+    return attention(windows) if mask is None else attention(windows, mask)
+
+
+def window_length(attention: keras.layers.Layer) -> int:
+    """Patches along each side of a Swin block's windows."""
+    return attention.win_h
+
+
+def stochastic_depth(block: keras.layers.Layer) -> keras.layers.Layer:
+    """What drops the branches of a Swin block in training."""
+    return block.drop_path
+
+
+def merge_patches(merging: keras.layers.Layer, tokens, grid: tuple[int, int]):
+    """Four neighbours become one token, twice as wide; odd grids are padded with zeros.
+
+    Args:
+        merging: of a Swin stage.
+        tokens: tensor `(B, h * w, C)`.
+        grid: `(h, w)`.
+
+    Returns:
+        Tensor `(B, ceil(h / 2) * ceil(w / 2), 2 * C)`.
+    """
+    return merging(tokens, H=grid[0], W=grid[1])
+
+
+def merging_layers(merging: keras.layers.Layer) -> tuple[keras.layers.Layer, keras.layers.Dense]:
+    """The LayerNorm and the linear map of a stage's patch merging."""
+    return merging.norm, merging.reduction
+
+
+def fused_projections(attention: keras.layers.Layer) -> tuple[keras.layers.Dense, ...]:
+    """A Swin attention's linear maps: queries, keys and values in one, and the output's."""
+    return attention.qkv, attention.proj
+
+
+def relative_positions(attention: keras.layers.Layer) -> keras.Variable:
+    """A Swin attention's table `((2 * window - 1)**2, heads)`."""
+    return attention.relative_position_bias_table
+
+
+def relative_position_tables(swin: keras.Model) -> list[keras.Variable]:
+    """Those of all blocks."""
+    return [
+        relative_positions(parts_of(block).attention)
+        for stage in swin_stages(swin)
+        for block in stage.blocks
+    ]
+
+
+@contextlib.contextmanager
+def attention_mask_accepted() -> Iterator[None]:
+    """Silences Keras where keras-hub builds a Swin Transformer.
+
+    Its attention takes scores to add as an argument named `mask`, which Keras mistakes for the
+    mask of a padded sequence.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Layer 'attn' .* was passed an input with a mask")
+        yield
+
+
+# === Backbones of several levels ===
+
+
+def levels_of(backbone: keras.Model) -> dict[int, keras.KerasTensor]:
+    """The feature maps inside a backbone of several levels, by the level's number, finest first.
+
+    P1 has stride 2 in one backbone and 4 in another, but each level halves the one before.
+    Empty for a backbone that has none.
+    """
+    levels = getattr(backbone, "pyramid_outputs", None) or {}
+    return {n: levels[f"P{n}"] for n in sorted(int(name[1:]) for name in levels)}
+
+
+def takes_squares_only(backbone: keras.Model) -> bool:
+    """Whether keras-hub is right on square images only.
+
+    keras-hub 0.32 takes the square root of the number of a MiT's tokens for both sides.
+    """
+    return kind_of(backbone) == "mit"

@@ -32,13 +32,25 @@ def refusals(*kinds: type[Exception], advice: str = "") -> Iterator[None]:
         raise SystemExit(f"{script()}: {error}{advice}") from None
 
 
+def say(sentence: object) -> None:
+    """Writes a sentence to standard error, as of the running script.
+
+    Args:
+        sentence: what is wrong, without ending the script.
+    """
+    print(f"{script()}: {sentence}", file=sys.stderr)
+
+
 def script() -> str:
     """The name of the running script."""
     return Path(sys.argv[0]).name
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """A type of arguments for argparse: whole numbers from `least` on.
+    """A type of arguments for argparse: whole numbers.
+
+    Args:
+        least: the smallest.
 
     Example:
 

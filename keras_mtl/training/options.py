@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras_mtl
 from keras_mtl.command_line import whole_number
 from keras_mtl.tasks import Task
-from keras_mtl.training.recipes import RECIPES, recipe_of
+from keras_mtl.training.recipes import RECIPES, make_backbone, recipe_of
 
 # Options of the models and their defaults without a preset, which has settled them.
 BUILT_WITH = {
@@ -33,8 +33,9 @@ def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.Multi
     Raises:
         ValueError: if the options do not fit together.
     """
-    backbone, shape = None, (*options.image_size, 3)
+    backbone = None
     if options.pretrained:
+        shape = (*options.image_size, 3)
         backbone = keras_mtl.backbones.from_preset(options.pretrained, shape)
     if options.preset:
         size = tuple(options.image_size) if backbone is None else None  # which a backbone settles
@@ -42,9 +43,7 @@ def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.Multi
             options.preset, tasks=tasks, image_size=size, backbone=backbone
         )
     if backbone is None:
-        function, size = keras_mtl.presets.BACKBONES[options.backbone]
-        patch = {"patch_size": options.patch_size} if function == "vision_transformer" else {}
-        backbone = getattr(keras_mtl.backbones, function)(size, shape, **patch)
+        backbone = make_backbone(options.backbone, options.image_size, options.patch_size)
     recipe = RECIPES[options.model]
     arguments = {name: getattr(options, name) for name in recipe.arguments}
     if "channel_windows" in arguments:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from keras_mtl import presets
+from keras_mtl import backbones, presets
 from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
@@ -88,3 +88,16 @@ def recipe_of(preset: str) -> Recipe:
     """The recipe of the architecture that a preset configures."""
     model = presets.PRESETS[preset]["model"]
     return next(each for each in RECIPES.values() if each.model.__name__ == model)
+
+
+def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
+    """A backbone with random weights.
+
+    Args:
+        name: a key of `keras_mtl.presets.BACKBONES`.
+        image_size: `(height, width)` in pixels.
+        patch_size: pixels, of a Vision Transformer.
+    """
+    function, size = presets.BACKBONES[name]
+    patch = {"patch_size": patch_size} if function == "vision_transformer" else {}
+    return getattr(backbones, function)(size, (*image_size, 3), **patch)

@@ -10,11 +10,12 @@ pip install "keras-mtl[export]". docs/export.md says more; examples/serve.py run
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_mtl import load_model
+from keras_mtl.command_line import refusals, say
+from keras_mtl.export import export_model
 
 NAMES = {"saved_model": "saved_model", "onnx": "{}.onnx", "litert": "{}.tflite"}
 
@@ -31,14 +32,8 @@ def main() -> None:
     text = "final maps (class ids, metres, unit vectors, probabilities) instead of raw ones"
     parser.add_argument("--decoded", action="store_true", help=text)
     options = parser.parse_args()
-
-    import keras_mtl
-    from keras_mtl.export import export_model
-
-    try:
-        model = keras_mtl.load_model(options.model)
-    except ValueError as error:
-        sys.exit(f"export.py: {error}")
+    with refusals():
+        model = load_model(options.model)
     folder = options.output or options.model.parent
     folder.mkdir(parents=True, exist_ok=True)
     rows, failed = [], False
@@ -47,19 +42,17 @@ def main() -> None:
         try:
             done = export_model(model, path, format, options.decoded, verbose=False)
         except (ImportError, ValueError) as error:
+            say(error)
             failed = True
-            print(f"export.py: {error}", file=sys.stderr)
             continue
         name, difference = max(done.differences.items(), key=lambda item: item[1])
         size, seconds = f"{done.size / 1e6:.1f}", f"{done.seconds:.0f}"
-        rows.append((format, path, size, f"{difference:.1e} ({name})", seconds))
+        rows.append(f"| {format} | {path} | {size} | {difference:.1e} ({name}) | {seconds} |")
         if done.note:
             print(f"{path}: {done.note}")
     if rows:
         print("| format | file | size [MB] | max difference, of scale | seconds |")
-        print("|---|---|---|---|---|")
-        for row in rows:
-            print("| " + " | ".join(map(str, row)) + " |")
+        print("|---|---|---|---|---|", *rows, sep="\n")
     sys.exit(failed)
 
 

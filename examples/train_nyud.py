@@ -8,9 +8,8 @@ Without --data it trains on generated rooms, so it runs anywhere:
     KERAS_BACKEND=jax python examples/train_nyud.py --tasks depth normals
 """
 
-import training
-
 from keras_mtl import tasks
+from keras_mtl.training import run
 
 if __name__ == "__main__":
-    training.main(tasks.nyud(), dataset="nyud", description=__doc__)
+    run.main(tasks.nyud(), dataset="nyud", description=__doc__)

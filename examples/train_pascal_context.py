@@ -8,9 +8,8 @@ Without --data it trains on generated rooms, so it runs anywhere:
     KERAS_BACKEND=jax python examples/train_pascal_context.py --tasks sal edge
 """
 
-import training
-
 from keras_mtl import tasks
+from keras_mtl.training import run
 
 if __name__ == "__main__":
-    training.main(tasks.pascal_context(), dataset="pascal_context", description=__doc__)
+    run.main(tasks.pascal_context(), dataset="pascal_context", description=__doc__)

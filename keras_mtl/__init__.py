@@ -3,9 +3,10 @@
 import importlib
 from importlib.metadata import version
 
-from keras_mtl import addresses
+from keras_mtl import addresses, quiet
 
 addresses.lead()
+quiet.start()
 
 from keras_mtl import (  # noqa: E402  (some of these are known by other addresses, too)
     backbones,

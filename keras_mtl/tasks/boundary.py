@@ -31,6 +31,7 @@ class BoundaryDetection(Task):
     headline = "odsF"
     higher_is_better = True
     ignore = 255
+    label_values = (0, 1)
     label_dtype = "float32"
     label_channels = 1
     only_channels = 1

@@ -34,6 +34,7 @@ class DepthEstimation(Task):
     higher_is_better = False
     ignore = 0
     unit = "m"
+    measured_in = "metres"
     label_dtype = "float32"
     label_channels = 1
     farthest = 10.0  # metres; the far end of the colour scale of a picture by itself

@@ -29,6 +29,8 @@ class LabelContract:
     output = "map"
     label_dtype = "int32"
     label_channels: int | None = None
+    label_values: tuple[int, ...] | None = None
+    measured_in: str | None = None
 
     def label_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of one image's label, where it is one map.

@@ -28,6 +28,7 @@ class SaliencyDetection(Task):
     headline = "maxF"
     higher_is_better = True
     ignore = 255
+    label_values = (0, 1)
     only_channels = 2
 
     def __init__(self, name: str = "sal", channels: int = 2, loss_weight: float = 5.0):

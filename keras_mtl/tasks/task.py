@@ -39,6 +39,8 @@ class Task(LabelContract):
             or `"levels"`, a dict `{stride: features}` for the head and an output of any shape.
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
+        label_values: tuple or `None`. All values of a label but `ignore`, where they are few.
+        measured_in: str or `None`. What labels are measured in, if no 8-bit picture can hold it.
         only_channels: int or `None`. What `channels` must be, where a kind has no choice; not
             inherited.
         settles_crops: bool. Whether augmentation draws crops again that show one class only.
@@ -82,6 +84,8 @@ class Task(LabelContract):
     output = "map"
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
+    label_values: tuple[int, ...] | None = None  # all but `ignore`, where they are few
+    measured_in: str | None = None  # if no 8-bit picture of a label can hold it
     only_channels: int | None = None  # of the raw output, where a kind has no choice
     settles_crops = False
 

@@ -1,24 +1,13 @@
 """What a training script is told, and the network that it means."""
 
 import argparse
-import contextlib
 import sys
+from collections.abc import Sequence
 
 import keras_mtl
-
-# What trains from scratch on rooms in minutes on a CPU.
-ON_ROOMS = {
-    "taskprompter": {"backbone": "vit_nano", "steps": 4000},
-    "tpanet": {"backbone": "hrnet18", "steps": 1200},
-    "baseline": {"backbone": "hrnet18", "steps": 1200},
-}
-# The papers' recipes, on prepared data: a preset of the dataset, and its batch size.
-ON_DATA = {
-    "taskprompter": {"preset": "taskprompter_vit_large", "batch_size": 4},
-    "tpanet": {"preset": "tpanet_swin_tiny", "batch_size": 8},
-    "baseline": {"preset": "multitask_baseline_swin_tiny", "batch_size": 8},
-}
-
+from keras_mtl.command_line import whole_number
+from keras_mtl.tasks import Task
+from keras_mtl.training.recipes import RECIPES, make_backbone, recipe_of
 
 # Options of the models and their defaults without a preset, which has settled them.
 BUILT_WITH = {
@@ -34,76 +23,87 @@ BUILT_WITH = {
 }
 
 
-def build(options, tasks):
+def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.MultiTaskModel:
+    """The network that the options mean.
+
+    Args:
+        options: of `parse`.
+        tasks: what it predicts.
+
+    Raises:
+        ValueError: if the options do not fit together.
+    """
+    backbone = None
+    if options.pretrained:
+        shape = (*options.image_size, 3)
+        backbone = keras_mtl.backbones.from_preset(options.pretrained, shape)
     if options.preset:
-        backbone = _pretrained(options)
         size = tuple(options.image_size) if backbone is None else None  # which a backbone settles
         return keras_mtl.MultiTaskModel.from_preset(
             options.preset, tasks=tasks, image_size=size, backbone=backbone
         )
-    return MODELS[options.model](options, tasks)
+    if backbone is None:
+        backbone = make_backbone(options.backbone, options.image_size, options.patch_size)
+    recipe = RECIPES[options.model]
+    arguments = {name: getattr(options, name) for name in recipe.arguments}
+    if "channel_windows" in arguments:
+        arguments["channel_windows"] = tuple(arguments["channel_windows"])
+    return recipe.model(backbone, tasks, **arguments)
 
 
-def _pretrained(options):
-    if not options.pretrained:
-        return None
-    return keras_mtl.backbones.from_preset(options.pretrained, (*options.image_size, 3))
+def parse(
+    tasks: Sequence[Task], dataset: str, description: str, arguments: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """What the command line says, with the recipe's defaults for all that it does not.
 
+    Args:
+        tasks: of which `--tasks` chooses.
+        dataset: name of the list of tasks, `"nyud"` for example: on prepared data the paper's
+            preset for it is the default.
+        description: of the script, for `--help`.
+        arguments: list of str. By default those of the running script.
 
-def _backbone(options):
-    if options.pretrained:
-        return _pretrained(options)
-    build, size = keras_mtl.presets.BACKBONES[options.backbone]
-    arguments = {"patch_size": options.patch_size} if build == "vision_transformer" else {}
-    return getattr(keras_mtl.backbones, build)(size, (*options.image_size, 3), **arguments)
+    Raises:
+        SystemExit: after `--help`, and if an argument is refused.
 
+    Example:
 
-def _taskprompter(options, tasks):
-    return keras_mtl.TaskPrompter(
-        _backbone(options),
-        tasks,
-        variant=options.variant,
-        channel_windows=tuple(options.channel_windows),
-        decode_dim=options.decode_dim,
-        stochastic_depth=options.stochastic_depth,
-    )
-
-
-def _tpanet(options, tasks):
-    return keras_mtl.TPANet(
-        _backbone(options),
-        tasks,
-        dim=options.dim,
-        groups=options.groups,
-        head_width=options.head_width,
-        key_value_pooling=options.key_value_pooling,
-        stochastic_depth=options.stochastic_depth,
-    )
-
-
-def _baseline(options, tasks):
-    return keras_mtl.MultiTaskBaseline(_backbone(options), tasks, head_width=options.head_width)
-
-
-MODELS = {"taskprompter": _taskprompter, "tpanet": _tpanet, "baseline": _baseline}
-OF_CLASS = {"TaskPrompter": "taskprompter", "TPANet": "tpanet", "MultiTaskBaseline": "baseline"}
-
-
-def arguments(tasks, dataset: str, description: str) -> argparse.Namespace:
+    >>> options = parse(keras_mtl.tasks.nyud(), "nyud", "", ["--model", "tpanet", "--dim", "16"])
+    >>> options.backbone, options.steps, options.dim, options.output
+    ('hrnet18', 1200, 16, 'runs/tpanet_nyud')
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_what_is_trained(parser, tasks)
+    defaults, output = _settle(parser, dataset, arguments)
+    _add_training(parser, defaults, output)
+    _add_devices(parser)
+    _add_network(parser)
+    options = parser.parse_args(arguments)
+    options.devices = options.devices or ("all" if options.coordinator else 1)
+    if (options.processes, options.process) != (None, None) and not options.coordinator:
+        parser.error("--processes and --process need a --coordinator.")
+    given = {name: getattr(options, name) for name in BUILT_WITH}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.preset and given:
+        unused = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
+        parser.error(
+            f"{unused} would change nothing about --preset {options.preset}; name a --backbone "
+            "instead, or leave them out."
+        )
+    if not options.preset:
+        vars(options).update(BUILT_WITH | given)
+    return options
 
-    def option(name, default, text, group=parser, **kwargs):
-        kwargs.setdefault("type", whole_number(1) if type(default) is int else type(default))
-        shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
-        group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
+def _add_what_is_trained(parser, tasks):
     backbones, presets = keras_mtl.presets.BACKBONES, keras_mtl.presets.PRESETS
     text = "architecture (default taskprompter, or the preset's)"
-    parser.add_argument("--model", choices=list(MODELS), help=text)
+    parser.add_argument("--model", choices=list(RECIPES), help=text)
     names = [task.name for task in tasks]
     parser.add_argument(
         "--tasks",
@@ -133,35 +133,51 @@ def arguments(tasks, dataset: str, description: str) -> argparse.Namespace:
         help="start from these weights of the backbone: a keras-hub preset such as "
         "vit_large_patch16_384_imagenet, or a folder (keras_mtl.backbones.from_preset)",
     )
-    # The other defaults depend on these.
-    given = [argument for argument in sys.argv[1:] if argument not in ("-h", "--help")]
+
+
+def _settle(parser, dataset, arguments) -> tuple[dict, str]:
+    """Model, preset and backbone, on which the other defaults depend; and those."""
+    given = [argument for argument in arguments if argument not in ("-h", "--help")]
     known = parser.parse_known_args(given)[0]
-    model, preset = known.model or "taskprompter", known.preset
+    recipe, preset = RECIPES[known.model or "taskprompter"], known.preset
     if preset:
-        model = OF_CLASS[presets[preset]["model"]]
-        if known.model not in (None, model):
+        recipe = recipe_of(preset)
+        if known.model not in (None, recipe.name):
             parser.error(
-                f"--model {known.model} is not that of --preset {preset}; pass --model {model} or "
-                "leave it out."
+                f"--model {known.model} is not that of --preset {preset}; pass --model "
+                f"{recipe.name} or leave it out."
             )
-    defaults = {"batch_size": 4, "image_size": (48, 64)}
+    model, backbone = recipe.name, known.backbone
+    defaults = recipe.defaults(prepared=bool(known.data))
     if known.data:
-        defaults |= {"steps": 40_000, "epochs": 20, "learning_rate": 2e-5, **ON_DATA[model]}
-        papers = defaults["preset"] + {"nyud": "_nyud", "pascal_context": "_pascal"}[dataset]
-        defaults["image_size"] = presets[papers]["image_size"]
-        if not known.backbone:
+        papers = recipe.preset(dataset)
+        if not (papers or preset):
+            parser.error(f"No preset of --model {model} is for {dataset!r}; name a --preset.")
+        defaults["image_size"] = keras_mtl.presets.PRESETS[papers or preset]["image_size"]
+        if not backbone:
             preset = preset or papers
-    else:
-        defaults |= {"epochs": 5, "learning_rate": 1e-3, **ON_ROOMS[model]}
+    elif not preset:
+        backbone = backbone or recipe.backbone
     if preset:
-        defaults["image_size"] = presets[preset]["image_size"]
-    backbone = None if preset else known.backbone or defaults.get("backbone")
+        defaults["image_size"] = keras_mtl.presets.PRESETS[preset]["image_size"]
     parser.set_defaults(model=model, preset=preset, backbone=backbone)
     built = f"--preset {preset}" if preset else f"--backbone {backbone}"
     parser.epilog = f"Defaults are those of --model {model} {built}."
     if preset:
         parser.epilog += " It brings its own values of the options without a preset."
-    output = "_".join([known.preset or f"{model}_{dataset}", *(known.tasks or ())])
+    return defaults, "_".join([known.preset or f"{model}_{dataset}", *(known.tasks or ())])
+
+
+def _option(group, name, default, text, **kwargs):
+    """An option whose help shows the default in place of %d."""
+    kwargs.setdefault("type", whole_number(1) if type(default) is int else type(default))
+    shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
+    group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
+
+
+def _add_training(parser, defaults, output):
+    def option(name, default, text, **kwargs):
+        _option(parser, name, default, text, **kwargs)
 
     option("--scenes", 5000, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
@@ -203,6 +219,8 @@ def arguments(tasks, dataset: str, description: str) -> argparse.Namespace:
         "float16 the loss is scaled, and steps whose gradients overflow are skipped",
     )
 
+
+def _add_devices(parser):
     group = parser.add_argument_group("several devices (docs/distributed.md)")
     group.add_argument(
         "--devices",
@@ -211,7 +229,7 @@ def arguments(tasks, dataset: str, description: str) -> argparse.Namespace:
         help="split each batch over so many devices (default 1, and all with --coordinator)",
     )
     text = "on JAX: split a Vision Transformer over groups of so many of them (default %d)"
-    option("--model-parallel", 1, text, group, metavar="N")
+    _option(group, "--model-parallel", 1, text, metavar="N")
     group.add_argument(
         "--coordinator",
         metavar="HOST:PORT|auto",
@@ -221,62 +239,36 @@ def arguments(tasks, dataset: str, description: str) -> argparse.Namespace:
     group.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
     group.add_argument("--process", type=int, metavar="N", help="which one this is, from 0")
 
-    def built_with(name, text, group, **kwargs):
-        option(name, BUILT_WITH[name[2:].replace("-", "_")], text, group, **kwargs)
+
+def _add_network(parser):
+    def option(group, name, text, **kwargs):
+        _option(group, name, BUILT_WITH[name[2:].replace("-", "_")], text, **kwargs)
 
     group = parser.add_argument_group(
         "without a preset", "Presets bring their own values of these and of all that follow."
     )
-    built_with("--patch-size", "pixels, for a Vision Transformer (default %d)", group)
+    option(group, "--patch-size", "pixels, for a Vision Transformer (default %d)")
     depth = "drop rate of the last block, or of TPANet's last perceptron (default %d)"
-    built_with("--stochastic-depth", depth, group)
+    option(group, "--stochastic-depth", depth)
 
     group = parser.add_argument_group("taskprompter without a preset")
     variants = ["paper", "released"]
     text = "equations as written, or the released network (default %d)"
-    built_with("--variant", text, group, choices=variants)
+    option(group, "--variant", text, choices=variants)
     text = "along height and width (default %d)"
-    built_with("--channel-windows", text, group, type=whole_number(1), nargs=2)
-    built_with("--decode-dim", "channels of the decoded features (default %d)", group)
+    option(group, "--channel-windows", text, type=whole_number(1), nargs=2)
+    option(group, "--decode-dim", "channels of the decoded features (default %d)")
 
     group = parser.add_argument_group("tpanet without a preset")
-    built_with("--dim", "channels of a task's features (default %d)", group)
-    text = "of the task prior extractor's convolutions (default %d)"
-    built_with("--groups", text, group)
+    option(group, "--dim", "channels of a task's features (default %d)")
+    option(group, "--groups", "of the task prior extractor's convolutions (default %d)")
     text = "average pooling of the attention's keys and values (default %d)"
-    built_with("--key-value-pooling", text, group)
+    option(group, "--key-value-pooling", text)
 
     group = parser.add_argument_group("tpanet and baseline without a preset")
-    built_with("--head-width", "channels inside a task's head (default %d)", group)
+    option(group, "--head-width", "channels inside a task's head (default %d)")
 
     parser.set_defaults(**dict.fromkeys(BUILT_WITH))  # None: not given
-    options = parser.parse_args()
-    options.devices = options.devices or ("all" if options.coordinator else 1)
-    if (options.processes, options.process) != (None, None) and not options.coordinator:
-        parser.error("--processes and --process need a --coordinator.")
-    given = {name: getattr(options, name) for name in BUILT_WITH}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.preset and given:
-        unused = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(given))
-        parser.error(
-            f"{unused} would change nothing about --preset {options.preset}; name a --backbone "
-            "instead, or leave them out."
-        )
-    if not options.preset:
-        vars(options).update(BUILT_WITH | given)
-    return options
-
-
-def whole_number(least: int):
-    """A type of arguments: whole numbers from `least` on."""
-
-    def parse(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if int(text) >= least:
-                return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
-
-    return parse
 
 
 def _devices_named(text: str) -> int | str:

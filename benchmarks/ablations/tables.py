@@ -1,21 +1,21 @@
-"""Tables and figures of an ablation, from the results of its runs."""
+"""Tables of an ablation, from the results of its runs."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-from ablation_runs import Work, versions, write
-from ablations import COST_ORDER, COST_PRESET, COST_TABLE, TASKS
 
-# TaskPrompter's Table 8, by number of tasks: millions of parameters, GMACs.
-PUBLISHED_COST = {1: (364, 389), 2: (373, 416), 3: (383, 443), 4: (392, 470), 5: (401, 497)}
+from benchmarks.ablations.figures import figure
+from benchmarks.ablations.networks import TASKS
+from benchmarks.ablations.runs import Work, write
+from keras_mtl.evaluation.single_task import delta_m
 
 
 def summary(table, work: Work, seeds: list[int]) -> dict:
     """What a table shows: mean and standard deviation of every metric and of Delta_m.
 
     Args:
-        table: `ablations.Table`.
+        table: `papers.Table`.
         work: where the runs are.
         seeds: that count. A row is of those seeds all of whose networks are finished.
 
@@ -25,7 +25,6 @@ def summary(table, work: Work, seeds: list[int]) -> dict:
     Raises:
         ValueError: if a run is of other settings, or none is finished.
     """
-    from keras_mtl.evaluation.single_task import delta_m
 
     rows, reference, everything = [], None, []
     for row in table.rows:
@@ -199,131 +198,3 @@ def write_table(report: dict, table, path: Path) -> None:
     write(path.with_name(path.name + ".md"), lambda file: file.write(said))
     picture = figure(report, table.axis)
     write(path.with_name(path.name + ".png"), lambda file: picture.savefig(file, format="png"))
-
-
-def figure(report: dict, axis: str = ""):
-    """Delta_m and every metric, with their standard deviations and the seeds as dots.
-
-    Args:
-        report: of `summary`.
-        axis: what the rows' `x` counts; without it the rows stand one below the other.
-
-    Returns:
-        A `matplotlib.figure.Figure`.
-    """
-    from matplotlib.figure import Figure
-
-    panels = [("Δm [%] ↑", lambda row: row["delta_m"])]
-    for task, metric in report["metrics"].items():
-        arrow = "↑" if metric["higher_is_better"] else "↓"
-        name = f"{task} {metric['metric']} [{metric['unit']}] {arrow}"
-        panels.append((name, lambda row, task=task: row["scores"].get(task)))
-    rows = [row for row in report["rows"] if row["seeds"]]
-    height = 3.2 if axis else 1.2 + 0.4 * len(rows)
-    picture = Figure(figsize=(13, height), dpi=110, layout="constrained")
-    picture.suptitle(report["title"], fontsize=10)
-    plots = picture.subplots(1, len(panels), sharey=not axis)
-    single = [row for row in rows if len(row["networks"]) > 1]
-    for plot, (name, of) in zip(plots, panels, strict=True):
-        plot.set_title(name, fontsize=9)
-        plot.tick_params(labelsize=8)
-        plot.grid(alpha=0.3)
-        shown = [row for row in rows if row["x"] is not None] if axis else rows
-        for place, row in enumerate(shown):
-            spread = of(row)
-            if not spread:
-                continue
-            where = row["x"] if axis else len(rows) - 1 - place
-            error = spread["std"] or 0
-            dots = [where] * len(spread["values"]), spread["values"]
-            bar = {"fmt": "o", "capsize": 3, "color": "C0"}
-            if axis:
-                plot.plot(*dots, ".", color="0.6")
-                plot.errorbar(where, spread["mean"], yerr=error, **bar)
-            else:
-                plot.plot(*dots[::-1], ".", color="0.6")
-                plot.errorbar(spread["mean"], where, xerr=error, **bar)
-        for row in single:
-            if of(row) and (axis or len(single) == 1):
-                line = plot.axhline if axis else plot.axvline
-                line(of(row)["mean"], color="C1", linestyle="--", linewidth=1)
-        if axis:
-            plot.set_xlabel(axis, fontsize=8)
-            plot.set_xticks([row["x"] for row in shown])
-            plot.set_xticklabels([f"{row['x']:g}" for row in shown])
-    if axis and single:
-        plots[0].set_ylabel("dashed: single-task", fontsize=8)
-    if not axis:
-        labels = [row["row"] for row in rows][::-1]
-        plots[0].set_yticks(range(len(rows)), labels, fontsize=8)
-    return picture
-
-
-# === Table 8: cost against the number of tasks ===
-
-
-def write_cost_table(folder: Path) -> None:
-    import keras
-    from tqdm import tqdm
-
-    import keras_mtl
-    from keras_mtl import cost
-
-    tasks = {task.name: task for task in keras_mtl.tasks.pascal_context()}
-    rows = []
-    for count in tqdm(range(1, len(COST_ORDER) + 1), desc="counting", unit="network"):
-        chosen = [tasks[name] for name in COST_ORDER[:count]]
-        model = keras_mtl.MultiTaskModel.from_preset(COST_PRESET, tasks=chosen)
-        rows.append(
-            {
-                "tasks": count,
-                "parameters": cost.parameters(model),
-                "macs": cost.macs(model).total,
-                "paper": dict(zip(("parameters_M", "GMACs"), PUBLISHED_COST[count], strict=True)),
-            }
-        )
-        del model
-        keras.backend.clear_session()
-    report = {"title": "TaskPrompter, Table 8: cost against the number of tasks", "rows": rows}
-    report |= {"preset": COST_PRESET, "order": COST_ORDER, "versions": versions()}
-    lines = ["| tasks | parameters [M] | paper | GMACs | paper |", "|---" + "|---:" * 4 + "|"]
-    for row in rows:
-        millions, giga = row["parameters"] / 1e6, row["macs"] / 1e9
-        paper = row["paper"]
-        lines.append(
-            f"| {row['tasks']} | {millions:.2f} | {paper['parameters_M']} "
-            f"| {giga:.1f} | {paper['GMACs']} |"
-        )
-    growth = [rows[-1][key] / rows[0][key] * 100 - 100 for key in ("parameters", "macs")]
-    lines.append(f"| increase | {growth[0]:+.2f}% | +10.16% | {growth[1]:+.2f}% | +27.76% |")
-    said = f"`{COST_PRESET}`, tasks in the order {', '.join(COST_ORDER)}; one image."
-    text = "\n".join([f"## {report['title']}", "", *lines, "", said]) + "\n"
-    path = folder / COST_TABLE
-    content = json.dumps(report, indent=2) + "\n"
-    write(path.with_name(f"{COST_TABLE}.json"), lambda file: file.write(content.encode()))
-    write(path.with_name(f"{COST_TABLE}.md"), lambda file: file.write(text.encode()))
-    picture = _cost_figure(report)
-    write(path.with_name(f"{COST_TABLE}.png"), lambda file: picture.savefig(file, format="png"))
-    print(text + f"\nWrote {path}.md, .json and .png")
-
-
-def _cost_figure(report):
-    from matplotlib.figure import Figure
-
-    picture = Figure(figsize=(7, 3), dpi=110, layout="constrained")
-    picture.suptitle(report["title"], fontsize=10)
-    kinds = (
-        ("parameters [M]", "parameters", 1e6, "parameters_M"),
-        ("GMACs", "macs", 1e9, "GMACs"),
-    )
-    for plot, (name, key, unit, paper) in zip(picture.subplots(1, 2), kinds, strict=True):
-        counts = [row["tasks"] for row in report["rows"]]
-        plot.plot(counts, [row[key] / unit for row in report["rows"]], "o-", label="here")
-        plot.plot(counts, [row["paper"][paper] for row in report["rows"]], "x", label="paper")
-        plot.set_title(name, fontsize=9)
-        plot.set_xlabel("tasks", fontsize=8)
-        plot.set_xticks(counts)
-        plot.set_ylim(0, 1.1 * max(row[key] / unit for row in report["rows"]))
-        plot.grid(alpha=0.3)
-        plot.legend(fontsize=8, loc="lower right")
-    return picture

@@ -1,10 +1,4 @@
-"""Search for hyperparameters with KerasTuner (extra `tuning`).
-
-search = keras_mtl.tuning.TaskPrompterSearch(make_backbone, tasks, single=single_task_scores)
-tuner = keras_tuner.Hyperband(search, search.objective, directory="runs", project_name="search")
-tuner.search(training, validation_data=validation, steps_per_epoch=200)
-print(keras_mtl.tuning.results(tuner))
-"""
+"""What is searched for each architecture, as hypermodels of KerasTuner."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -167,6 +161,9 @@ class TPANetSearch(Search):
             dropout=hp.Float("dropout", 0.0, 0.5, step=0.05, default=0.15),
             stochastic_depth=hp.Float("stochastic_depth", 0.0, 0.3, step=0.05),
         )
+
+
+SEARCHES = {keras_mtl.TaskPrompter: TaskPrompterSearch, keras_mtl.TPANet: TPANetSearch}
 
 
 def _write_hyperparameters(folder, trial, values):

@@ -3,48 +3,19 @@
 import dataclasses
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from benchmarks.ablations import __main__ as ablations
+from benchmarks.ablations import figures, runs, tables
+from benchmarks.ablations.networks import NETWORKS
+from benchmarks.ablations.papers import TABLES
+from benchmarks.ablations.scales import SCALES
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
-
-
-@pytest.fixture(scope="module")
-def ablate():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXAMPLES))
-        import ablate
-
-        yield ablate
-        for name in ("ablate", "ablations", "ablation_runs", "ablation_tables", "training"):
-            sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def ablations(ablate):
-    import ablations
-
-    return ablations
-
-
-@pytest.fixture(scope="module")
-def ablation_runs(ablate):
-    import ablation_runs
-
-    return ablation_runs
-
-
-@pytest.fixture(scope="module")
-def ablation_tables(ablate):
-    import ablation_tables
-
-    return ablation_tables
 
 
 # === Networks ===
@@ -79,23 +50,23 @@ LEVELS = {
     "taskprompter-3-levels": 3,
 }
 WINDOWS = {"taskprompter-1-head": 1, "taskprompter-4-heads": 4}
-SCALES = {"tpanet-1-scale": 1, "tpanet-2-scales": 2, "tpanet-3-scales": 3}
+TPANET_SCALES = {"tpanet-1-scale": 1, "tpanet-2-scales": 2, "tpanet-3-scales": 3}
 
 
 def paths(model):
     return [f"/{weight.path}" for weight in model.weights]
 
 
-def test_every_row_of_every_table_builds(ablations, tmp_path, ablation_runs):
+def test_every_row_of_every_table_builds(tmp_path):
     """With the weights of the components that the row says are on, and no others."""
     if keras.backend.backend() != "torch":
         pytest.skip("the models are built on every backend elsewhere; PyTorch compiles nothing")
-    work = ablation_runs.Work(ablations.SCALES["tiny"], tmp_path)
-    named = [name for table in ablations.TABLES.values() for r in table.rows for name in r.networks]
-    assert set(named) == set(ablations.NETWORKS)
-    for name, network in ablations.NETWORKS.items():
+    work = runs.Work(SCALES["tiny"], tmp_path)
+    named = [name for table in TABLES.values() for r in table.rows for name in r.networks]
+    assert set(named) == set(NETWORKS)
+    for name, network in NETWORKS.items():
         if "-single-" in name and not name.endswith("depth"):
-            one = ablations.NETWORKS[name.replace(network.tasks[0], "depth")]
+            one = NETWORKS[name.replace(network.tasks[0], "depth")]
             assert dataclasses.replace(one, tasks=network.tasks) == network  # as that one
             continue
         model = work.network(name)
@@ -117,7 +88,7 @@ def test_every_row_of_every_table_builds(ablations, tmp_path, ablation_runs):
             )
         if network.model == "TPANet":
             resized = [each for each in layers if each.startswith("resize_stride_")]
-            assert len(resized) == SCALES.get(name, 4), name
+            assert len(resized) == TPANET_SCALES.get(name, 4), name
             drop = float(name.split("-")[-1]) if "dropout" in name else 0.0
             assert model.get_config()["dropout"] == drop
         if name == "vit-baseline":  # heads on the same grid as TaskPrompter's
@@ -127,25 +98,25 @@ def test_every_row_of_every_table_builds(ablations, tmp_path, ablation_runs):
     keras.backend.clear_session()
 
 
-def test_scales_are_whole(ablations, ablation_runs):
-    for scale in ablations.SCALES.values():
-        assert set(scale.rooms) == set(ablation_runs.ROOM_SEEDS)
-        assert {network.backbone for network in ablations.NETWORKS.values()} == set(scale.backbones)
-        for network in ablations.NETWORKS.values():
+def test_scales_are_whole():
+    for scale in SCALES.values():
+        assert set(scale.rooms) == set(runs.ROOM_SEEDS)
+        assert {network.backbone for network in NETWORKS.values()} == set(scale.backbones)
+        for network in NETWORKS.values():
             assert network.model in scale.arguments[network.backbone]
-    assert len(set(ablation_runs.ROOM_SEEDS.values())) == 4  # no scene is in two of them
+    assert len(set(runs.ROOM_SEEDS.values())) == 4  # no scene is in two of them
 
 
 # === A table, from nothing to its files ===
 
 
 @pytest.fixture(scope="module")
-def run(ablate, tmp_path_factory):
+def run(tmp_path_factory):
     """Runs one row of a table; a single-task row would take four networks more."""
     out = tmp_path_factory.mktemp("ablations")
 
     def call(*more):
-        ablate.main(
+        ablations.main(
             ["taskprompter-table1", "--scale", "tiny", "--seeds", "0", "1", "--jobs", "1"]
             + ["--output", str(out), "--rows", "2", *more]
         )
@@ -179,7 +150,7 @@ def test_a_table_end_to_end(run):
     assert json.loads((out / "taskprompter-table1.json").read_text())["rows"][0]["delta_m"] is None
 
 
-def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, monkeypatch, ablation_runs):
+def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, monkeypatch):
     call, out = run
     before = contents(out)
     call()
@@ -188,13 +159,13 @@ def test_finished_runs_are_left_and_an_unfinished_one_is_made(run, monkeypatch, 
     gone = "vit-baseline-seed1.json"
     again = json.loads((out / "runs" / gone).read_text())
     (out / "runs" / gone).unlink()
-    fit = ablation_runs.Work._fit
+    fit = runs.Work._fit
 
     def interrupted(*arguments):
         fit(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ablation_runs.Work, "_fit", interrupted)
+    monkeypatch.setattr(runs.Work, "_fit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         call()
     assert contents(out) == {name: at for name, at in before.items() if name != gone}
@@ -227,11 +198,11 @@ def test_other_settings_are_refused(run):
     broken.write_text(whole)
 
 
-def test_a_run_again_with_as_many_threads_gives_the_same_figures(run, ablations, monkeypatch):
+def test_a_run_again_with_as_many_threads_gives_the_same_figures(run, monkeypatch):
     """To the last bit, in a process of its own, however many run side by side."""
     call, out = run
-    scale = dataclasses.replace(ablations.SCALES["tiny"], threads=1)
-    monkeypatch.setitem(ablations.SCALES, "tiny", scale)
+    scale = dataclasses.replace(SCALES["tiny"], threads=1)
+    monkeypatch.setitem(SCALES, "tiny", scale)
     path, found = out / "runs" / "vit-baseline-seed0.json", []
     for jobs in ("1", "2"):
         path.unlink()
@@ -251,23 +222,23 @@ def test_a_run_again_with_as_many_threads_gives_the_same_figures(run, ablations,
         (["tpanet-table9"], "invalid choice: 'tpanet-table9'"),
     ],
 )
-def test_wrong_arguments(ablate, arguments, said, capsys):
+def test_wrong_arguments(arguments, said, capsys):
     with pytest.raises(SystemExit):
-        ablate.main(arguments)
+        ablations.main(arguments)
     assert said in capsys.readouterr().err
 
 
-def test_wrong_row_and_no_run(ablate, tmp_path):
+def test_wrong_row_and_no_run(tmp_path):
     with pytest.raises(SystemExit, match="There is no row 'nothing'; the rows are single-task, ba"):
-        ablate.main(["tpanet-table3a", "--rows", "nothing"])
+        ablations.main(["tpanet-table3a", "--rows", "nothing"])
     with pytest.raises(SystemExit, match="No run of this table is finished; leave --table-only"):
-        ablate.main(["tpanet-table3a", "--table-only", "--output", str(tmp_path)])
+        ablations.main(["tpanet-table3a", "--table-only", "--output", str(tmp_path)])
 
 
-def test_list(ablate, ablations, capsys):
-    ablate.main(["--list"])
+def test_list(capsys):
+    ablations.main(["--list"])
     printed = capsys.readouterr().out
-    for name, table in ablations.TABLES.items():
+    for name, table in TABLES.items():
         assert name in printed
         assert all(row.label in printed for row in table.rows)
 
@@ -275,9 +246,9 @@ def test_list(ablate, ablations, capsys):
 # === Arithmetic ===
 
 
-def written(ablation_runs, ablations, folder, name, seed, **scores):
+def written(folder, name, seed, **scores):
     """A run's file with scores made up."""
-    work = ablation_runs.Work(ablations.SCALES["small"], folder)
+    work = runs.Work(SCALES["small"], folder)
     kinds = {
         "semseg": ("mIoU", "%", True),
         "depth": ("RMSE", "m", False),
@@ -285,7 +256,7 @@ def written(ablation_runs, ablations, folder, name, seed, **scores):
         "edge": ("F_within_1px", "%", True),
     }
     result = {
-        "format": ablation_runs.FORMAT,
+        "format": runs.FORMAT,
         "settings": work.settings(name, seed),
         "scores": {
             task: dict(zip(("metric", "unit", "higher_is_better"), kinds[task], strict=True))
@@ -304,7 +275,7 @@ def written(ablation_runs, ablations, folder, name, seed, **scores):
     return work
 
 
-def test_mean_deviation_and_gain_by_hand(ablation_runs, ablations, ablation_tables, tmp_path):
+def test_mean_deviation_and_gain_by_hand(tmp_path):
     single = {
         "semseg": (18.0, 22.0),
         "depth": (0.9, 1.1),
@@ -313,18 +284,18 @@ def test_mean_deviation_and_gain_by_hand(ablation_runs, ablations, ablation_tabl
     }
     for task, values in single.items():
         for seed, value in enumerate(values):
-            written(ablation_runs, ablations, tmp_path, f"vit-single-{task}", seed, **{task: value})
+            written(tmp_path, f"vit-single-{task}", seed, **{task: value})
     rows = [
         dict(semseg=22.0, depth=0.8, normals=18.0, edge=55.0),
         dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0),
     ]
     for seed, scores in enumerate(rows):
-        work = written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **scores)
+        work = written(tmp_path, "vit-baseline", seed, **scores)
     # Of this row one seed only: no Delta_m, its reference would be another than the others'.
-    written(ablation_runs, ablations, tmp_path, "taskprompter-s", 0, **rows[0])
+    written(tmp_path, "taskprompter-s", 0, **rows[0])
 
-    table = ablations.TABLES["taskprompter-table1"]
-    report = ablation_tables.summary(table, work, [0, 1])
+    table = TABLES["taskprompter-table1"]
+    report = tables.summary(table, work, [0, 1])
     reference, baseline, prompts, *rest = report["rows"]
     assert reference["seeds"] == baseline["seeds"] == [0, 1] and prompts["seeds"] == [0]
     assert all(row["seeds"] == [] and row["scores"] == {} for row in rest)
@@ -343,72 +314,72 @@ def test_mean_deviation_and_gain_by_hand(ablation_runs, ablations, ablation_tabl
     assert reference["delta_m"]["mean"] == pytest.approx(0.0, abs=1e-12)
     assert prompts["delta_m"] is None and prompts["scores"]["semseg"]["std"] is None
 
-    text = ablation_tables.markdown(report)
+    text = tables.markdown(report)
     assert "| baseline | 2 | 21.00 ± 1.41 | 0.900 ± 0.141 | 19.00 ± 1.41 | 52.50 ± 3.54 |" in text
     assert "| +6.25 ± 8.84 | 1.00 | 2.00 | 1.5 ± 0.7 |" in text
     assert "| +SPrompt | 1 | 22.00 | 0.800 | 18.00 | 55.00 |  | 1.00 | 2.00 | 1.0 |" in text
     assert "semseg mIoU [%] ↑ | depth RMSE [m] ↓" in text
-    panels = ablation_tables.figure(report).axes
+    panels = figures.figure(report).axes
     assert len(panels) == 5
     assert [label.get_text() for label in panels[0].get_yticklabels()] == [
         "+SPrompt", "baseline", "single-task",
     ]  # fmt: skip
 
 
-def test_a_figure_against_a_number(ablation_runs, ablations, ablation_tables, tmp_path):
+def test_a_figure_against_a_number(tmp_path):
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
     for name in ("taskprompter-1-head", "taskprompter-4-heads", "taskprompter"):
-        work = written(ablation_runs, ablations, tmp_path, name, 0, **scores)
-    table = ablations.TABLES["taskprompter-fig5"]
-    panels = ablation_tables.figure(ablation_tables.summary(table, work, [0]), table.axis).axes
+        work = written(tmp_path, name, 0, **scores)
+    table = TABLES["taskprompter-fig5"]
+    panels = figures.figure(tables.summary(table, work, [0]), table.axis).axes
     assert {panel.get_xlabel() for panel in panels} == {"channel heads"}
     assert [float(tick) for tick in panels[1].get_xticks()] == [1, 4, 16]
 
 
 @pytest.mark.parametrize("name", ["taskprompter_table1", "tpanet_table3a"])
-def test_the_tables_in_the_documents_are_of_the_results_beside_them(ablation_tables, name):
-    docs = EXAMPLES.parent / "docs"
+def test_the_tables_in_the_documents_are_of_the_results_beside_them(name):
+    docs = Path(__file__).parents[2] / "docs"
     report = json.loads((docs / f"{name}.json").read_text())
-    table = [row for row in ablation_tables.markdown(report).splitlines() if row.startswith("|")]
+    table = [row for row in tables.markdown(report).splitlines() if row.startswith("|")]
     assert len(table) == 2 + len(report["rows"]) and all(row["seeds"] for row in report["rows"])
     assert "\n".join(table) in (docs / "results.md").read_text()
 
 
-def test_one_table_against_another(ablation_runs, ablations, ablation_tables, tmp_path):
-    table = ablations.TABLES["taskprompter-table1"]
+def test_one_table_against_another(tmp_path):
+    table = TABLES["taskprompter-table1"]
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
     other = dict(semseg=24.0, depth=1.0, normals=20.0, edge=50.0)
     for seed, of_seed in enumerate((scores, other)):
-        work = written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **of_seed)
-    report = ablation_tables.summary(table, work, [0, 1])
+        work = written(tmp_path, "vit-baseline", seed, **of_seed)
+    report = tables.summary(table, work, [0, 1])
     path = tmp_path / "before.json"
     path.write_text(json.dumps(report))
-    same = ablation_tables.comparison(report, path)
+    same = tables.comparison(report, path)
     assert "| baseline | equal | equal | equal | equal |  |" in same
 
     for seed in (0, 1):
-        written(ablation_runs, ablations, tmp_path, "vit-baseline", seed, **{**other, "depth": 1.1})
+        written(tmp_path, "vit-baseline", seed, **{**other, "depth": 1.1})
     # mIoU was 22 on average and 2.83 apart, and is 24 now; the depths were equal, with no spread.
-    moved = ablation_tables.comparison(ablation_tables.summary(table, work, [0, 1]), path)
+    moved = tables.comparison(tables.summary(table, work, [0, 1]), path)
     assert "| baseline | +2.00 (+0.7) | +0.100 | equal | equal |  |" in moved
     path.write_text(json.dumps(report | {"settings": {**report["settings"], "steps": 9}}))
     with pytest.raises(ValueError, match="before.json was made with steps 9, not 1500; compare"):
-        ablation_tables.comparison(report, path)
+        tables.comparison(report, path)
     path.write_text("[]")
     with pytest.raises(ValueError, match="before.json is no table of this script; name a TABLE"):
-        ablation_tables.comparison(report, path)
+        tables.comparison(report, path)
 
 
-def test_each_backbone_has_its_own_reference(ablation_runs, ablations, ablation_tables, tmp_path):
+def test_each_backbone_has_its_own_reference(tmp_path):
     factor = {"vit": 1.0, "swin": 2.0}
     scores = dict(semseg=20.0, depth=1.0, normals=20.0, edge=50.0)
     for backbone, times in factor.items():
         for task, value in scores.items():
             one = {task: value * times}
-            written(ablation_runs, ablations, tmp_path, f"{backbone}-single-{task}", 0, **one)
+            written(tmp_path, f"{backbone}-single-{task}", 0, **one)
         both = {task: value * times for task, value in scores.items()}
-        work = written(ablation_runs, ablations, tmp_path, f"{backbone}-baseline", 0, **both)
-    rows = ablation_tables.summary(ablations.TABLES["backbones"], work, [0])["rows"]
+        work = written(tmp_path, f"{backbone}-baseline", 0, **both)
+    rows = tables.summary(TABLES["backbones"], work, [0])["rows"]
     gains = {row["row"]: row["delta_m"] for row in rows}
     assert gains["ViT: baseline"]["mean"] == gains["Swin: baseline"]["mean"] == 0.0
     assert gains["HRNet: baseline"] is None
@@ -417,7 +388,7 @@ def test_each_backbone_has_its_own_reference(ablation_runs, ablations, ablation_
 # === Batches ===
 
 
-def test_batches_mirror_images_with_their_labels(ablation_runs):
+def test_batches_mirror_images_with_their_labels():
     import keras_mtl
 
     tasks = keras_mtl.tasks.nyud("semseg", "normals")
@@ -427,7 +398,7 @@ def test_batches_mirror_images_with_their_labels(ablation_runs):
         "semseg": rng.integers(0, 40, (5, 4, 6), dtype="int32"),
         "normals": rng.normal(size=(5, 4, 6, 3)).astype("float32"),
     }
-    batches = ablation_runs._batches(rooms, tasks, batch_size=3, steps=10, seed=1)
+    batches = runs._batches(rooms, tasks, batch_size=3, steps=10, seed=1)
     assert len(batches) == 10
     seen = []
     for step in range(10):
@@ -449,15 +420,15 @@ def test_batches_mirror_images_with_their_labels(ablation_runs):
     assert len(seen) == 30 and {mirrored for _, mirrored in seen} == {False, True}
     for first in range(0, 30, 5):  # every pass over the rooms has each once
         assert sorted(number for number, _ in seen[first : first + 5]) == [0, 1, 2, 3, 4]
-    again, other = (ablation_runs._batches(rooms, tasks, 3, 10, seed) for seed in (1, 2))
+    again, other = (runs._batches(rooms, tasks, 3, 10, seed) for seed in (1, 2))
     np.testing.assert_array_equal(again[7][0], batches[7][0])
     assert any((other[step][0] != batches[step][0]).any() for step in range(10))
     assert rooms["image"].dtype == "uint8"  # the rooms themselves are as they were
 
 
-def test_the_pretrained_backbone_is_what_networks_start_from(run, ablations, ablation_runs):
+def test_the_pretrained_backbone_is_what_networks_start_from(run):
     _, out = run
-    work = ablation_runs.Work(ablations.SCALES["tiny"], out)
+    work = runs.Work(SCALES["tiny"], out)
     with np.load(work.file("pretrained-vit", 1)) as stored:
         expected = {name: stored[name] for name in stored if name != "about"}
     keras.utils.set_random_seed(1)
@@ -476,16 +447,16 @@ def test_the_pretrained_backbone_is_what_networks_start_from(run, ablations, abl
     for layer in prompter.backbone_layers:
         for weight in layer.weights:
             assert keras.ops.convert_to_numpy(weight).tobytes() in stored, weight.path
-    changed = dataclasses.replace(ablations.SCALES["tiny"], pretraining_steps=9)
+    changed = dataclasses.replace(SCALES["tiny"], pretraining_steps=9)
     with pytest.raises(ValueError, match="was made with pretraining_steps 2, not 9"):
-        ablation_runs.Work(changed, out).finished("pretrained-vit", 1)
+        runs.Work(changed, out).finished("pretrained-vit", 1)
 
 
-def test_boundaries_by_odsf(run, ablations, ablation_runs):
+def test_boundaries_by_odsf(run):
     if keras.backend.backend() != "torch":
         pytest.skip("the evaluation is NumPy's, tested by itself; PyTorch compiles nothing")
     _, out = run
-    work = ablation_runs.Work(dataclasses.replace(ablations.SCALES["tiny"], odsf=True), out)
+    work = runs.Work(dataclasses.replace(SCALES["tiny"], odsf=True), out)
     scores = work._scores(work.network("vit-baseline", 0))
     assert [each["metric"] for each in scores.values()] == ["mIoU", "RMSE", "mErr", "odsF"]
     assert all(np.isfinite(each["value"]) for each in scores.values())

@@ -1,19 +1,25 @@
 """One run of an ablation: its rooms, its network, its training and its result on the disk."""
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
-from ablations import NETWORKS
+
+import keras_mtl
+from benchmarks.ablations.machine import machine, versions
+from benchmarks.ablations.networks import NETWORKS
+from keras_mtl import cost
+from keras_mtl.metrics import BoundaryF
+from keras_mtl.training.checkpoint import StopOnDivergence
+from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
 
 FORMAT = "keras_mtl ablation 1"
 ROOM_SEEDS = {"training": 0, "validation": 1, "test": 2, "pretraining": 3}
@@ -23,7 +29,7 @@ class Work:
     """What there is to do at one scale, and where its results are.
 
     Args:
-        scale: `ablations.Scale`.
+        scale: `scales.Scale`.
         folder: for results.
         held_out: "test" or "validation", the rooms to measure on.
     """
@@ -39,8 +45,6 @@ class Work:
 
     def settings(self, name: str, seed: int) -> dict:
         """All that a run's result depends on, but versions and machine."""
-        import keras
-        from training import ROOMS_LOSS_WEIGHTS
 
         scale = dataclasses.asdict(self.scale)
         del scale["jobs"], scale["threads"]  # threads stand under "machine"
@@ -117,14 +121,12 @@ class Work:
 
     def rooms(self, use: str) -> dict[str, np.ndarray]:
         """Images and labels of one set of rooms, rendered once and kept beside the results."""
-        import keras_mtl
-        from keras_mtl import rooms
 
         count, (height, width) = self.scale.rooms[use], self.scale.image_size
         path = self.folder / "rooms" / f"{use}-{count}-{height}x{width}.npz"
         if not path.exists():
             tasks = keras_mtl.tasks.nyud()
-            images, labels = rooms.arrays(
+            images, labels = keras_mtl.rooms.arrays(
                 tasks, count, (height, width), ROOM_SEEDS[use], progress=True
             )
             write(path, lambda file: np.savez(file, image=images, **labels))
@@ -132,7 +134,6 @@ class Work:
             return dict(stored)
 
     def _backbone(self, kind: str, seed: int | None = None):
-        import keras_mtl
 
         build, size, arguments = self.scale.backbones[kind]
         shape = (*self.scale.image_size, 3)
@@ -144,7 +145,6 @@ class Work:
 
     def network(self, name: str, seed: int | None = None):
         """A network of a table; without a seed its backbone is not the pretrained one."""
-        import keras_mtl
 
         network = NETWORKS[name]
         common = self.scale.arguments[network.backbone][network.model]
@@ -155,9 +155,6 @@ class Work:
         )
 
     def _pretrain(self, name, seed, report):
-        import keras
-
-        import keras_mtl
 
         keras.utils.set_random_seed(seed)
         kind = name.removeprefix("pretrained-")
@@ -170,9 +167,6 @@ class Work:
         write(self.file(name, seed), lambda file: np.savez(file, about=about, **weights))
 
     def _train(self, name, seed, report):
-        import keras
-
-        from keras_mtl import cost
 
         keras.utils.set_random_seed(seed)
         model = self.network(name, seed)
@@ -193,18 +187,13 @@ class Work:
                 "training_processor": round(processor, 1),  # where others use the cores, too
                 "evaluation": round(time.perf_counter() - trained, 1),
             },
-            "machine": _machine(),
+            "machine": machine(),
             "versions": versions(),
         }
         text = json.dumps(result, indent=2) + "\n"
         write(self.file(name, seed), lambda file: file.write(text.encode()))
 
     def _fit(self, model, use, steps, seed, report):
-        import keras
-        from training import ROOMS_LOSS_WEIGHTS
-
-        import keras_mtl
-        from keras_mtl.training import StopOnDivergence
 
         rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, steps)
         weights = {task.name: task.loss_weight for task in model.tasks}
@@ -228,8 +217,6 @@ class Work:
         parts = [slice(first, first + 50) for first in range(0, len(rooms["image"]), 50)]
         scores = {}
         if self.scale.odsf:
-            import keras_mtl
-
             batches = [
                 (rooms["image"][some], {name: each[some] for name, each in labels.items()})
                 for some in parts
@@ -257,7 +244,6 @@ def _pretraining_head(arguments) -> dict:
 
 def _batches(rooms, tasks, batch_size, steps, seed):
     """The batches of a run: rooms in an order that the seed settles, each mirrored or not."""
-    import keras
 
     rng = np.random.default_rng(seed)
     count, wanted = len(rooms["image"]), steps * batch_size
@@ -289,11 +275,9 @@ def _quick_metric(task):
     At 64x64 pixels 1 pixel is 0.011 of the diagonal, the papers' tolerance on NYUD-v2; within 2
     of a boundary lies most of a room, so that marking everything scores well.
     """
-    import keras_mtl
 
-    if isinstance(task, keras_mtl.tasks.BoundaryDetection):
-        return keras_mtl.metrics.BoundaryF(tolerance=1)
-    return task.metrics()[0]
+    metric = task.metrics()[0]
+    return BoundaryF(tolerance=1) if isinstance(metric, BoundaryF) else metric
 
 
 def write(path: Path, fill) -> None:
@@ -304,42 +288,3 @@ def write(path: Path, fill) -> None:
         with fresh.open("wb") as file:
             fill(file)
         os.replace(fresh, path)
-
-
-def _machine() -> dict:
-    import keras
-
-    backend, accelerator = keras.backend.backend(), None
-    if backend == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        accelerator = device.device_kind if device.platform != "cpu" else None
-    elif backend == "torch":
-        import torch
-
-        accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    else:
-        import tensorflow as tf
-
-        found = tf.config.list_physical_devices("GPU")
-        if found:
-            accelerator = tf.config.experimental.get_device_details(found[0]).get("device_name")
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), cpu)
-    threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count())
-    return {"cpu": cpu, "cores": os.cpu_count(), "threads": threads, "accelerator": accelerator}
-
-
-def versions() -> dict:
-    import keras
-
-    found = {"python": platform.python_version()}
-    for name in ("keras-mtl", "keras", "keras-hub", keras.backend.backend(), "numpy"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found

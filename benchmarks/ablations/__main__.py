@@ -1,8 +1,10 @@
 """Runs an ablation of the papers again, on generated rooms, over several seeds.
 
-    KERAS_BACKEND=jax python examples/ablate.py taskprompter-table1 --seeds 0 1 2
-    KERAS_BACKEND=jax python examples/ablate.py --list
-    KERAS_BACKEND=jax python examples/ablate.py taskprompter-table1 --table-only   # what is there
+    KERAS_BACKEND=jax python -m benchmarks.ablations taskprompter-table1 --seeds 0 1 2
+    KERAS_BACKEND=jax python -m benchmarks.ablations --list
+    KERAS_BACKEND=jax python -m benchmarks.ablations taskprompter-table1 --table-only
+
+The last one writes the table of the runs there are.
 
 Every row and seed is a run in a process of its own and leaves one JSON file. Runs that are there
 are not run again, also when another table made them; a run that was interrupted begins anew. At the
@@ -10,13 +12,13 @@ end stand TABLE.md, TABLE.json and TABLE.png: mean and standard deviation of eve
 seeds, and of Delta_m against the mean of the single-task networks.
 
 The protocol. All rows of a table start from the same backbone, train on the same rooms with the
-same steps, optimizer and loss weights (those of `training.py`), and are measured after the last
-step. A seed settles the weights at the start and the order of the rooms. Four sets of rooms share
-no scene: "pretraining" (the backbone learns to segment them, once for each seed, as the papers'
-learnt to classify ImageNet; its head is thrown away), "training" (few; each is mirrored at random),
-"validation" (the settings of a scale were chosen there: `--held-out validation`) and "test" (what
-the tables show). At the small scale boundaries are scored by F_within_1px, at the full one by the
-papers' odsF.
+same steps, optimizer and loss weights (those of the training scripts), and are measured after the
+last step. A seed settles the weights at the start and the order of the rooms. Four sets of rooms
+share no scene: "pretraining" (the backbone learns to segment them, once for each seed, as the
+papers' learnt to classify ImageNet; its head is thrown away), "training" (few; each is mirrored at
+random), "validation" (the settings of a scale were chosen there: `--held-out validation`) and
+"test" (what the tables show). At the small scale boundaries are scored by F_within_1px, at the full
+one by the papers' odsF.
 """
 
 import argparse
@@ -29,11 +31,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import keras
 
-from ablation_runs import Work
-from ablation_tables import comparison, summary, write_cost_table, write_table
-from ablations import COST_TABLE, NETWORKS, SCALES, TABLES
+from benchmarks.ablations.cost_table import COST_TABLE, write_cost_table
+from benchmarks.ablations.networks import NETWORKS
+from benchmarks.ablations.papers import TABLES
+from benchmarks.ablations.runs import Work
+from benchmarks.ablations.scales import SCALES
+from benchmarks.ablations.tables import comparison, summary, write_table
+
+ROOT = Path(__file__).parents[2]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         report = summary(table, work, options.seeds)
         differences = comparison(report, options.compare) if options.compare else ""
     except ValueError as error:
-        sys.exit(f"ablate.py: {error}")
+        sys.exit(f"ablations: {error}")
     write_table(report, table, folder / options.table)
     print((folder / f"{options.table}.md").read_text())
     print(f"Wrote {folder / options.table}.md, .json and .png")
@@ -108,8 +115,6 @@ def _run_each(work, runs, jobs, options):
 
                 start = time.perf_counter()
                 if jobs == 1 and work.scale.threads is None:
-                    import keras
-
                     work.do(name, seed, report)
                     keras.backend.clear_session()
                 else:
@@ -136,7 +141,10 @@ def _run_each(work, runs, jobs, options):
 def _in_a_process(run, threads, options, report):
     limits = dict.fromkeys(("OMP_NUM_THREADS", "NPROC", "TF_NUM_INTRAOP_THREADS"), str(threads))
     environment = {**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1"}
-    command = [sys.executable, __file__, options.table, "--one", run[0], str(run[1])]
+    path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    command = [sys.executable, "-m", "benchmarks.ablations", options.table, "--one"]
+    command += [run[0], str(run[1])]
     command += ["--scale", options.scale, "--output", options.output]
     command += ["--held-out", options.held_out]
     for name in ("steps", "learning_rate"):
@@ -169,7 +177,9 @@ def _said(work, run) -> str:
 
 def _arguments(arguments):
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.ablations",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = [*TABLES, COST_TABLE]
     parser.add_argument("table", nargs="?", choices=names, metavar="TABLE", help="see --list")
@@ -209,7 +219,7 @@ def _chosen_rows(table, chosen):
     missing = [name for name in chosen if name not in known]
     if missing:
         sys.exit(
-            f"ablate.py: There is no row {missing[0]!r}; the rows are "
+            f"ablations: There is no row {missing[0]!r}; the rows are "
             f"{', '.join(row.label for row in table.rows)}."
         )
     return [row for row in table.rows if row in [known[name] for name in chosen]]

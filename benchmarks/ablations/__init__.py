@@ -1,0 +1,1 @@
+"""The papers' ablations, run again: `python -m benchmarks.ablations --help`."""

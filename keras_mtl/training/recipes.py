@@ -1,0 +1,103 @@
+"""How each architecture is trained by the scripts: in minutes on rooms, and as in its paper."""
+
+from dataclasses import dataclass
+
+from keras_mtl import backbones, presets
+from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet
+
+# The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
+# from scratch they leave depth in metres little to learn from.
+ROOMS_LOSS_WEIGHTS = {"depth": 5.0}
+
+ON_ROOMS = {"batch_size": 4, "image_size": (48, 64), "epochs": 5, "learning_rate": 1e-3}
+ON_DATA = {"steps": 40_000, "epochs": 20, "learning_rate": 2e-5}  # in both papers
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An architecture as the training scripts know it.
+
+    Args:
+        name: what `--model` says.
+        model: the architecture.
+        arguments: those of its arguments that the scripts set without a preset, by their names.
+        backbone: key of `keras_mtl.presets.BACKBONES`: what trains from scratch on rooms.
+        steps: for that, minutes on a CPU.
+        papers_backbone: of the paper's configuration, the default on prepared data.
+        papers_batch_size: with it.
+    """
+
+    name: str
+    model: type[MultiTaskModel]
+    arguments: tuple[str, ...]
+    backbone: str
+    steps: int
+    papers_backbone: str
+    papers_batch_size: int
+
+    def preset(self, dataset: str) -> str | None:
+        """The paper's configuration for a dataset, by the name of its list of tasks."""
+        wanted = (self.model.__name__, self.papers_backbone, dataset)
+        for name, preset in presets.PRESETS.items():
+            if (preset["model"], preset["backbone"], preset["tasks"]) == wanted:
+                return name
+        return None
+
+    def defaults(self, prepared: bool) -> dict:
+        """Defaults of the scripts' options, on prepared data or on rooms."""
+        if prepared:
+            return ON_DATA | {"batch_size": self.papers_batch_size}
+        return ON_ROOMS | {"steps": self.steps}
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="taskprompter",
+            model=TaskPrompter,
+            arguments=("variant", "channel_windows", "decode_dim", "stochastic_depth"),
+            backbone="vit_nano",
+            steps=4000,
+            papers_backbone="vit_large",
+            papers_batch_size=4,
+        ),
+        Recipe(
+            name="tpanet",
+            model=TPANet,
+            arguments=("dim", "groups", "head_width", "key_value_pooling", "stochastic_depth"),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="swin_tiny",
+            papers_batch_size=8,
+        ),
+        Recipe(
+            name="baseline",
+            model=MultiTaskBaseline,
+            arguments=("head_width",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="swin_tiny",
+            papers_batch_size=8,
+        ),
+    )
+}
+
+
+def recipe_of(preset: str) -> Recipe:
+    """The recipe of the architecture that a preset configures."""
+    model = presets.PRESETS[preset]["model"]
+    return next(each for each in RECIPES.values() if each.model.__name__ == model)
+
+
+def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
+    """A backbone with random weights.
+
+    Args:
+        name: a key of `keras_mtl.presets.BACKBONES`.
+        image_size: `(height, width)` in pixels.
+        patch_size: pixels, of a Vision Transformer.
+    """
+    function, size = presets.BACKBONES[name]
+    patch = {"patch_size": patch_size} if function == "vision_transformer" else {}
+    return getattr(backbones, function)(size, (*image_size, 3), **patch)

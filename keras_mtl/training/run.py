@@ -1,0 +1,254 @@
+"""One training run, from its options to a folder of results: what the training scripts call.
+
+from keras_mtl import tasks
+from keras_mtl.training import run
+
+run.main(tasks.nyud(), dataset="nyud", description=__doc__)
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+import keras_mtl
+from keras_mtl import distribution
+from keras_mtl.command_line import refusals, script
+from keras_mtl.export import export_model
+from keras_mtl.tasks import Task
+from keras_mtl.training import batches, report
+from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+from keras_mtl.training.options import build, parse
+from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
+
+# What a run leaves in its folder. The last one says that it is finished.
+WRITTEN = (
+    "checkpoints",
+    "tensorboard",
+    "saved_model",
+    "model.keras",
+    "log.csv",
+    "panel.png",
+    "training_curves.png",
+    "results.md",
+    "results.json",
+)
+
+
+# Where a run computes: it may go on elsewhere.
+DEVICES = ("devices", "model_parallel", "coordinator", "processes", "process")
+
+
+def main(
+    tasks: Sequence[Task], dataset: str, description: str, arguments: Sequence[str] | None = None
+) -> None:
+    """The command line of a training script.
+
+    Args:
+        tasks: of which `--tasks` chooses.
+        dataset: name of the list of tasks, `"nyud"` for example: on prepared data the paper's
+            preset for it is the default.
+        description: of the script, for `--help`.
+        arguments: list of str. By default those of the running script.
+
+    Raises:
+        SystemExit: with one sentence, if something does not fit.
+    """
+    options = parse(tasks, dataset, description, arguments)
+    named = {task.name: task for task in tasks}
+    tasks = [named[name] for name in options.tasks or named]
+    out = Path(options.output)
+    with contextlib.ExitStack() as stack:
+        with refusals():
+            devices = _devices(options)
+        if not distribution.first_process():
+            # All processes do the same, in step; the files of the first one are kept.
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        if not options.restart:
+            occupied = _occupied(out) if distribution.first_process() else ""
+            if distribution.from_first_process(occupied.encode()):
+                sys.exit(f"{script()}: {occupied}" if occupied else 1)
+            for folder in (out, out / "checkpoints"):
+                distribution.copy_from_first_process(folder)
+        with devices:
+            scores = _run(options, tasks, out)
+        if distribution.first_process():
+            try:
+                export_model(out / "model.keras", out / "saved_model")
+            except ValueError as error:  # the trained model is safe
+                print(f"There is no SavedModel: {error}")
+            (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+            shutil.rmtree(out / "checkpoints")
+            print(
+                f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, "
+                "results.md, results.json, log.csv, tensorboard/"
+            )
+
+
+def _devices(options):
+    """A context in which the run computes on the devices asked for."""
+    if options.coordinator:
+        found = options.coordinator == "auto"
+        coordinator = None if found else options.coordinator
+        distribution.initialize(coordinator, options.processes, options.process)
+    if options.model_parallel > 1:
+        return distribution.model_parallel(options.model_parallel, options.devices)
+    return distribution.data_parallel(options.devices)
+
+
+def _occupied(out: Path) -> str:
+    """Whether a folder holds files of another run, which this one would replace; in words."""
+    found = [name for name in WRITTEN if (out / name).exists()]
+    finished = "results.json" in found
+    if not finished and (not found or "checkpoints" in found):
+        return ""
+    what = "a finished run" if finished else f"{', '.join(found)} of a run without checkpoints"
+    return f"{out} holds {what}; pass another --output, or --restart to replace it."
+
+
+def _clear(out: Path) -> None:
+    for path in (out / name for name in WRITTEN):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+# === The run ===
+
+
+def _run(options, tasks, out) -> dict[str, float]:
+    """Trains, and scores the best checkpoint."""
+    keras.utils.set_random_seed(options.seed)
+    _set_precision(options)
+    print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
+    with refusals():
+        distribution.batch_size_here(options.batch_size)
+    if distribution.replicas() > 1:
+        print(f"Each batch is split over {distribution.replicas()} devices")
+    with refusals():
+        if options.data:  # before the model, which takes longer to build than a mistake to find
+            validation = batches.held_out_data(options, tasks)
+        model = build(options, tasks)
+    _compile(model, options, tasks)
+    height, width = options.image_size
+    print(f"{model.count_params() / 1e6:.1f} M parameters, {height}x{width} images")
+    if options.data and not options.pretrained:
+        print("The backbone starts from random weights; --pretrained starts from ImageNet's.")
+
+    # === Where an interrupted run was ===
+    epochs = min(options.epochs, options.steps)
+    steps = math.ceil(options.steps / epochs)
+    best = keras.callbacks.ModelCheckpoint(out / "model.keras", "val_loss", save_best_only=True)
+    log = keras.callbacks.CSVLogger(str(out / "log.csv"))
+    board = keras.callbacks.TensorBoard(str(out / "tensorboard"))
+    checkpoint = Checkpoint(
+        out / "checkpoints", settings=_settings(options), callbacks=[best, log, board]
+    )
+    with refusals(advice=" (That is --output; --restart replaces what is there.)"):
+        epoch = 0 if options.restart else checkpoint.restore(model)
+    if epoch:
+        print(f"Going on with the run in {out} after {epoch} of {epochs} epochs")
+
+    # === Data ===
+    if options.data:
+        with refusals():
+            data = batches.of_data(options, tasks, validation, epoch * steps)
+    else:
+        print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
+        data = batches.of_rooms(options, tasks, epoch * steps)
+
+    # === Training ===
+    if not epoch:
+        _clear(out)  # also what a run left that did not reach its first checkpoint
+    checkpoint.folder.mkdir(parents=True, exist_ok=True)
+    images, labels = next(iter(data.validation.unbatch().batch(3)))
+    images, labels = images.numpy(), {name: label.numpy() for name, label in labels.items()}
+    panels = keras_mtl.callbacks.PredictionPanels(out / "tensorboard", images, labels)
+    start = time.perf_counter()
+    if epoch < epochs:  # or it was interrupted afterwards
+        with refusals(FloatingPointError, OSError):
+            model.fit(
+                data.training,
+                epochs=epochs,
+                initial_epoch=epoch,
+                steps_per_epoch=steps,
+                validation_data=data.held_out,
+                callbacks=[StopOnDivergence(), best, log, board, panels, checkpoint],
+            )
+    minutes = (time.perf_counter() - start) / 60
+    print(f"Trained {(epochs - epoch) * steps} steps in {minutes:.1f} minutes")
+    return _results(tasks, data, images, labels, out)
+
+
+def _set_precision(options):
+    if not options.mixed_precision:
+        return
+    if options.mixed_precision == "float16" and _jax_on_cpu():
+        sys.exit(
+            f"{script()}: JAX cannot compile attention in float16 for a CPU; pass "
+            "--mixed-precision bfloat16, or set KERAS_BACKEND to tensorflow or torch."
+        )
+    keras.config.set_dtype_policy(f"mixed_{options.mixed_precision}")
+
+
+def _jax_on_cpu() -> bool:
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "cpu"
+
+
+def _compile(model, options, tasks):
+    weights = {task.name: task.loss_weight for task in tasks}
+    if not options.data:
+        weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
+    for name, weight in options.loss_weight:
+        if name not in weights:
+            sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
+        weights[name] = weight
+    rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
+    optimizer = keras.optimizers.Adam(
+        rate,
+        weight_decay=1e-6,
+        global_clipnorm=10.0,
+        gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
+    )
+    model.compile(optimizer, loss_weights=weights)
+
+
+def _settings(options: argparse.Namespace) -> dict:
+    """What a run depends on, which one that goes on must share."""
+    settings = {k: v for k, v in vars(options).items() if k not in ("output", "restart", *DEVICES)}
+    if options.data:
+        settings["processes"] = distribution.process()[1]  # each draws from its own part
+    return settings
+
+
+def _results(tasks, data, images, labels, out) -> dict[str, float]:
+    """Scores the best checkpoint, and shows its maps of some images."""
+    model = keras_mtl.load_model(out / "model.keras")
+    model.compile()
+    scores = model.evaluate(data.held_out, return_dict=True, verbose=0)
+    maps = model.predict_maps(list(images))
+    constant = report.constant_scores(tasks, data.some, data.validation)
+    table = report.table(tasks, scores, constant)
+    print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
+    (out / "results.md").write_text(table + "\n")
+    maps = {task.name: [each[task.name] for each in maps] for task in tasks}
+    figure = keras_mtl.visualize.panel(images, maps, tasks, labels)
+    figure.savefig(out / "panel.png")
+    keras_mtl.visualize.training_curves(out / "log.csv").savefig(out / "training_curves.png")
+    return scores

@@ -1,0 +1,184 @@
+"""The command that searches for hyperparameters, on prepared data or on generated rooms."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+import keras_mtl
+from keras_mtl.command_line import refusals, script, whole_number
+from keras_mtl.tasks import Task
+from keras_mtl.training.batches import read
+from keras_mtl.training.recipes import RECIPES, make_backbone
+
+# What is searched for, and a backbone small enough to train from scratch on rooms.
+BACKBONES = {name: RECIPES[name].backbone for name in ("taskprompter", "tpanet")}
+
+
+def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | None = None) -> None:
+    """The command line of a script that searches.
+
+    Args:
+        tasks: of which `--tasks` chooses.
+        description: of the script, for `--help`.
+        arguments: list of str. By default those of the running script.
+
+    Raises:
+        SystemExit: with one sentence, if something does not fit.
+    """
+    options = _arguments(tasks, description, arguments)
+    from keras_mtl.tuning.search import SEARCHES, results
+
+    keras.utils.set_random_seed(options.seed)
+    tasks, size = [t for t in tasks if t.name in options.tasks], tuple(options.image_size)
+    folder = Path(options.output) / options.method
+    with refusals():
+        single = _single_scores(options.single, tasks) if options.single else None
+        _settle(folder, options, single)
+        training, validation = _batches(options, tasks, size)
+    search = SEARCHES[RECIPES[options.model].model](
+        lambda: make_backbone(options.backbone, size), tasks, single, options.headline
+    )
+    with refusals():  # the first network is built here
+        tuner = _tuner(search, options)
+    logs = keras.callbacks.TensorBoard(str(folder / "tensorboard"))
+    tuner.search(
+        training,
+        validation_data=validation,
+        epochs=options.epochs,
+        steps_per_epoch=options.steps,
+        callbacks=[logs, keras.callbacks.TerminateOnNaN()],
+        verbose=options.verbose,
+    )
+    table = results(tuner)
+    print("\n" + table)
+    (folder / "results.md").write_text(table + "\n")
+
+
+def _batches(options, tasks, size):
+    """What to train and to validate on."""
+    if options.data:
+        split = {"image_size": size, "batch_size": options.batch_size}
+        training = read(options.data, "train", tasks, training=True, **split)
+        return training, read(options.data, "val", tasks, **split)
+    rooms = keras_mtl.rooms.dataset
+    training = rooms(tasks, options.scenes, size, 0, options.batch_size, True, True)
+    return training, rooms(tasks, options.held_out, size, 1, options.batch_size)
+
+
+def _tuner(search, options):
+    import keras_tuner
+
+    common = {
+        "objective": search.objective,
+        "seed": options.seed,
+        "directory": options.output,
+        "project_name": options.method,
+    }
+    if options.method == "hyperband":
+        return keras_tuner.Hyperband(search, max_epochs=options.epochs, **common)
+    method = {
+        "random": keras_tuner.RandomSearch,
+        "bayesian": keras_tuner.BayesianOptimization,
+    }[options.method]
+    return method(search, max_trials=options.trials, **common)
+
+
+def _single_scores(paths: list[str], tasks) -> dict[str, float]:
+    """The first metric of each task, from the results of single-task runs."""
+    found = {}
+    for path in paths:
+        try:
+            found |= json.loads(Path(path).read_text())
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"{path} cannot be read ({error}); --single takes the results.json "
+                "that train_nyud.py writes."
+            ) from None
+    scores = {}
+    for task in tasks:
+        metric = f"{task.name}_{task.metrics()[0].name}"
+        if metric not in found:
+            raise ValueError(
+                f"{', '.join(paths)} hold no {metric}; add the results.json of "
+                f"train_nyud.py --tasks {task.name}."
+            )
+        scores[task.name] = found[metric]
+    return scores
+
+
+def _settle(folder: Path, options, single) -> None:
+    """Writes what makes a search beside it, or refuses to mix it with another one."""
+    path = folder / "settings.json"
+    may_change = ("output", "verbose", "trials")
+    settings = {name: x for name, x in vars(options).items() if name not in may_change}
+    settings["single"] = single  # the scores: they are the objective, wherever they are stored
+    settings = json.loads(json.dumps(settings))
+    if (folder / "oracle.json").exists():  # which a search writes first
+        before = json.loads(path.read_text()) if path.exists() else {}
+        changed = [
+            f"{name} was {before.get(name, 'not written down')} and is {x}"
+            for name, x in settings.items()
+            if name not in before or before[name] != x
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds another search: {', '.join(changed[:3])}; pass "
+                "another --output, or remove it."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _arguments(tasks, description, arguments) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    count, names = whole_number(1), [task.name for task in tasks]
+    parser.add_argument("--model", choices=list(BACKBONES), default="taskprompter")
+    backbones = keras_mtl.presets.BACKBONES
+    text = f"one of {', '.join(backbones)}; default: {BACKBONES}"
+    parser.add_argument("--backbone", choices=list(backbones), metavar="NAME", help=text)
+    text = f"search for these only, of {', '.join(names)} (default: all)"
+    parser.add_argument(
+        "--tasks", nargs="+", choices=names, default=names, metavar="NAME", help=text
+    )
+    methods = ["random", "bayesian", "hyperband"]
+    parser.add_argument("--method", choices=methods, default="bayesian", help="default bayesian")
+    parser.add_argument("--trials", type=count, default=6, help="of random and bayesian (6)")
+    parser.add_argument("--epochs", type=count, default=2, help="of a trial, at most (default 2)")
+    parser.add_argument("--steps", type=count, default=150, help="training steps an epoch (150)")
+    parser.add_argument("--batch-size", type=count, default=4, help="default 4")
+    size = "height and width in pixels (default 48 64)"
+    parser.add_argument("--image-size", type=count, nargs=2, default=(48, 64), help=size)
+    parser.add_argument("--data", metavar="DATASET", help="prepared dataset; default: rooms")
+    parser.add_argument("--scenes", type=count, default=500, help="rooms to train on (500)")
+    parser.add_argument("--held-out", type=count, default=40, help="rooms to test on (40)")
+    objective = parser.add_mutually_exclusive_group()
+    objective.add_argument(
+        "--single", nargs="+", metavar="JSON", help="results.json of single-task runs"
+    )
+    text = "the task whose first metric is the objective without --single (default: the first one)"
+    objective.add_argument("--headline", choices=names, metavar="TASK", help=text)
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="default 0")
+    parser.add_argument("--output", default="runs/search", help="default runs/search")
+    parser.add_argument("--verbose", type=int, default=1, help="0: only the table")
+    options = parser.parse_args(arguments)
+    options.backbone = options.backbone or BACKBONES[options.model]
+    if not options.single:
+        options.headline = options.headline or options.tasks[0]
+        if options.headline not in options.tasks:
+            parser.error(
+                f"--headline {options.headline} is none of --tasks {' '.join(options.tasks)}; name "
+                "one of them."
+            )
+    try:
+        import keras_tuner  # noqa: F401
+    except ImportError:
+        sys.exit(f'{script()}: KerasTuner is missing; pip install "keras-mtl[tuning]".')
+    return options

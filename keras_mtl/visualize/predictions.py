@@ -1,0 +1,130 @@
+"""Predictions of photographs as files: a panel, the maps themselves, and where prompts look.
+
+They need no labels, so they are pictures and not an evaluation; videos are in
+`keras_mtl.visualize.video`.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_mtl.visualize.affinity import affinity
+from keras_mtl.visualize.panels import panel
+
+_PICTURES = ("-panel.png", "-affinity.png")  # what is written beside photographs is none
+
+
+def read_photograph(path: str | Path) -> np.ndarray:
+    """An image file as an array.
+
+    Args:
+        path: of a file that Pillow reads.
+
+    Returns:
+        Array `(H, W, 3)`, uint8 RGB, upright.
+
+    Raises:
+        ValueError: if there is none, or it cannot be read.
+
+    Example:
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (64, 48)).save("photo.png")
+    >>> read_photograph("photo.png").shape
+    (48, 64, 3)
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}.") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}.") from None
+
+
+def photographs(folder: str | Path) -> list[Path]:
+    """The image files of a folder, without the pictures that `save_prediction` writes.
+
+    Args:
+        folder: where they are.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    from PIL import Image
+
+    paths = [
+        path
+        for path in sorted(Path(folder).iterdir())
+        if path.suffix.lower() in Image.registered_extensions()
+        and not path.name.endswith(_PICTURES)
+    ]
+    if not paths:
+        raise ValueError(f"There is no image file in {folder}.")
+    return paths
+
+
+def save_prediction(
+    model, photograph: np.ndarray, stem: str | Path, prompts: bool = False
+) -> dict[str, np.ndarray]:
+    """Predicts a photograph and writes STEM-panel.png and STEM-maps.npz.
+
+    Args:
+        model: `keras_mtl.MultiTaskModel`.
+        photograph: array `(H, W, 3)`, RGB in 0..255, of any size.
+        stem: what the files' names begin with, with their folder, which is made.
+        prompts: whether to write STEM-affinity.png, too: where a TaskPrompter's prompts look.
+
+    Returns:
+        Decoded maps at the photograph's size, by task name.
+
+    Raises:
+        ValueError: if prompts are asked for of a model that has none.
+    """
+    maps = model.predict_maps(photograph)
+    rows = {name: each[None] for name, each in maps.items()}
+    Path(stem).parent.mkdir(parents=True, exist_ok=True)
+    panel(photograph[None], rows, model.tasks, legend=True).savefig(f"{stem}-panel.png", dpi=200)
+    np.savez_compressed(f"{stem}-maps.npz", **maps)
+    if prompts:
+        affinity(model, photograph).savefig(f"{stem}-affinity.png", dpi=200)
+    return maps
+
+
+def save_predictions(
+    model,
+    paths: Sequence[Path],
+    output: str | Path,
+    prompts: bool = False,
+    report: Callable[[str], None] = print,
+) -> int:
+    """Predicts image files one by one; one that cannot be read does not keep it from the others.
+
+    Args:
+        model: `keras_mtl.MultiTaskModel`.
+        paths: of `photographs`.
+        output: folder for the files of `save_prediction`; `a.jpg` and `a.png` keep their endings
+            in the names, to be told apart.
+        prompts: as there.
+        report: called with a sentence for each file that cannot be read.
+
+    Returns:
+        How many could be read.
+    """
+    from tqdm import tqdm
+
+    stems, count = [path.stem for path in paths], 0
+    for path in tqdm(paths, unit="photograph", disable=None):
+        try:
+            photograph = read_photograph(path)
+        except ValueError as error:
+            with tqdm.external_write_mode():
+                report(str(error))
+            continue
+        name = path.stem if stems.count(path.stem) == 1 else path.name
+        save_prediction(model, photograph, Path(output) / name, prompts)
+        count += 1
+    return count

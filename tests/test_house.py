@@ -143,3 +143,45 @@ def test_no_circles_of_imports():
         if any(graph.chain_exists(importer=other, imported=module) for other in others)
     }
     assert sorted(circles) == []
+
+
+# Arguments of many kinds, or of kinds that have no type: tensors, other libraries' objects.
+ANY_KIND = {
+    *("data", "figure", "final", "image", "images", "inputs", "instances", "label", "labels"),
+    *("features", "log", "model", "raw", "scores", "tuner", "variable", "x", "y"),
+}
+# Still without annotations.
+BARE = {
+    *("PatchMap.backbone", "PatchTokens.position_embedding", "PredictionPanels.log_dir"),
+    *("PyramidOutputs.backbone", "SwinTransformer.backbone", "arrays.image_size", "arrays.tasks"),
+    *(
+        "dataset.image_size",
+        "dataset.tasks",
+        "load_model.filepath",
+        "of_this_process.batches",
+        "render.image_size",
+    ),
+}
+
+
+def public_callables():
+    """Functions and constructors by name, of what the package and its rooms list in `__all__`."""
+    rooms = [getattr(keras_mtl, name) for name in (*keras_mtl.__all__, "cost", "export")]
+    for room in (keras_mtl, *filter(inspect.ismodule, rooms)):
+        for name in getattr(room, "__all__", ()):
+            value = getattr(room, name)
+            own = vars(value).get("__init__") if inspect.isclass(value) else value
+            if inspect.isfunction(own) and own.__module__.startswith("keras_mtl"):
+                yield name, own
+
+
+def test_public_arguments_are_annotated():
+    found = {
+        f"{name}.{argument.name}"
+        for name, function in public_callables()
+        for argument in inspect.signature(function).parameters.values()
+        if argument.annotation is argument.empty
+        and argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+        and argument.name not in {"self", *ANY_KIND}
+    }
+    assert found - BARE == set()

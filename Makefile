@@ -56,14 +56,16 @@ test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 	@echo "=== pytest on the $* backend ==="
 	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-lint: $(INSTALLED) ## Check style and formatting
+lint: $(INSTALLED) ## Check style, formatting, directions of imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 format: $(INSTALLED) ## Fix style and formatting in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## Remove caches and build output (.venv and runs/ stay)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +

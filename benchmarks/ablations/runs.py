@@ -18,7 +18,7 @@ from benchmarks.ablations.machine import machine, versions
 from benchmarks.ablations.networks import NETWORKS
 from keras_mtl import cost
 from keras_mtl.metrics import BoundaryF
-from keras_mtl.training.checkpoint import StopOnDivergence
+from keras_mtl.training.divergence import StopOnDivergence
 from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
 
 FORMAT = "keras_mtl ablation 1"

@@ -26,7 +26,8 @@ from keras_mtl.command_line import refusals, script
 from keras_mtl.export import export_model
 from keras_mtl.tasks import Task
 from keras_mtl.training import batches, report
-from keras_mtl.training.checkpoint import Checkpoint, StopOnDivergence
+from keras_mtl.training.checkpoint import Checkpoint
+from keras_mtl.training.divergence import StopOnDivergence
 from keras_mtl.training.options import build, parse
 from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
 

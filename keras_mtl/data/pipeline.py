@@ -224,6 +224,8 @@ def _decoded(source):
 
 def _fits(source, cache):
     """Whether all examples, decoded, fit into the memory allowed."""
+    import tensorflow as tf
+
     if isinstance(cache, bool):
         return cache
     if cache is None:
@@ -235,11 +237,13 @@ def _fits(source, cache):
             f"cache is {cache!r}, expected True, False or a number of GiB >= 0; pass cache=4.0."
         )
     _, fixed = source.records.map(_decoded(source)).element_spec
-    if all(x.shape.is_fully_defined() for x in fixed.values()):
+    if all(x.shape.is_fully_defined() for x in tf.nest.flatten(fixed)):
         few = [fixed]
     else:
         few = [source.decode(encoded) for _, encoded in source.records.take(4)]
-    sizes = [sum(x.dtype.size * x.shape.num_elements() for x in each.values()) for each in few]
+    sizes = [
+        sum(x.dtype.size * x.shape.num_elements() for x in tf.nest.flatten(each)) for each in few
+    ]
     return np.mean(sizes) * source.count <= cache * 2**30
 
 

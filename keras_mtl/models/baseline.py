@@ -7,7 +7,6 @@ import keras
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import normalized_images
-from keras_mtl.layers import PredictionHead
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
@@ -100,17 +99,16 @@ class MultiTaskBaseline(MultiTaskModel):
         inputs = keras.Input(pyramid.image_shape, name="image")
         features = pyramid(normalized_images(inputs))
         x = concatenate_features(features, strides, features[strides[0]].shape[1:3])
-        raw_maps = {
-            task.name: PredictionHead(
-                task.channels,
+        raw = {
+            task.name: task.head(
                 width=head_width or max(channels // 4, 1),
                 upsampling=upsampling,
                 activation="relu",
                 name=f"{task.name}_head",
-            )(x)
+            )(x if task.output == "map" else features)
             for task in tasks
         }
-        super().__init__(inputs, raw_maps, tasks, **kwargs)
+        super().__init__(inputs, raw, tasks, **kwargs)
 
         # === Config ===
         self._config = {

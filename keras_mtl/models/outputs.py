@@ -77,6 +77,17 @@ def _check_known(given: Mapping, known: Sequence, what: str, do: str) -> None:
         )
 
 
+def fed_to_head(task: Task, features: Any, stride: int) -> Any:
+    """A task's features as its head takes them.
+
+    Args:
+        task: whose head it is.
+        features: tensor `(B, h, w, C)`, all that an architecture has for the task.
+        stride: int, the image's pixels that one of theirs stands for.
+    """
+    return features if task.output == "map" else {stride: features}
+
+
 def finish_output(raw: Any, task: Task, image_size: tuple[int, int], name: str) -> Any:
     """An output as a model gives it: in float32, and a map at the images' size.
 

@@ -14,7 +14,6 @@ from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.images import normalized_images
 from keras_mtl.layers import (
     CrossTaskReweighting,
-    PredictionHead,
     PromptedEncoderBlock,
     SpatialChannelPromptDecoding,
     TaskPrompts,
@@ -22,6 +21,7 @@ from keras_mtl.layers import (
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 from keras_mtl.models import published_checkpoints
 from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.outputs import fed_to_head
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.models.task_prompter_presets import PRESETS
 from keras_mtl.tasks import Task, check_tasks
@@ -172,12 +172,13 @@ class TaskPrompter(MultiTaskModel):
                 features |= prompted_features(encoder, [task], prefix=f"{task.name}_")
         else:
             features = prompted_features(backbone, tasks, prefix="")
-        heads = {
-            task.name: PredictionHead(task.channels, upsampling=4, name=f"{task.name}_head")
+        heads = {task.name: task.head(upsampling=4, name=f"{task.name}_head") for task in tasks}
+        stride = backbone.patch_size[0]
+        raw = {
+            task.name: heads[task.name](fed_to_head(task, features[task.name], stride))
             for task in tasks
         }
-        raw_maps = {name: head(features[name]) for name, head in heads.items()}
-        super().__init__(inputs, raw_maps, tasks, **kwargs)
+        super().__init__(inputs, raw, tasks, **kwargs)
 
         # === Config ===
         self._config = {

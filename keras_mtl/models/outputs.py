@@ -8,24 +8,29 @@ import keras
 from keras_mtl.tasks import Task
 
 
-def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
-    """Refuses the outputs of an architecture that are not one for each task.
+def finish_outputs(
+    outputs: Any, tasks: Sequence[Task], image_size: tuple[int, int]
+) -> dict[str, Any]:
+    """The outputs of a model from those of its architecture, after refusing what does not fit.
 
     Args:
-        outputs: what the architecture passes on.
+        outputs: dict by task name of symbolic tensors, or dicts of such, one for each task.
         tasks: list of the model's tasks.
+        image_size: `(height, width)` in pixels.
 
     Raises:
         ValueError: if one is missing, unknown, or not what its task says.
 
     Example:
 
-    >>> image = keras.Input((32, 48, 3))
+    >>> tasks, image = keras_mtl.tasks.nyud("normals", "edge"), keras.Input((32, 48, 3))
+    >>> finish_outputs({"normals": image}, tasks[:1], (64, 96))["normals"].shape
+    (None, 64, 96, 3)
     >>> try:
-    ...     check_outputs({"depth": image}, keras_mtl.tasks.nyud("depth", "edge"))
+    ...     finish_outputs({"normals": image}, tasks, (64, 96))
     ... except ValueError as error:
     ...     print(str(error).split(";")[0])
-    There is no output for edge among depth
+    There is no output for edge among normals
     """
     names = [task.name for task in tasks]
     if not isinstance(outputs, Mapping):
@@ -40,21 +45,37 @@ def check_outputs(outputs: Any, tasks: Sequence[Task]) -> None:
             "pass one for each task."
         )
     _check_known(outputs, names, "outputs", "pass it as auxiliary, or leave it out")
-    for task in tasks:
-        task.check_output(outputs[task.name])
+    return {task.name: _finish(outputs[task.name], task, image_size, task.name) for task in tasks}
 
 
-def check_auxiliary(auxiliary: Any, weights: Any, tasks: Sequence[Task]) -> None:
-    """Refuses auxiliary outputs that are none of the tasks'.
+def finish_auxiliary(
+    auxiliary: Mapping[str, Mapping],
+    weights: Mapping[str, float],
+    tasks: Sequence[Task],
+    image_size: tuple[int, int],
+) -> tuple[dict[str, Any], dict[str, tuple[str, float]]]:
+    """The outputs of a model that exist in training only, after refusing what does not fit.
 
     Args:
-        auxiliary: dict by name of dicts by task name of outputs.
+        auxiliary: dict by name of dicts by task name of outputs, of some tasks or all.
         weights: dict by the same names of numbers; 1 where it has none.
         tasks: list of the model's tasks.
+        image_size: `(height, width)` in pixels.
+
+    Returns:
+        The outputs by name, such as `"depth/initial"`, and their tasks' names and weights.
 
     Raises:
         ValueError: if a name, an output or a weight does not fit.
+
+    Example:
+
+    >>> tasks, image = keras_mtl.tasks.nyud("normals", "edge"), keras.Input((32, 48, 3))
+    >>> finish_auxiliary({"initial": {"normals": image}}, {}, tasks, (64, 96))[1]
+    {'normals/initial': ('normals', 1.0)}
     """
+    finished, described = {}, {}
+    _check_known(weights, list(auxiliary), "auxiliary_weights", "name what auxiliary has")
     for name, group in auxiliary.items():
         if not str(name).isidentifier() or not isinstance(group, Mapping) or not group:
             raise ValueError(
@@ -65,8 +86,10 @@ def check_auxiliary(auxiliary: Any, weights: Any, tasks: Sequence[Task]) -> None
         _check_known(group, names, f"auxiliary[{name!r}]", "add its task, or leave it out")
         for task in tasks:
             if task.name in group:
-                task.check_output(group[task.name])
-    _check_known(weights, list(auxiliary), "auxiliary_weights", "name what auxiliary has")
+                output, layer = f"{task.name}/{name}", f"{task.name}_{name}_auxiliary"
+                finished[output] = _finish(group[task.name], task, image_size, layer)
+                described[output] = (task.name, weights.get(name, 1.0))
+    return finished, described
 
 
 def _check_known(given: Mapping, known: Sequence, what: str, do: str) -> None:
@@ -88,15 +111,9 @@ def fed_to_head(task: Task, features: Any, stride: int) -> Any:
     return features if task.output == "map" else {stride: features}
 
 
-def finish_output(raw: Any, task: Task, image_size: tuple[int, int], name: str) -> Any:
-    """An output as a model gives it: in float32, and a map at the images' size.
-
-    Args:
-        raw: symbolic tensor, or a dict of such.
-        task: whose output it is.
-        image_size: `(height, width)` in pixels.
-        name: of the layer.
-    """
+def _finish(raw: Any, task: Task, image_size: tuple[int, int], name: str) -> Any:
+    """In float32, and a map at the images' size; the name is the layer's."""
+    task.check_output(raw)
     if task.output == "map":
         return keras.layers.Resizing(
             *image_size, interpolation="bilinear", dtype="float32", name=name
@@ -107,18 +124,3 @@ def finish_output(raw: Any, task: Task, image_size: tuple[int, int], name: str) 
             for key, each in raw.items()
         }
     return keras.layers.Identity(dtype="float32", name=name)(raw)
-
-
-def auxiliary_name(task: str, group: str) -> str:
-    """What an auxiliary output is called.
-
-    Args:
-        task: its task's name.
-        group: its name among the task's.
-
-    Example:
-
-    >>> auxiliary_name("depth", "initial")
-    'depth/initial'
-    """
-    return f"{task}/{group}"

@@ -125,3 +125,26 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
         )
     image = np.broadcast_to(np.float32(IMAGE_MEAN), (*image_size, 3)).copy()
     return place.pad(inner, image), place
+
+
+def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
+    """Final outputs for photographs of any size; see `MultiTaskModel.predict_maps`.
+
+    Args:
+        model: `keras_mtl.MultiTaskModel`.
+        images: one photograph, array or Pillow image, or a sequence of them.
+        batch_size: int. Photographs run through the network at a time.
+    """
+    if hasattr(images, "__array_interface__"):  # Pillow's images too
+        images = np.asarray(images)
+    single = getattr(images, "ndim", None) in (2, 3)
+    images = [np.asarray(image) for image in ([images] if single else images)]
+    fitted = [fit(image, model.image_size) for image in images]
+    found = []
+    for start in range(0, len(fitted), batch_size):
+        chunk = fitted[start : start + batch_size]
+        batch = model.predict_on_batch(np.stack([image for image, _ in chunk]))
+        for i, (_, place) in enumerate(chunk):
+            raw = keras.tree.map_structure(lambda values, i=i: values[i], batch)
+            found.append({task.name: task.restore(raw[task.name], place) for task in model.tasks})
+    return found[0] if single else found

@@ -355,7 +355,8 @@ def test_what_is_new_in_a_pyramid_is_not_of_the_backbone():
 
 def test_every_preset_can_be_named():
     for name, preset in keras_mtl.presets.PRESETS.items():
-        assert issubclass(getattr(keras_mtl, preset["model"]), keras_mtl.MultiTaskModel)
+        architecture = keras_mtl.models.registry.ARCHITECTURES[preset["model"]]
+        assert issubclass(architecture, keras_mtl.MultiTaskModel)
         assert keras_mtl.MultiTaskModel.preset_tasks(name)
         assert len(preset["image_size"]) == 2
 

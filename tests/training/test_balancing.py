@@ -181,17 +181,27 @@ def test_with_weights_of_images_and_losses_by_name(scenes):
     tasks = nyud("depth", "edge")
     data = images, {task.name: labels[task.name] for task in tasks}
     model, rule = network(tasks), UncertaintyWeighting()
-    model.compile(loss={"depth": "mae", "edge": "mse"}, loss_weights=rule)
-    rule.log_variance.assign([0.5, -1.0])
-    how = {"sample_weight": np.array([2.0, 0.0, 0.0, 0.0]), "batch_size": 4, "verbose": 0}
-    found = model.evaluate(*data, **how, return_dict=True)
-    raw = model.predict_on_batch(images)
-    depth = 2 * np.abs(raw["depth"][:1] - data[1]["depth"][:1]).sum() / raw["depth"].size
-    edge = 2 * ((raw["edge"][:1] - data[1]["edge"][:1]) ** 2).sum() / raw["edge"].size
-    assert found["depth_loss"] == pytest.approx(depth, rel=1e-4)
-    assert found["edge_loss"] == pytest.approx(edge, rel=1e-4)
-    total = np.exp(-0.5) * depth + 0.25 + np.exp(1.0) * 50 * edge - 0.5
-    assert found["loss"] == pytest.approx(total, rel=1e-4)
+    for loss, weights in (
+        ("auto", np.array([2.0, 0.0, 0.0, 0.5], "float32")),
+        ({"depth": "mae", "edge": keras.losses.MeanSquaredError()}, None),
+    ):
+        model.compile(loss=loss, loss_weights=rule)
+        rule.log_variance.assign([0.5, -1.0])
+        how = {"sample_weight": weights, "batch_size": 4, "verbose": 0, "return_dict": True}
+        found = model.evaluate(*data, **how)
+        raw = model.predict_on_batch(images)
+        if weights is None:
+            depth = np.abs(raw["depth"] - data[1]["depth"]).mean()
+            edge = ((raw["edge"] - data[1]["edge"]) ** 2).mean()
+        else:
+            depth, edge = (
+                float(ops.convert_to_numpy(t.loss()(data[1][t.name], raw[t.name], weights)))
+                for t in tasks
+            )
+        assert found["depth_loss"] == pytest.approx(depth, rel=1e-4)
+        assert found["edge_loss"] == pytest.approx(edge, rel=1e-4)
+        total = np.exp(-0.5) * depth + 0.25 + np.exp(1.0) * 50 * edge - 0.5
+        assert found["loss"] == pytest.approx(total, rel=1e-4)
 
 
 def test_after_every_step(scenes):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -213,7 +213,7 @@ class SwinTransformer(FeaturePyramid):
     def build(self, images_shape):
         for norm, width in zip(self.norms, list(self.channels.values())[:-1], strict=True):
             norm.build((None, None, None, width))
-        self._grids = [
+        self.grids = [
             WindowGrid.of(self.image_shape, stride, self.backbone.window_size)
             for stride in self.channels
         ]
@@ -224,7 +224,7 @@ class SwinTransformer(FeaturePyramid):
         features = {}
         norms = [*self.norms, final_norm(self.backbone)]
         for stride, stage, grid, norm in zip(
-            self.channels, swin_stages(self.backbone), self._grids, norms, strict=True
+            self.channels, swin_stages(self.backbone), self.grids, norms, strict=True
         ):
             x = run_blocks(stage.blocks, x, grid, self.remat and training, roll)
             features[stride] = ops.cast(norm(x), self.compute_dtype)
@@ -289,18 +289,26 @@ def merge(merging: keras.layers.Layer, x):
     return ops.reshape(x, (-1, math.ceil(height / 2), math.ceil(width / 2), 2 * channels))
 
 
-def run_blocks(blocks: Sequence[keras.layers.Layer], x, grid: WindowGrid, recompute: bool, roll):
+def run_blocks(
+    blocks: Sequence[keras.layers.Layer],
+    x,
+    grid: WindowGrid,
+    recompute: bool,
+    roll: Callable = ops.roll,
+    first: int = 0,
+):
     """One stage's blocks on its map `(B, h, w, C)`.
 
     Args:
-        blocks: of keras-hub's stage, from its first one on: every other one is shifted.
+        blocks: of keras-hub's stage; every other one is shifted.
         x: tensor `(B, h, w, C)`.
         grid: the map's.
         recompute: bool. Whether the branches are computed a second time for the gradient.
         roll: function that shifts maps, `keras.ops.roll` or another form of it.
+        first: int, how many blocks of the stage come before these.
     """
     mask = grid.mask if grid.mask is None else ops.convert_to_tensor(grid.mask, dtype=x.dtype)
-    for n, block in enumerate(blocks):
+    for n, block in enumerate(blocks, start=first):
         how = (grid.shift, mask, roll) if n % 2 else (0, None, None)
         for branch in (partial(_attention_branch, block, *how), partial(_mlp_branch, block)):
             compute = remat(branch) if recompute else branch

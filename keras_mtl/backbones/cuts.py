@@ -79,7 +79,7 @@ def _halves(blocks: list, last_blocks: bool) -> list[tuple[int, list]]:
 
 @cuts.register
 def _(pyramid: SwinTransformer, last_blocks: bool) -> list[Cut]:
-    swin, recompute = pyramid.backbone, pyramid.remat
+    swin = pyramid.backbone
     found, before = [], embedding_layers(swin)
     dtype = before[0].compute_dtype
     norms = [*pyramid.norms, final_norm(swin)]
@@ -93,7 +93,8 @@ def _(pyramid: SwinTransformer, last_blocks: bool) -> list[Cut]:
                     x = embed_patches(before, x, swin.patch_size)
                 else:
                     x = merge(before[0], x[0]) if before else x[0]
-                return [run_blocks(blocks, x, grid, recompute and training, first=first)]
+                recompute = pyramid.remat and training
+                return [run_blocks(blocks, x, grid, recompute, pyramid.roll, first)]
 
             outputs = _maps(pyramid, dict([level]), dtype)
             made = partial(Computation, [*before, *blocks], run, outputs)

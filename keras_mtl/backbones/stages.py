@@ -65,7 +65,8 @@ def stages(
 ) -> list[Stage]:
     """The stages of a backbone, which have the backbone's own weights.
 
-    One after the other they are the backbone:
+    One after the other they are the backbone: here `pyramid` becomes what
+    `feature_pyramid(backbone)(images)` answers.
 
     ```python
     features, pyramid = images, {}
@@ -74,7 +75,7 @@ def stages(
         pyramid |= stage.maps(features)
     ```
 
-    is what `feature_pyramid(backbone)(images)` answers. A Swin Transformer, ResNet or other
+    A Swin Transformer, ResNet or other
     backbone of several levels has a stage for each stride; an `HRNet` has four, of one to four
     branches; the blocks of a plain Vision Transformer, which all have one stride, are divided
     into four.
@@ -188,6 +189,24 @@ class BackbonePart(keras.layers.Layer):
         return [
             keras.KerasTensor((batch, *x.shape[1:]), x.dtype) for x in self._computation.outputs
         ]
+
+    @property
+    def as_written(self) -> bool:
+        """See as_written.py; of the whole backbone."""
+        return getattr(self._origin.pyramid, "as_written", False)
+
+    @as_written.setter
+    def as_written(self, value: bool):
+        self._origin.pyramid.as_written = value
+
+    def pretrained_layers(self) -> list[keras.layers.Layer]:
+        """As for a `FeaturePyramid`: what published files hold of this part."""
+        whole = {
+            id(weight)
+            for layer in self._origin.pyramid.pretrained_layers()
+            for weight in layer.weights
+        }
+        return [part for part in self.parts if {id(weight) for weight in part.weights} <= whole]
 
     def get_config(self):
         return {

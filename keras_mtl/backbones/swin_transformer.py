@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.as_written import roll_by_cutting
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 from keras_mtl.backbones.keras_hub import (
     attend,
@@ -25,7 +26,6 @@ from keras_mtl.backbones.keras_hub import (
     window_length,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
-from keras_mtl.layers.as_written import roll_by_cutting
 from keras_mtl.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
@@ -161,7 +161,7 @@ class SwinTransformer(FeaturePyramid):
     Windows, ICCV 2021.
     """
 
-    as_written = False  # see layers/as_written.py
+    as_written = False  # see as_written.py
 
     def __init__(
         self,
@@ -220,17 +220,21 @@ class SwinTransformer(FeaturePyramid):
 
     def call(self, images, training=False):
         x = embed_patches(embedding_layers(self.backbone), images, self.backbone.patch_size)
-        roll = roll_by_cutting if self.as_written else ops.roll
         features = {}
         norms = [*self.norms, final_norm(self.backbone)]
         for stride, stage, grid, norm in zip(
             self.channels, swin_stages(self.backbone), self.grids, norms, strict=True
         ):
-            x = run_blocks(stage.blocks, x, grid, self.remat and training, roll)
+            x = run_blocks(stage.blocks, x, grid, self.remat and training, self.roll)
             features[stride] = ops.cast(norm(x), self.compute_dtype)
             if stage.merging is not None:
                 x = merge(stage.merging, x)
         return features
+
+    @property
+    def roll(self) -> Callable:
+        """The function that shifts maps."""
+        return roll_by_cutting if self.as_written else ops.roll
 
     def pretrained_layers(self):
         return [self.backbone]  # not the norms of the finer maps
@@ -294,7 +298,7 @@ def run_blocks(
     x,
     grid: WindowGrid,
     recompute: bool,
-    roll: Callable = ops.roll,
+    roll: Callable,
     first: int = 0,
 ):
     """One stage's blocks on its map `(B, h, w, C)`.

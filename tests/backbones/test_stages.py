@@ -102,6 +102,24 @@ def test_stage_by_stage_is_the_whole(kind, pyramid, expected, last_blocks):
     assert sorted(own) == sorted(id(weight) for weight in pyramid.weights)
     counts = [len(layer.weights) for layer in model.layers]
     assert sum(counts) == len(own)
+    pretrained = [
+        id(weight)
+        for layer in model.layers[1:]
+        for part in layer.pretrained_layers()
+        for weight in part.weights
+    ]
+    whole = [id(weight) for layer in pyramid.pretrained_layers() for weight in layer.weights]
+    assert sorted(pretrained) == sorted(whole)
+
+
+def test_windows_are_shifted_as_written(small):
+    from keras_mtl.as_written import as_written, roll_by_cutting
+
+    pyramid = small.swin()
+    model = model_of_stages(pyramid, stages(pyramid))
+    with as_written(model):
+        assert pyramid.roll is roll_by_cutting
+    assert pyramid.roll is ops.roll
 
 
 def test_saved_in_a_model_and_loaded(kind, pyramid, expected, tmp_path):

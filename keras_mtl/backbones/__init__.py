@@ -9,6 +9,7 @@ from keras_mtl.backbones.adapters import (
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
 from keras_mtl.backbones.pretrained import from_preset
+from keras_mtl.backbones.stages import Stage, copy_backbone, stages
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
     VIT_SIZES,
@@ -28,12 +29,15 @@ __all__ = [
     "PatchTokens",
     "PyramidOutputs",
     "SimpleFeaturePyramid",
+    "Stage",
     "SwinTransformer",
     "at_image_shape",
+    "copy_backbone",
     "feature_pyramid",
     "from_preset",
     "hrnet",
     "load_weights",
+    "stages",
     "swin_transformer",
     "vision_transformer",
 ]

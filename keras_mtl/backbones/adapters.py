@@ -190,6 +190,7 @@ class PatchMap(FeaturePyramid):
                 f"Images are {height}x{width}, not multiples of this {type(backbone).__name__}'s "
                 f"patches of {self.stride} pixels; build it for a size that is."
             )
+        self.grid = (height // self.stride, width // self.stride)
         self.channels = {self.stride: backbone.hidden_dim}
         self.tokens = keras.Model(backbone.inputs, backbone.output)
         self._backbone = keras.saving.serialize_keras_object(backbone)
@@ -203,7 +204,7 @@ class PatchMap(FeaturePyramid):
 
     def call(self, images, training=False):
         tokens = self.tokens(images, training=training)
-        h, w = (length // self.stride for length in self.image_shape[:2])
+        h, w = self.grid
         # Class and register tokens, where there are any, come first.
         patches = ops.reshape(tokens[:, -h * w :], (-1, h, w, self.channels[self.stride]))
         return {self.stride: ops.cast(patches, self.compute_dtype)}
@@ -277,6 +278,10 @@ class SimpleFeaturePyramid(FeaturePyramid):
 
     def call(self, images, training=False):
         (patches,) = self.patch_map(images, training=training).values()
+        return self.levels(patches)
+
+    def levels(self, patches) -> dict:
+        """The maps of all strides from the one of the patches."""
         features = {}
         for stride, branch in self.branches.items():
             size = tuple(math.ceil(length / stride) for length in self.image_shape[:2])

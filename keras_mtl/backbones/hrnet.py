@@ -107,13 +107,16 @@ class HRNet(FeaturePyramid):
         images = keras.Input(self.image_shape, dtype=self.compute_dtype)
         x = self._conv_norm(images, 64, "stem1", strides=2, relu=True)
         x = self._conv_norm(x, 64, "stem2", strides=2, relu=True)
+        branches, before = [x], [x]
         for n in range(1, self.bottlenecks + 1):
-            x = self._bottleneck(x, 64, f"stage1_block{n}")
-        branches = [x]
+            before, branches = branches, [self._bottleneck(branches[0], 64, f"stage1_block{n}")]
+        # What enters the last bottleneck or module of each stage, and what leaves it.
+        self.stage_tensors = [(before, branches)]
         for stage, modules in enumerate(self.stage_modules, start=2):
             branches = self._transition(branches, f"stage{stage}_transition")
             for n in range(1, modules + 1):
-                branches = self._module(branches, f"stage{stage}_module{n}")
+                before, branches = branches, self._module(branches, f"stage{stage}_module{n}")
+            self.stage_tensors.append((before, branches))
         self.body = keras.Model(images, branches, name="body")
 
     def _conv_norm(self, x, filters, name, kernel_size=3, strides=1, relu=False):

@@ -10,6 +10,7 @@ Names of ours are the field's: `norm1`, `attention`, `norm2`, `mlp`, `fc1`, `fc2
 """
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -53,13 +54,21 @@ def image_backbones() -> tuple[type, ...]:
 
 # === Transformers: from the image to the last norm ===
 
+_ENCODER = "vit_encoder"
+
+# What is said of a ViT is true of any functional model that its layers are in.
+
+
+def has_vit_layers(model: keras.Model) -> bool:
+    """Whether a functional model is a ViT, or is made of a ViT's layers."""
+    return any(layer.name == _ENCODER for layer in model.layers)
+
 
 def patch_projection(backbone: keras.Model) -> keras.layers.Conv2D:
     """The convolution that makes patches tokens; of a ViT, Swin, DINOv2 or DINOv3."""
-    kind = kind_of(backbone)
-    if kind == "vit":
+    if has_vit_layers(backbone):
         return _vit_embedding(backbone).patch_embedding
-    if kind == "swin":
+    if kind_of(backbone) == "swin":
         return backbone.patch_embedding.proj
     return backbone.embeddings.patch_embeddings.projection
 
@@ -80,10 +89,9 @@ def position_tables(backbone: keras.Model) -> list[tuple[keras.Variable, tuple[i
     A ViT has one, a DINOv2 two: what images meet, and what keras-hub resizes it from when it
     reads a file. A DINOv3 and a Swin Transformer have none.
     """
-    kind = kind_of(backbone)
-    if kind == "vit":
+    if has_vit_layers(backbone):
         return [(position_embedding(backbone).embeddings, tuple(backbone.image_shape[:2]))]
-    if kind == "dinov2":
+    if kind_of(backbone) == "dinov2":
         embeddings = backbone.embeddings
         return [
             (embeddings.interpolated_position_embeddings, embeddings.image_shape),
@@ -110,9 +118,9 @@ def prefix_tokens(backbone: keras.Model) -> dict[str, keras.Variable]:
 
     The mask token, which stands in for patches, is among them: it is learned too.
     """
-    if kind_of(backbone) == "vit":
+    if has_vit_layers(backbone):
         embedding = _vit_embedding(backbone)
-        return {"cls_token": embedding.class_token} if backbone.use_class_token else {}
+        return {"cls_token": embedding.class_token} if embedding.use_class_token else {}
     embeddings = backbone.embeddings
     tokens = {"cls_token": embeddings.cls_token}
     if backbone.use_mask_token:
@@ -131,17 +139,16 @@ def embedding_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
 
 def blocks_of(backbone: keras.Model) -> list[keras.layers.Layer]:
     """The Transformer blocks of a ViT, DINOv2 or DINOv3, the first one first."""
-    if kind_of(backbone) == "vit":
+    if has_vit_layers(backbone):
         return list(_vit_encoder(backbone).encoder_layers)
     return list(backbone.encoder.layers)
 
 
 def final_norm(backbone: keras.Model) -> keras.layers.LayerNormalization:
     """What normalises the last tokens; of a ViT, Swin, DINOv2 or DINOv3."""
-    kind = kind_of(backbone)
-    if kind == "vit":
+    if has_vit_layers(backbone):
         return _vit_encoder(backbone).layer_norm
-    return backbone.norm if kind == "swin" else backbone.layernorm
+    return backbone.norm if kind_of(backbone) == "swin" else backbone.layernorm
 
 
 def _vit_embedding(vit):
@@ -149,7 +156,7 @@ def _vit_embedding(vit):
 
 
 def _vit_encoder(vit):
-    return vit.get_layer("vit_encoder")
+    return vit.get_layer(_ENCODER)
 
 
 # === One Transformer block ===
@@ -326,6 +333,27 @@ def levels_of(backbone: keras.Model) -> dict[int, keras.KerasTensor]:
     """
     levels = getattr(backbone, "pyramid_outputs", None) or {}
     return {n: levels[f"P{n}"] for n in sorted(int(name[1:]) for name in levels)}
+
+
+def last_block_input(model: keras.Model, level: int) -> keras.KerasTensor | None:
+    """What enters the last block of a ResNet's level; `None` for other backbones.
+
+    Args:
+        model: a ResNet, or a functional model of its tensors.
+        level: int, 0 for the finest.
+    """
+    blocks = [
+        [
+            name
+            for layer in model.layers
+            if re.fullmatch(rf"stack{n}_block\d+_out", name := layer.name)
+        ]
+        for n in range(level + 1)
+    ]
+    if not blocks[0]:
+        return None
+    before = ["pool1_pool", *(name for stack in blocks for name in stack)][-2]
+    return model.get_layer(before).output
 
 
 def takes_squares_only(backbone: keras.Model) -> bool:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.as_written import roll_by_cutting
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 from keras_mtl.backbones.keras_hub import (
     attend,
@@ -25,7 +26,6 @@ from keras_mtl.backbones.keras_hub import (
     window_length,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
-from keras_mtl.layers.as_written import roll_by_cutting
 from keras_mtl.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
@@ -161,7 +161,7 @@ class SwinTransformer(FeaturePyramid):
     Windows, ICCV 2021.
     """
 
-    as_written = False  # see layers/as_written.py
+    as_written = False  # see as_written.py
 
     def __init__(
         self,
@@ -213,24 +213,28 @@ class SwinTransformer(FeaturePyramid):
     def build(self, images_shape):
         for norm, width in zip(self.norms, list(self.channels.values())[:-1], strict=True):
             norm.build((None, None, None, width))
-        self._grids = [
+        self.grids = [
             WindowGrid.of(self.image_shape, stride, self.backbone.window_size)
             for stride in self.channels
         ]
 
     def call(self, images, training=False):
         x = embed_patches(embedding_layers(self.backbone), images, self.backbone.patch_size)
-        roll = roll_by_cutting if self.as_written else ops.roll
         features = {}
         norms = [*self.norms, final_norm(self.backbone)]
         for stride, stage, grid, norm in zip(
-            self.channels, swin_stages(self.backbone), self._grids, norms, strict=True
+            self.channels, swin_stages(self.backbone), self.grids, norms, strict=True
         ):
-            x = run_blocks(stage.blocks, x, grid, self.remat and training, roll)
+            x = run_blocks(stage.blocks, x, grid, self.remat and training, self.roll)
             features[stride] = ops.cast(norm(x), self.compute_dtype)
             if stage.merging is not None:
                 x = merge(stage.merging, x)
         return features
+
+    @property
+    def roll(self) -> Callable:
+        """The function that shifts maps."""
+        return roll_by_cutting if self.as_written else ops.roll
 
     def pretrained_layers(self):
         return [self.backbone]  # not the norms of the finer maps
@@ -289,18 +293,26 @@ def merge(merging: keras.layers.Layer, x):
     return ops.reshape(x, (-1, math.ceil(height / 2), math.ceil(width / 2), 2 * channels))
 
 
-def run_blocks(blocks: Sequence[keras.layers.Layer], x, grid: WindowGrid, recompute: bool, roll):
+def run_blocks(
+    blocks: Sequence[keras.layers.Layer],
+    x,
+    grid: WindowGrid,
+    recompute: bool,
+    roll: Callable,
+    first: int = 0,
+):
     """One stage's blocks on its map `(B, h, w, C)`.
 
     Args:
-        blocks: of keras-hub's stage, from its first one on: every other one is shifted.
+        blocks: of keras-hub's stage; every other one is shifted.
         x: tensor `(B, h, w, C)`.
         grid: the map's.
         recompute: bool. Whether the branches are computed a second time for the gradient.
         roll: function that shifts maps, `keras.ops.roll` or another form of it.
+        first: int, how many blocks of the stage come before these.
     """
     mask = grid.mask if grid.mask is None else ops.convert_to_tensor(grid.mask, dtype=x.dtype)
-    for n, block in enumerate(blocks):
+    for n, block in enumerate(blocks, start=first):
         how = (grid.shift, mask, roll) if n % 2 else (0, None, None)
         for branch in (partial(_attention_branch, block, *how), partial(_mlp_branch, block)):
             compute = remat(branch) if recompute else branch

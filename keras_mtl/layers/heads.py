@@ -31,7 +31,7 @@ class PredictionHead(keras.layers.Layer):
     Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.3.
     """
 
-    as_written = False  # see layers/as_written.py
+    as_written = False  # see as_written.py
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.backbones.stages import BackbonePart
 from keras_mtl.training.trainer import TaskTrainer
 
 
@@ -21,8 +22,9 @@ class NetworkParts(TaskTrainer):
     @property
     def backbone_layers(self) -> list[keras.layers.Layer]:
         """The layers that come from the backbone, and from its pretrained weights."""
-        pyramids = [layer for layer in self.layers if isinstance(layer, FeaturePyramid)]
-        return [layer for pyramid in pyramids for layer in pyramid.pretrained_layers()]
+        # Pyramids, and the parts of those that run stage by stage.
+        given = [layer for layer in self.layers if isinstance(layer, FeaturePyramid | BackbonePart)]
+        return [layer for one in given for layer in one.pretrained_layers()]
 
     @property
     def backbone_variables(self) -> list[keras.Variable]:

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 from scipy.special import erf
 
+from keras_mtl.as_written import as_written
 from keras_mtl.layers import PredictionHead
-from keras_mtl.layers.as_written import as_written
 
 
 def array(variable):

@@ -39,7 +39,7 @@ class CrossAttention(keras.layers.Layer):
     Reference: Task Prior Attention Network, Sec. 3.4, Eq. 8-11.
     """
 
-    as_written = False  # see layers/as_written.py
+    as_written = False  # see as_written.py
 
     def __init__(self, num_heads: int = 2, key_value_pooling: int = 1, **kwargs):
         super().__init__(**kwargs)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl.layers.as_written import as_written, roll_by_cutting
+from keras_mtl.as_written import as_written, roll_by_cutting
 from keras_mtl.sublayers import every_layer
 
 

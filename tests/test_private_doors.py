@@ -100,10 +100,8 @@ def foreign(tree: ast.Module, own: set[str]) -> Iterator[str]:
             yield f"global {', '.join(node.names)}"
     yield from replaced_methods(tree)
     attributes = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
-    if any(
-        LISTENER.match(name) and f"un{name.replace('_secs', '')}" not in attributes
-        for name in attributes
-    ):
+    listeners = [name.replace("_secs", "") for name in attributes if LISTENER.match(name)]
+    if any(f"un{name}" not in attributes for name in listeners):
         yield "a listener for the whole process"
 
 

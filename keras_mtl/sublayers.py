@@ -1,5 +1,7 @@
 """All layers of a model, however deep they lie in one another."""
 
+from collections.abc import Iterator, Mapping
+
 import keras
 
 
@@ -23,8 +25,19 @@ def every_layer(model: keras.layers.Layer) -> list[keras.layers.Layer]:
     waiting = [model]
     while waiting:
         for value in vars(waiting.pop(0)).values():
-            for each in keras.tree.flatten(value):
-                if isinstance(each, keras.layers.Layer) and id(each) not in found:
+            for each in _layers_in(value):
+                if id(each) not in found:
                     found[id(each)] = each
                     waiting.append(each)
     return list(found.values())
+
+
+def _layers_in(value) -> Iterator[keras.layers.Layer]:
+    """Those in lists, tuples, sets and dicts, but not those in layers."""
+    if isinstance(value, keras.layers.Layer):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _layers_in(list(value.values()))
+    elif isinstance(value, (list, tuple, set)):
+        for each in value:
+            yield from _layers_in(each)

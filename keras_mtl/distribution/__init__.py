@@ -27,15 +27,18 @@ from keras_mtl.distribution.processes import (
     shard,
 )
 from keras_mtl.distribution.replicas import (
-    prepare_replicas,
+    clips_gradients,
     replicas,
     replicas_in_step,
     sum_over_replicas,
+    synchronize_normalization,
+    train_replica,
 )
 
 __all__ = [
     "VisionTransformerParallel",
     "batch_size_here",
+    "clips_gradients",
     "copy_from_first_process",
     "data_parallel",
     "fill_up",
@@ -44,10 +47,11 @@ __all__ = [
     "initialize",
     "model_parallel",
     "of_this_process",
-    "prepare_replicas",
     "process",
     "replicas",
     "replicas_in_step",
     "shard",
     "sum_over_replicas",
+    "synchronize_normalization",
+    "train_replica",
 ]

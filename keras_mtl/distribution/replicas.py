@@ -4,7 +4,12 @@ JAX compiles one program for the whole batch. `tf.distribute` runs the step once
 on its part of the batch: what concerns the whole batch must be summed over them.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 import keras
+
+from keras_mtl.sublayers import every_layer
 
 
 def replicas() -> int:
@@ -61,42 +66,111 @@ def _replica_context():
     return None if alone else context
 
 
-def prepare_replicas(model: keras.Model) -> None:
-    """Makes batch normalization and clipping of gradients those of the whole batch, on TensorFlow.
+def synchronize_normalization(model: keras.Model) -> None:
+    """Makes batch normalization that of the whole batch, on TensorFlow.
 
     Called by `MultiTaskModel.compile`; without replicas it does nothing.
 
     Args:
-        model: a compiled model, built in the context of `data_parallel`.
+        model: a model, built in the context of `data_parallel`.
     """
     if keras.backend.backend() != "tensorflow" or replicas() == 1:
         return
-    for layer in model._flatten_layers():
+    for layer in every_layer(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
-    if model.optimizer is not None and "_sums_first" not in vars(model.optimizer):
-        _sum_before_clipping(model.optimizer)
 
 
-def _sum_before_clipping(optimizer):
-    """Keras clips each replica's gradients and sums them afterwards, which is not the same."""
+# === Clipping of gradients ===
+
+
+def clips_gradients(model: keras.Model) -> bool:
+    """Whether TensorFlow's replicas run this step and what their optimizer does is not linear.
+
+    Keras clips each replica's gradients, and looks for infinite ones among them, before it sums
+    them: that is not what one device does, and `train_replica` is the step that is.
+
+    Args:
+        model: a compiled model.
+
+    Example:
+
+    >>> clips_gradients(keras.Sequential())
+    False
+    """
+    if replicas_in_step() == 1 or model.optimizer is None or not model.trainable_weights:
+        return False
+    all_of_it = _optimizers(model.optimizer)
+    return any(
+        isinstance(each, keras.optimizers.LossScaleOptimizer) or _thresholds(each)
+        for each in all_of_it
+    )
+
+
+def train_replica(model: keras.Model, data) -> dict:
+    """A training step of one of TensorFlow's replicas, whose gradients are clipped as sums.
+
+    Every replica gives Keras the mean of all their gradients, to be clipped at the n-th part of
+    each threshold, and Keras sums what n replicas give. Gradients are so exchanged twice.
+
+    Args:
+        model: a compiled model.
+        data: the replica's part of a batch, as `keras.Model.train_step` takes it.
+
+    Returns:
+        Dict of logs.
+    """
     import tensorflow as tf
 
-    apply = optimizer.apply
+    context = tf.distribute.get_replica_context()
+    images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    weights = model.trainable_weights
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        loss = model.compute_loss(images, labels, outputs, sample_weight, training=True)
+        scaled = model.optimizer.scale_loss(loss)
+    for metric in model.metrics:
+        if metric.name == "loss":  # the logs'; what the replicas return is to be summed
+            whole = loss * context.num_replicas_in_sync
+            metric.update_state(whole, sample_weight=tf.shape(images)[0])
+    gradients = list(tape.gradient(scaled, weights))
+    known = [k for k, gradient in enumerate(gradients) if gradient is not None]
+    means = context.all_reduce(tf.distribute.ReduceOp.MEAN, [gradients[k] for k in known])
+    for k, mean in zip(known, means, strict=True):
+        gradients[k] = mean
+    with _thresholds_of_means(model.optimizer, context.num_replicas_in_sync):
+        model.optimizer.apply(gradients, weights)
+    return model.compute_metrics(images, labels, outputs, sample_weight)
 
-    def apply_sums(grads, trainable_variables=None):
+
+class _Share(float):
+    """A part of a threshold, which knows the `whole`."""
+
+
+@contextlib.contextmanager
+def _thresholds_of_means(optimizer, parts: int) -> Iterator[None]:
+    """Inside, an optimizer clips at the n-th part of its thresholds.
+
+    The replicas take turns in here: those that come later find the thresholds shared already, and
+    when the first leaves, all of them have clipped.
+    """
+    for each in _optimizers(optimizer):
+        for name, value in _thresholds(each).items():
+            if not isinstance(value, _Share):
+                share = _Share(value / parts)
+                share.whole = value
+                setattr(each, name, share)
+    try:
+        yield
+    finally:
         for each in _optimizers(optimizer):
-            each._all_reduce_sum_gradients = list  # they are sums already
-        known = [k for k, gradient in enumerate(grads) if gradient is not None]
-        context = tf.distribute.get_replica_context()
-        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [grads[k] for k in known])
-        grads = list(grads)
-        for k, value in zip(known, sums, strict=True):
-            grads[k] = value
-        return apply(grads, trainable_variables)
+            for name, value in _thresholds(each).items():
+                setattr(each, name, getattr(value, "whole", value))
 
-    optimizer.apply = apply_sums
-    optimizer._sums_first = True
+
+def _thresholds(optimizer) -> dict[str, float]:
+    names = ("clipnorm", "global_clipnorm", "clipvalue")
+    return {name: getattr(optimizer, name) for name in names if getattr(optimizer, name)}
 
 
 def _optimizers(optimizer) -> list:

@@ -1,8 +1,9 @@
 """The memory that JAX's compiler leaves behind, handed back to the system."""
 
+import contextlib
 import ctypes
-import functools
 import sys
+from collections.abc import Iterator
 
 import keras
 
@@ -10,19 +11,24 @@ _COMPILED = "/jax/core/compile/backend_compile_duration"
 _LONG = 1.0  # seconds: what compiles sooner leaves little behind
 
 
-@functools.cache  # once a process
-def give_back_after_compiling() -> None:
-    """From now on, every long compilation ends with the C library giving back what it keeps.
+@contextlib.contextmanager
+def compiler_memory_given_back() -> Iterator[None]:
+    """Inside, every long compilation ends with the C library giving back what it keeps.
 
     XLA takes gigabytes to compile a training step. glibc keeps what was freed in pieces that are
-    too small for the step's own buffer, so that the process would hold both. Elsewhere than with
-    JAX on Linux nothing happens.
+    too small for the step's own buffer, so that the process would hold both. `fit` of
+    `keras_mtl.MultiTaskModel` runs in here; a loop of your own can. Elsewhere than with JAX on
+    Linux nothing happens.
 
     Example:
 
-    >>> give_back_after_compiling()
+    ```python
+    with keras_mtl.training.compiler_memory_given_back():
+        model.train_on_batch(images, labels)
+    ```
     """
     if keras.backend.backend() != "jax" or not sys.platform.startswith("linux"):
+        yield
         return
     import jax
 
@@ -31,6 +37,11 @@ def give_back_after_compiling() -> None:
             _trim()
 
     jax.monitoring.register_event_duration_secs_listener(compiled)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AssertionError):  # somebody has cleared all listeners meanwhile
+            jax.monitoring.unregister_event_duration_listener(compiled)
 
 
 def _trim() -> None:

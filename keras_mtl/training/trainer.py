@@ -10,7 +10,7 @@ import keras
 from keras_mtl import distribution
 from keras_mtl.tasks import Task
 from keras_mtl.training.balancing import LossWeighting
-from keras_mtl.training.compiler_memory import give_back_after_compiling
+from keras_mtl.training.compiler_memory import compiler_memory_given_back
 from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.objective import BalanceEachEpoch, Objective, named_by_task
 
@@ -86,8 +86,13 @@ class TaskTrainer(keras.Model):
         if isinstance(loss_weights, LossWeighting):
             self._balancing.append(loss_weights)
         super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
-        distribution.prepare_replicas(self)
-        give_back_after_compiling()
+        distribution.synchronize_normalization(self)
+
+    def train_step(self, *arguments):
+        """One step; see `keras.Model.train_step`."""
+        if distribution.clips_gradients(self):
+            return distribution.train_replica(self, *arguments)
+        return super().train_step(*arguments)
 
     @property
     def metrics(self):
@@ -149,7 +154,8 @@ class TaskTrainer(keras.Model):
             kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
-        return super().fit(x, y, validation_data=validation_data, **kwargs)
+        with compiler_memory_given_back():
+            return super().fit(x, y, validation_data=validation_data, **kwargs)
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
@@ -168,7 +174,7 @@ class TaskTrainer(keras.Model):
 
     @property
     def _takes(self) -> Inputs:
-        strategy = getattr(self, "_distribute_strategy", None)  # TensorFlow's
+        strategy = getattr(self, "distribute_strategy", None)  # TensorFlow's
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             parts = math.ceil(distribution.replicas() / distribution.process()[1])
         return Inputs(self.tasks, self.image_size, parts)

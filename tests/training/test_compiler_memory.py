@@ -8,7 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+import keras_mtl
+from keras_mtl.tasks import DepthEstimation
 from keras_mtl.training import compiler_memory
+from keras_mtl.training.compiler_memory import compiler_memory_given_back
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax" or not sys.platform.startswith("linux"),
@@ -22,17 +25,40 @@ def compile_anew():
     jax.jit(lambda x: x + 1)(np.ones(3, "float32"))
 
 
-def test_after_long_compilations_only(monkeypatch):
-    compiler_memory.give_back_after_compiling()
-    compiler_memory.give_back_after_compiling()  # once is enough
-    given_back = []
-    monkeypatch.setattr(compiler_memory, "_trim", lambda: given_back.append(1))
-    monkeypatch.setattr(compiler_memory, "_LONG", 1000.0)
-    compile_anew()
-    assert not given_back
-    monkeypatch.setattr(compiler_memory, "_LONG", 0.0)
+@pytest.fixture
+def given_back(monkeypatch):
+    """What was given back: `[1, 1]` after two times."""
+    times = []
+    monkeypatch.setattr(compiler_memory, "_trim", lambda: times.append(1))
+    return times
+
+
+def test_after_long_compilations_only(monkeypatch, given_back):
+    with compiler_memory_given_back():
+        monkeypatch.setattr(compiler_memory, "_LONG", 1000.0)
+        compile_anew()
+        assert not given_back
+        monkeypatch.setattr(compiler_memory, "_LONG", 0.0)
+        compile_anew()
+        assert given_back == [1]
     compile_anew()
     assert given_back == [1]
+
+
+def test_only_while_a_model_is_trained(monkeypatch, given_back):
+    monkeypatch.setattr(compiler_memory, "_LONG", 0.0)
+    image = keras.Input((4, 4, 3))
+    model = keras_mtl.MultiTaskModel(image, {"depth": image[..., :1]}, [depth := DepthEstimation()])
+    model.compile("sgd")
+    model.predict(np.ones((1, 4, 4, 3)), verbose=0)
+    assert not given_back
+    labels = {depth.name: np.ones((1, 4, 4, 1), "float32")}
+    for _ in range(2):  # the second one compiles nothing anew
+        model.fit(np.ones((1, 4, 4, 3)), labels, verbose=0)
+        once = len(given_back)
+    assert 0 < len(given_back) == once
+    compile_anew()
+    assert len(given_back) == once
 
 
 def resident() -> float:

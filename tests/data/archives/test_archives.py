@@ -11,8 +11,8 @@ from skimage.morphology import thin
 
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
+from keras_mtl.data.archives import rooms as room_archives
 from keras_mtl.data.archives.layout import ArchiveError
-from keras_mtl.rooms import archives as room_archives
 from keras_mtl.tasks import nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 

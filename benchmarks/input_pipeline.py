@@ -245,8 +245,8 @@ def in_its_own_process(*arguments) -> float:
 
 
 def prepared(dataset: str, folder: Path, images: int) -> None:
+    from keras_mtl.data.archives import rooms as room_archives
     from keras_mtl.data.archives.prepare import prepare
-    from keras_mtl.rooms import archives as room_archives
 
     if not (folder / ARCHIVES[dataset]).exists():
         write = getattr(room_archives, f"write_{dataset}")

@@ -16,6 +16,7 @@ from pathlib import Path
 from keras_mtl import load_model
 from keras_mtl.command_line import refusals, say
 from keras_mtl.export import export_model
+from keras_mtl.tables import markdown
 
 NAMES = {"saved_model": "saved_model", "onnx": "{}.onnx", "litert": "{}.tflite"}
 
@@ -36,7 +37,7 @@ def main() -> None:
         model = load_model(options.model)
     folder = options.output or options.model.parent
     folder.mkdir(parents=True, exist_ok=True)
-    rows, failed = [], False
+    rows, failed = [("format", "file", "size [MB]", "max difference, of scale", "seconds")], False
     for format in dict.fromkeys(options.format):
         path = folder / NAMES[format].format(options.model.stem)
         try:
@@ -47,12 +48,11 @@ def main() -> None:
             continue
         name, difference = max(done.differences.items(), key=lambda item: item[1])
         size, seconds = f"{done.size / 1e6:.1f}", f"{done.seconds:.0f}"
-        rows.append(f"| {format} | {path} | {size} | {difference:.1e} ({name}) | {seconds} |")
+        rows.append((format, path, size, f"{difference:.1e} ({name})", seconds))
         if done.note:
             print(f"{path}: {done.note}")
-    if rows:
-        print("| format | file | size [MB] | max difference, of scale | seconds |")
-        print("|---|---|---|---|---|", *rows, sep="\n")
+    if rows[1:]:
+        print(markdown(rows))
     sys.exit(failed)
 
 

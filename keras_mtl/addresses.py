@@ -17,7 +17,7 @@ PLACES = {
     "keras_mtl.resume": "keras_mtl.training",
     "keras_mtl.schedules": "keras_mtl.training.schedules",
     "keras_mtl.data.prepare": "keras_mtl.data.archives.prepare",
-    "keras_mtl.data.room_archives": "keras_mtl.rooms.archives",
+    "keras_mtl.data.room_archives": "keras_mtl.data.archives.rooms",
     "keras_mtl.data.rooms": "keras_mtl.rooms",
     "keras_mtl.data.verify": "keras_mtl.data.archives.verify",
     "keras_mtl.evaluation.boundary": "keras_mtl.metrics.odsf.folder",

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_mtl import visualize
+from keras_mtl.arguments import check_integer
 from keras_mtl.evaluation.evaluation import evaluate
 from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS
 from keras_mtl.models import TaskPrompter
@@ -86,8 +87,7 @@ class FullEvaluation(keras.callbacks.Callback):
         batch_size: int = 4,
     ):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every is {every!r}, expected a positive integer; pass every=1.")
+        check_integer("every", every, 1)
         self.dataset = dataset
         self.every = every
         self.options = {"batch_size": batch_size, "progress": False}

@@ -88,5 +88,5 @@ def test_full_evaluation(tmp_path):
         (last,) = found[key]  # of the second epoch, with the weights it ended with
         assert last == pytest.approx(value, rel=1e-6)
 
-    with pytest.raises(ValueError, match="every is 0, expected a positive integer"):
+    with pytest.raises(ValueError, match="every is 0, expected an integer >= 1"):
         keras_mtl.callbacks.FullEvaluation(held_out, every=0)

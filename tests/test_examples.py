@@ -90,7 +90,7 @@ def test_from_an_archive_to_a_trained_network(tmp_path):
     if keras.backend.backend() != "torch":
         pytest.skip("the data comes from tf.data on every backend; PyTorch compiles nothing")
     from keras_mtl.data.archives.prepare import prepare
-    from keras_mtl.rooms.archives import write_nyud_v2
+    from keras_mtl.data.archives.rooms import write_nyud_v2
 
     write_nyud_v2(tmp_path / "NYUDv2", train=6, val=3, image_size=(40, 60))
     builder = EXAMPLES.parent / "datasets" / "nyud_v2"

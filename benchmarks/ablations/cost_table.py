@@ -9,6 +9,7 @@ import keras_mtl
 from benchmarks.ablations.machine import versions
 from benchmarks.ablations.runs import write
 from keras_mtl import cost
+from keras_mtl.tables import markdown
 
 # Counted, not trained, and on the published configuration at every scale.
 COST_TABLE = "taskprompter-table8"
@@ -38,18 +39,16 @@ def write_cost_table(folder: Path) -> None:
         keras.backend.clear_session()
     report = {"title": "TaskPrompter, Table 8: cost against the number of tasks", "rows": rows}
     report |= {"preset": COST_PRESET, "order": COST_ORDER, "versions": versions()}
-    lines = ["| tasks | parameters [M] | paper | GMACs | paper |", "|---" + "|---:" * 4 + "|"]
+    lines = [["tasks", "parameters [M]", "paper", "GMACs", "paper"]]
     for row in rows:
-        millions, giga = row["parameters"] / 1e6, row["macs"] / 1e9
+        ours = f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.1f}"
         paper = row["paper"]
-        lines.append(
-            f"| {row['tasks']} | {millions:.2f} | {paper['parameters_M']} "
-            f"| {giga:.1f} | {paper['GMACs']} |"
-        )
+        lines.append([row["tasks"], ours[0], paper["parameters_M"], ours[1], paper["GMACs"]])
     growth = [rows[-1][key] / rows[0][key] * 100 - 100 for key in ("parameters", "macs")]
-    lines.append(f"| increase | {growth[0]:+.2f}% | +10.16% | {growth[1]:+.2f}% | +27.76% |")
+    lines.append(["increase", f"{growth[0]:+.2f}%", "+10.16%", f"{growth[1]:+.2f}%", "+27.76%"])
+    table = markdown(lines, numbers=True, padded=False)
     said = f"`{COST_PRESET}`, tasks in the order {', '.join(COST_ORDER)}; one image."
-    text = "\n".join([f"## {report['title']}", "", *lines, "", said]) + "\n"
+    text = "\n".join([f"## {report['title']}", "", table, "", said]) + "\n"
     path = folder / COST_TABLE
     content = json.dumps(report, indent=2) + "\n"
     write(path.with_name(f"{COST_TABLE}.json"), lambda file: file.write(content.encode()))

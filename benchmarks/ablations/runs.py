@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -17,6 +15,7 @@ import keras_mtl
 from benchmarks.ablations.machine import machine, versions
 from benchmarks.ablations.networks import NETWORKS
 from keras_mtl import cost
+from keras_mtl.files import whole
 from keras_mtl.metrics import BoundaryF
 from keras_mtl.training.divergence import StopOnDivergence
 from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
@@ -281,10 +280,7 @@ def _quick_metric(task):
 
 
 def write(path: Path, fill) -> None:
-    """Writes a file that is there as a whole or not at all."""
+    """Writes a file that is there as a whole or not at all, and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        fresh = Path(folder) / path.name
-        with fresh.open("wb") as file:
-            fill(file)
-        os.replace(fresh, path)
+    with whole(path) as fresh, fresh.open("wb") as file:
+        fill(file)

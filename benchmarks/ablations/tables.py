@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.ablations.figures import figure
 from benchmarks.ablations.networks import TASKS
 from benchmarks.ablations.runs import Work, write
+from keras_mtl import tables
 from keras_mtl.evaluation.single_task import delta_m
 
 
@@ -102,7 +103,7 @@ def markdown(report: dict) -> str:
         arrow = "↑" if metric["higher_is_better"] else "↓"
         heads.append(f"{task} {metric['metric']} [{metric['unit']}] {arrow}")
     heads += ["Δm [%] ↑", "parameters [M]", "MACs [M]", "minutes a run"]
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    lines = [heads]
     for row in report["rows"]:
         cells = [row["row"], str(len(row["seeds"]))]
         for task in report["metrics"]:
@@ -113,7 +114,7 @@ def markdown(report: dict) -> str:
         cells.append(_shown(row["minutes"], 1))
         lines.append(cells)
     text = [f"## {report['title']}", ""]
-    text += [f"| {' | '.join(cells)} |" for cells in lines]
+    text += [tables.markdown(lines, numbers=True, padded=False)]
     settings, made = report["settings"], report["made_by"][0]
     rooms, (height, width) = settings["rooms"], settings["image_size"]
     machine = made["machine"]["accelerator"] or (
@@ -163,7 +164,7 @@ def comparison(report: dict, path: Path) -> str:
             f"{now.get(changed[0])!r}; compare tables of the same settings."
         )
     heads = ["row", *(f"{task} {each['metric']}" for task, each in known.items()), "Δm"]
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    lines = [heads]
     for row in report["rows"]:
         cells = [row["row"]]
         for name in [*known, "Δm"]:
@@ -180,7 +181,7 @@ def comparison(report: dict, path: Path) -> str:
                 if theirs["std"]:
                     cells[-1] += f" ({difference / theirs['std']:+z.1f})"
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return tables.markdown(lines, numbers=True, padded=False)
 
 
 def _shown(spread, digits, sign="") -> str:

@@ -22,7 +22,6 @@ the other tasks only. The result is read by its folder or name:
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from keras_mtl import tasks
+from keras_mtl.files import whole_folder
 from keras_mtl.tasks import Task
 
 TASKS = {task.name: task for task in (*tasks.nyud(), *tasks.pascal_context())}
@@ -82,21 +82,17 @@ def prepare_folder(
     for task, kind in kinds.items():
         features[task] = _feature(TASKS[task], kind)
     splits = _splits(images, val_share, val_list)
-    Path(output).mkdir(parents=True, exist_ok=True)
-    # Beside its place until it is whole.
-    with tempfile.TemporaryDirectory(dir=output, prefix=".unfinished-") as unfinished:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_folder(target, replace=overwrite) as fresh:
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,
             version=version,
-            data_dir=unfinished,
+            data_dir=fresh.parent,
             description=f"Images and labels of {folder}.",
             features=tfds.features.FeaturesDict(features),
             split_datasets={split: examples(stems, split) for split, stems in splits.items()},
         )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            target.rename(Path(unfinished) / "replaced")
-        (Path(unfinished) / name / version).rename(target)
+        (fresh.parent / name / version).rename(fresh)
     return target
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_mtl.arguments import check_integer
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import normalized_images
@@ -89,8 +90,7 @@ class MultiTaskBaseline(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        if type(upsampling) is not int or upsampling < 1:
-            raise ValueError(f"upsampling is {upsampling!r}; expected an integer from 1 on.")
+        check_integer("upsampling", upsampling, 1)
         pyramid = feature_pyramid(backbone)
         # Some backbones give maps finer than the papers' stride 4, too.
         strides = [stride for stride in pyramid.channels if stride >= 4] or list(pyramid.channels)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_mtl.arguments import check_integer
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import normalized_images
@@ -114,8 +115,7 @@ class TPANet(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        if type(scales) is not int or not 1 <= scales <= len(STRIDES):
-            raise ValueError(f"scales is {scales!r}; expected an integer from 1 to {len(STRIDES)}.")
+        check_integer("scales", scales, 1, len(STRIDES))
         if (task_mixing or cross_attention) and not task_prior:
             raise ValueError(
                 "task_prior is off, but task_mixing and cross_attention work on what it extracts; "

@@ -17,6 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl.arguments import check_integer
 from keras_mtl.distribution import first_process
 from keras_mtl.files import sweep, whole
 from keras_mtl.training.divergence import diverged
@@ -97,8 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"every is {every!r}, expected a positive integer; pass every=1.")
+        check_integer("every", every, 1)
         self.folder = Path(folder)
         self.every = every
         self.settings = dict(settings or {})

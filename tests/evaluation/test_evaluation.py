@@ -143,7 +143,7 @@ def test_a_prepared_pascal_context(models, tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the data comes from TensorFlow Datasets on every backend")
     from keras_mtl.data.archives.prepare import prepare
-    from keras_mtl.rooms.archives import write_pascal_context
+    from keras_mtl.data.archives.rooms import write_pascal_context
 
     write_pascal_context(tmp_path / "PASCALContext", train=1, val=3, image_size=(33, 50))
     builder = Path(__file__).parents[2] / "datasets" / "pascal_context"

@@ -224,7 +224,7 @@ WRONG = {  # arguments, what the error says
 
 def test_upsampling_is_a_positive_integer():
     for wrong in (0, 2.0):
-        with pytest.raises(ValueError, match=f"upsampling is {wrong}; expected an integer from 1"):
+        with pytest.raises(ValueError, match=f"upsampling is {wrong}, expected an integer >= 1"):
             keras_mtl.MultiTaskBaseline(Pixels((*SIZE, 3), (4,)), [DEPTH], upsampling=wrong)
 
 

@@ -429,8 +429,8 @@ WRONG = {  # arguments, what the error says
         {"task_prior": False, "task_mixing": False},
         "task_prior is off, but .*; turn it on, or both of them off",
     ),
-    "no scale": ({"scales": 0}, "scales is 0; expected an integer from 1 to 4"),
-    "five scales": ({"scales": 5}, "scales is 5; expected an integer from 1 to 4"),
+    "no scale": ({"scales": 0}, "scales is 0, expected an integer from 1 to 4"),
+    "five scales": ({"scales": 5}, "scales is 5, expected an integer from 1 to 4"),
     "groups that do not divide the features": (
         {"groups": 8},
         "groups is 8, which does not divide the 20 feature channels; use a number that divides",

@@ -343,7 +343,7 @@ def test_what_fit_must_be_given(folder):
         model.fit(**fit, initial_epoch=EPOCHS)
     with pytest.raises(ValueError, match="where epoch 12 begins, but fit begins with epoch 0"):
         checkpoint.on_epoch_begin(0)
-    with pytest.raises(ValueError, match="every is 0, expected a positive integer"):
+    with pytest.raises(ValueError, match="every is 0, expected an integer >= 1"):
         Checkpoint(folder, every=0)
     with pytest.raises(ValueError, match="is not built and compiled"):
         checkpoint.restore(Tiny())

@@ -2,10 +2,11 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -13,18 +14,40 @@ import tensorflow_datasets as tfds
 from keras_mtl.data.archives.layout import ArchiveError
 from keras_mtl.data.archives.verify import verify
 
+
+class Stored(NamedTuple):
+    """How labels of a kind are stored.
+
+    Args:
+        feature: what TensorFlow Datasets stores them as.
+        no_label: the stored value that means "no label here".
+    """
+
+    feature: tfds.features.FeatureConnector
+    no_label: int
+
+
 IMAGE = tfds.features.Image(shape=(None, None, 3), doc="RGB, as in the archive")
-CLASSES = tfds.features.Image(shape=(None, None, 1), doc="class ids, 255 = no label")
-BINARY = tfds.features.Image(shape=(None, None, 1), doc="0 or 1, 255 = no label")
-DEPTH = tfds.features.Tensor(
-    shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="metres, 0 = no label"
-)
-LABEL_MAP = tfds.features.Image(
-    shape=(None, None, 1), dtype=np.uint16, doc="one number for each kind of region, 0 = none"
-)
 IMAGE_ID = tfds.features.Text(doc="the image's name in the archive")
-NORMALS = tfds.features.Image(
-    shape=(None, None, 3), doc="n = 2 v / 255 - 1 in the camera frame, (0, 0, 0) = no label"
+CLASSES = Stored(tfds.features.Image(shape=(None, None, 1), doc="class ids, 255 = no label"), 255)
+BINARY = Stored(tfds.features.Image(shape=(None, None, 1), doc="0 or 1, 255 = no label"), 255)
+DEPTH = Stored(
+    tfds.features.Tensor(
+        shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="metres, 0 = no label"
+    ),
+    0,
+)
+LABEL_MAP = Stored(
+    tfds.features.Image(
+        shape=(None, None, 1), dtype=np.uint16, doc="one number for each kind of region, 0 = none"
+    ),
+    0,
+)
+NORMALS = Stored(
+    tfds.features.Image(
+        shape=(None, None, 3), doc="n = 2 v / 255 - 1 in the camera frame, (0, 0, 0) = no label"
+    ),
+    0,
 )
 
 # Below this many images, starting processes takes longer than reading.
@@ -32,7 +55,7 @@ MANY = 200
 
 
 class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Converts an archive once: a subclass names its module and its features.
+    """Converts an archive once: a subclass names its module and how its labels are stored.
 
     The archive, a folder or a `.tar.gz`, is verified as a whole before anything is written. A
     task whose whole folder is missing has no label in any image, and is listed under `"lacking"`
@@ -42,6 +65,16 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     archive = None  # `keras_mtl.data.archives.nyud_v2` or `pascal_context`
+    labels: Mapping[str, Stored]  # in the order in which they are stored
+    homepage: str
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        labels = {name: stored.feature for name, stored in self.labels.items()}
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict({"image": IMAGE, **labels, "id": IMAGE_ID}),
+            homepage=self.homepage,
+            metadata=tfds.core.MetadataDict(),
+        )
 
     def _split_generators(self, download_manager: tfds.download.DownloadManager) -> dict:
         layout = self.archive.LAYOUT
@@ -79,16 +112,10 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         (image,) = self.archive.LAYOUT.files["image"]
         example = {"image": str(root / image.format(image_id)), "id": image_id}
         size = found["image"].shape[:2]
-        for name, feature in self.info.features.items():
-            if name in example:
-                continue
-            if name in found:
-                label = found[name].reshape(*size, feature.shape[-1])
-                example[name] = label.astype(feature.np_dtype)
-            else:
-                # Depth 0 and normals (0, 0, 0) are no labels, elsewhere it is 255.
-                none = 0 if name in ("depth", "normals", "label_map") else 255
-                example[name] = np.full((*size, feature.shape[-1]), none, feature.np_dtype)
+        for name, (feature, no_label) in self.labels.items():
+            shape = (*size, feature.shape[-1])
+            label = found[name].reshape(shape) if name in found else np.full(shape, no_label)
+            example[name] = label.astype(feature.np_dtype)
         return example
 
 

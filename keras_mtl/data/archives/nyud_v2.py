@@ -45,7 +45,7 @@ def image_ids(root: Path, split: str) -> list[str]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_nyud_v2
+    >>> from keras_mtl.data.archives.rooms import write_nyud_v2
     >>> root = write_nyud_v2("NYUDv2", train=1, val=2, image_size=(24, 32))
     >>> image_ids(root, "val")
     ['0002', '0003']
@@ -61,7 +61,7 @@ def lacking(root: Path) -> list[str]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_nyud_v2
+    >>> from keras_mtl.data.archives.rooms import write_nyud_v2
     >>> root = write_nyud_v2("NYUDv2_rooms", train=1, val=1, image_size=(24, 32))
     >>> _ = (root / "normals").rename("elsewhere")
     >>> lacking(root)
@@ -133,7 +133,7 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_nyud_v2
+    >>> from keras_mtl.data.archives.rooms import write_nyud_v2
     >>> root = write_nyud_v2("NYUDv2_copy", train=1, val=1, image_size=(24, 32))
     >>> labels = read(root, "0001")
     >>> {name: label.shape for name, label in labels.items()}

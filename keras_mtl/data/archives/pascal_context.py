@@ -80,7 +80,7 @@ def image_ids(root: Path, split: str) -> list[str]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_pascal_context
+    >>> from keras_mtl.data.archives.rooms import write_pascal_context
     >>> root = write_pascal_context("PASCALContext", train=1, val=2, image_size=(24, 32))
     >>> image_ids(root, "val")
     ['2008_000002', '2008_000003']
@@ -96,7 +96,7 @@ def lacking(root: Path) -> list[str]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_pascal_context
+    >>> from keras_mtl.data.archives.rooms import write_pascal_context
     >>> root = write_pascal_context("rooms", train=1, val=1, image_size=(24, 32))
     >>> _ = (root / "pascal-context").rename("elsewhere")
     >>> lacking(root)
@@ -223,7 +223,7 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_pascal_context
+    >>> from keras_mtl.data.archives.rooms import write_pascal_context
     >>> root = write_pascal_context("PASCALContext_copy", train=1, val=1, image_size=(24, 32))
     >>> list(read(root, "2008_000001"))
     ['image', 'semseg', 'human_parts', 'sal', 'normals', 'label_map', 'edge']

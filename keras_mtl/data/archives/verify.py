@@ -154,7 +154,7 @@ def verify(
 
     Example:
 
-    >>> from keras_mtl.rooms.archives import write_nyud_v2
+    >>> from keras_mtl.data.archives.rooms import write_nyud_v2
     >>> root = write_nyud_v2("NYUDv2", train=2, val=1, image_size=(24, 32))
     >>> (root / "edge" / "0002.png").unlink()
     >>> report = verify(root, "nyud_v2", progress=False)

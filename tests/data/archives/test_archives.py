@@ -11,9 +11,9 @@ from skimage.morphology import thin
 
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
+from keras_mtl.data.archives import rooms as room_archives
 from keras_mtl.data.archives.layout import ArchiveError
-from keras_mtl.rooms import archives as room_archives
-from keras_mtl.tasks import nyud
+from keras_mtl.tasks import DATASETS, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 
 if keras.backend.backend() != "torch":
@@ -84,6 +84,14 @@ def anno(*objects):
 def test_tasks_are_the_papers():
     assert list(nyud_v2.TASKS) == [task.name for task in nyud()]
     assert list(pascal_context.TASKS) == [task.name for task in pascal_tasks()]
+
+
+@pytest.mark.parametrize("module", [nyud_v2, pascal_context])
+def test_the_archive_holds_what_the_table_of_its_dataset_says(module):
+    dataset = DATASETS[module.__name__.rpartition(".")[2]]
+    assert module.LAYOUT.name == dataset.archive
+    assert set(module.TASKS) == {task.name for task in dataset.tasks()}
+    assert module.SPLITS["val"] == dataset.images
 
 
 def test_nyud_comes_back(nyud_root):
@@ -348,37 +356,3 @@ def test_a_partial_archive_lacks_whole_tasks(tmp_path, folders, left):
     found = pascal_context.read(root, "2008_000001")
     found.pop("label_map", None)  # comes with edges
     assert list(found) == ["image", *left]
-
-
-# === Writing ===
-
-
-def test_the_writer_leaves_nothing_half_done(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="train is 0, expected a number >= 1"):
-        room_archives.write_nyud_v2(tmp_path / "N", train=0, val=1)
-    render = rooms.render
-
-    def fails_at_the_second(seed, size, index):
-        if index:
-            raise KeyboardInterrupt
-        return render(seed, size, index)
-
-    monkeypatch.setattr(rooms, "render", fails_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        room_archives.write_nyud_v2(tmp_path / "N", train=2, val=1, image_size=SIZE)
-    assert not list(tmp_path.iterdir())
-    (tmp_path / "N").mkdir()
-    with pytest.raises(FileExistsError, match="N exists, expected a folder to create; remove it"):
-        room_archives.write_nyud_v2(tmp_path / "N", train=1, val=1)
-
-
-def test_the_command_writes(tmp_path, capsys):
-    size = ["--image-size", *map(str, SIZE)]
-    arguments = ["pascal_context", str(tmp_path / "P"), "--train=1", "--val=2", "--seed=3", *size]
-    assert room_archives.main(arguments) == 0
-    assert capsys.readouterr().out == f"{tmp_path / 'P'}\n"
-    assert pascal_context.image_ids(tmp_path / "P", "val") == ["2008_000002", "2008_000003"]
-    with pytest.raises(SystemExit) as caught:
-        room_archives.main(arguments)
-    assert caught.value.code == 2
-    assert "P exists, expected a folder to create" in capsys.readouterr().err

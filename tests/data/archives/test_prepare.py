@@ -14,7 +14,7 @@ import pytest
 
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
-from keras_mtl.rooms.archives import write_nyud_v2, write_pascal_context
+from keras_mtl.data.archives.rooms import write_nyud_v2, write_pascal_context
 from keras_mtl.tasks import SemanticSegmentation, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 

@@ -10,9 +10,9 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from keras_mtl.data.archives import rooms as room_archives
 from keras_mtl.data.archives.layout import ArchiveError
 from keras_mtl.data.archives.verify import main, verify
-from keras_mtl.rooms import archives as room_archives
 
 if keras.backend.backend() != "torch":
     pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,45 @@ def scene():
         return prediction.astype("uint8"), label
 
     return draw
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch, scene):
+    """Predictions and labels of three images."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for k in range(3):
+        for folder, pixels in zip(("predictions", "labels"), scene(k), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / folder / f"{k}.png")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def expected(scene):
+    """`expected(seeds)`: the scores of these images."""
+    from keras_mtl.metrics.odsf.image import evaluate_image
+    from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+    def of(seeds):
+        scores = BoundaryScores()
+        for seed in seeds:
+            scores.add(evaluate_image(*scene(seed)))
+        return scores
+
+    return of
+
+
+@pytest.fixture
+def command():
+    """`command(root, ...)`: what it returns for the folders in `root`."""
+    from keras_mtl.metrics.odsf.folder import main
+
+    def run(root, *more, protocol="nyud"):
+        return main(
+            [
+                *("--predictions", str(root / "predictions"), "--labels", str(root / "labels")),
+                *("--protocol", protocol, *map(str, more)),
+            ]
+        )
+
+    return run

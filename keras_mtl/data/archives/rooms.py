@@ -15,6 +15,7 @@ import scipy.io
 from PIL import Image
 
 from keras_mtl import rooms
+from keras_mtl.arguments import check_integer
 from keras_mtl.data.archives import nyud_v2, pascal_context
 from keras_mtl.files import whole_folder
 from keras_mtl.tasks import NYUD_CLASSES, PASCAL_CLASSES, SemanticSegmentation
@@ -112,8 +113,7 @@ def _write(
         )
     splits = {"train": train, "val": val}
     for split, count in splits.items():
-        if not isinstance(count, (int, np.integer)) or count < 1:
-            raise ValueError(f"{split} is {count!r}, expected a number >= 1; pass {split}=1.")
+        check_integer(split, count, 1)
     directory.parent.mkdir(parents=True, exist_ok=True)
     numbers = range(train + val)
     if progress:

@@ -1,0 +1,211 @@
+"""Predictions and labels of boundaries in files: what is read, and what is wrong with a file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_mtl.metrics.odsf.image import Counts, evaluate_image
+
+LABEL_FILES = {"nyud": (".png",), "pascal": (".png", ".npy", ".mat")}
+
+
+class BrokenFile(ValueError):
+    """A prediction or a label is missing or wrong; the message begins with its name."""
+
+
+def read_prediction(path: Path) -> np.ndarray:
+    """Reads a prediction, an 8-bit grey PNG.
+
+    Args:
+        path: the file.
+
+    Returns:
+        uint8 `(H, W)`.
+
+    Raises:
+        BrokenFile: if the file is missing, unreadable or of another kind.
+
+    Example:
+
+    >>> from PIL import Image
+    >>> Image.fromarray(np.full((2, 3), 7, "uint8")).save("a.png")
+    >>> read_prediction("a.png").tolist()
+    [[7, 7, 7], [7, 7, 7]]
+    """
+    pixels, mode = _read_png(Path(path), "prediction")
+    if mode != "L":
+        raise BrokenFile(
+            f"{path} holds {_kind(mode)} pixels, expected an 8-bit grey PNG of 255 times the "
+            "probability; write it again as such."
+        )
+    return pixels
+
+
+def read_label(path: Path, protocol: str) -> np.ndarray:
+    """Reads a label: the edge PNG of "nyud", the PNG (8 or 16 bits), `.npy` or `.mat` of "pascal".
+
+    A `.mat` is one of PASCAL-Context's own files, MATLAB 5 with a variable LabelMap. A label
+    without any labelled pixel is refused: "nyud" 255 everywhere, which no edge image is, "pascal"
+    0 everywhere. An edge image of 0 everywhere is a label like any other, of no boundary, and so
+    is a LabelMap of one class.
+
+    Args:
+        path: the file.
+        protocol: "nyud" or "pascal".
+
+    Returns:
+        whole numbers, `(H, W)`.
+
+    Raises:
+        BrokenFile: if the file is missing, unreadable, of another kind or without any label.
+
+    Example:
+
+    >>> np.save("a.npy", np.array([[1, 2, 459]]))
+    >>> read_label("a.npy", "pascal").tolist()
+    [[1, 2, 459]]
+    """
+    path = Path(path)
+    read = {".npy": _read_npy, ".mat": _read_label_map}.get(path.suffix, _read_label_png)
+    pixels = read(path)
+    if protocol == "pascal":
+        if not pixels.any():
+            raise BrokenFile(
+                f"{path} is 0 (no label) in every pixel, expected regions; leave the image out, or "
+                "copy its label again."
+            )
+        return pixels
+    if pixels.dtype != bool:
+        other = pixels[(pixels != 0) & (pixels != 255)]
+        if other.size:
+            raise BrokenFile(f"{path} holds the value {other[0]}, expected 0 or 255 (an edge).")
+    if pixels.all():
+        raise BrokenFile(
+            f"{path} is 255 in every pixel, which stands for no label and cannot be edges, "
+            "expected an edge image; leave the image out, or copy its label again."
+        )
+    return pixels
+
+
+def evaluate_files(prediction: Path, label: Path, protocol: str) -> Counts:
+    """`evaluate_image` on files.
+
+    Args:
+        prediction: PNG, see `read_prediction`.
+        label: PNG, `.npy` or `.mat`, see `read_label`.
+        protocol: "nyud" or "pascal".
+
+    Returns:
+        The counts.
+
+    Raises:
+        BrokenFile: if a file is missing, unreadable or of another kind, the label has no labelled
+            pixel, or the sizes differ.
+
+    Example:
+
+    >>> from PIL import Image
+    >>> pixels = np.zeros((32, 40), "uint8")
+    >>> pixels[16] = 255
+    >>> Image.fromarray(pixels).save("a.png")
+    >>> evaluate_files("a.png", "a.png", "nyud").matched.shape
+    (101,)
+    """
+    prediction, label = Path(prediction), Path(label)
+    pixels, truth = read_prediction(prediction), read_label(label, protocol)
+    if pixels.shape != truth.shape:
+        raise BrokenFile(
+            f"{prediction} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), "
+            f"expected {truth.shape[0]}x{truth.shape[1]} as in {label}; crop or resize it."
+        )
+    return evaluate_image(pixels, truth, protocol)
+
+
+def signature(path: Path, what: str) -> list[int]:
+    """What changes when a file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        raise BrokenFile(_missing(path, what)) from None
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_label_png(path: Path) -> np.ndarray:
+    pixels, mode = _read_png(path, "label")
+    if pixels.ndim != 2 or mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+        raise BrokenFile(f"{path} holds {_kind(mode)} pixels, expected one number for each pixel.")
+    return pixels
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        pixels = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise BrokenFile(_missing(path, "label")) from None
+    except Exception as error:  # a broken header raises SyntaxError too, a broken size MemoryError
+        raise BrokenFile(unreadable(path, error)) from None
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.dtype.kind not in "ui":
+        found = (
+            f"type {pixels.dtype} and shape {pixels.shape}"
+            if isinstance(pixels, np.ndarray)
+            else "several arrays"
+        )
+        raise BrokenFile(f"{path} holds {found}, expected whole numbers of shape (H, W).")
+    return pixels
+
+
+def _read_label_map(path: Path) -> np.ndarray:
+    from scipy.io import loadmat
+
+    try:
+        pixels = loadmat(path, variable_names=["LabelMap"]).get("LabelMap")
+    except FileNotFoundError:
+        raise BrokenFile(_missing(path, "label")) from None
+    except Exception as error:  # SciPy's parser raises whatever broken bytes cause
+        raise BrokenFile(unreadable(path, error)) from None
+    if pixels is None:
+        raise BrokenFile(
+            f"{path} has no variable LabelMap, expected one; take PASCAL-Context's own file."
+        )
+    if pixels.ndim != 2 or pixels.dtype.kind not in "uif":
+        raise BrokenFile(
+            f"{path} holds a LabelMap of shape {pixels.shape} and type {pixels.dtype}, expected "
+            "numbers of shape (H, W); take PASCAL-Context's own file."
+        )
+    if pixels.dtype.kind != "f":
+        return pixels
+    with np.errstate(invalid="ignore"):  # NaN and what is too large come out as something else
+        whole = pixels.astype("int64")
+    other = pixels[whole != pixels]
+    if other.size:
+        raise BrokenFile(
+            f"{path} holds the value {other[0]} in its LabelMap, expected whole numbers; take "
+            "PASCAL-Context's own file."
+        )
+    return whole
+
+
+def _read_png(path: Path, what: str) -> tuple[np.ndarray, str]:
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            return np.array(image), image.mode
+    except FileNotFoundError:
+        raise BrokenFile(_missing(path, what)) from None
+    except Exception as error:  # Pillow raises many kinds on damaged files, SyntaxError too
+        raise BrokenFile(unreadable(path, error)) from None
+
+
+def _kind(mode: str) -> str:
+    return "16-bit" if mode.startswith("I") else {"1": "1-bit"}.get(mode, mode)
+
+
+def _missing(path: Path, what: str) -> str:
+    return f"{path} is missing, expected the {what} of image {path.stem}."
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """The sentence on a file that a library cannot read."""
+    reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return f"{path} is not readable ({reason}); copy or write it again."

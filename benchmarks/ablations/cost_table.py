@@ -1,14 +1,14 @@
 """TaskPrompter's Table 8: cost against the number of tasks."""
 
-import json
 from pathlib import Path
 
 import keras
 
 import keras_mtl
 from benchmarks.ablations.machine import versions
-from benchmarks.ablations.runs import write
+from benchmarks.ablations.tables import save
 from keras_mtl import cost
+from keras_mtl.tables import markdown
 
 # Counted, not trained, and on the published configuration at every scale.
 COST_TABLE = "taskprompter-table8"
@@ -38,25 +38,19 @@ def write_cost_table(folder: Path) -> None:
         keras.backend.clear_session()
     report = {"title": "TaskPrompter, Table 8: cost against the number of tasks", "rows": rows}
     report |= {"preset": COST_PRESET, "order": COST_ORDER, "versions": versions()}
-    lines = ["| tasks | parameters [M] | paper | GMACs | paper |", "|---" + "|---:" * 4 + "|"]
+    lines = [["tasks", "parameters [M]", "paper", "GMACs", "paper"]]
     for row in rows:
         millions, giga = row["parameters"] / 1e6, row["macs"] / 1e9
         paper = row["paper"]
-        lines.append(
-            f"| {row['tasks']} | {millions:.2f} | {paper['parameters_M']} "
-            f"| {giga:.1f} | {paper['GMACs']} |"
-        )
+        shown = f"{millions:.2f}", paper["parameters_M"], f"{giga:.1f}", paper["GMACs"]
+        lines.append([row["tasks"], *shown])
     growth = [rows[-1][key] / rows[0][key] * 100 - 100 for key in ("parameters", "macs")]
-    lines.append(f"| increase | {growth[0]:+.2f}% | +10.16% | {growth[1]:+.2f}% | +27.76% |")
+    lines.append(["increase", f"{growth[0]:+.2f}%", "+10.16%", f"{growth[1]:+.2f}%", "+27.76%"])
     said = f"`{COST_PRESET}`, tasks in the order {', '.join(COST_ORDER)}; one image."
-    text = "\n".join([f"## {report['title']}", "", *lines, "", said]) + "\n"
-    path = folder / COST_TABLE
-    content = json.dumps(report, indent=2) + "\n"
-    write(path.with_name(f"{COST_TABLE}.json"), lambda file: file.write(content.encode()))
-    write(path.with_name(f"{COST_TABLE}.md"), lambda file: file.write(text.encode()))
-    picture = _cost_figure(report)
-    write(path.with_name(f"{COST_TABLE}.png"), lambda file: picture.savefig(file, format="png"))
-    print(text + f"\nWrote {path}.md, .json and .png")
+    table = markdown(lines, numbers=True, padded=False)
+    text = "\n".join([f"## {report['title']}", "", table, "", said]) + "\n"
+    save(folder / COST_TABLE, report, text, _cost_figure(report))
+    print(text + f"\nWrote {folder / COST_TABLE}.md, .json and .png")
 
 
 def _cost_figure(report):

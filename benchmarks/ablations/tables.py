@@ -7,7 +7,8 @@ import numpy as np
 
 from benchmarks.ablations.figures import figure
 from benchmarks.ablations.networks import TASKS
-from benchmarks.ablations.runs import Work, write
+from benchmarks.ablations.runs import Work
+from keras_mtl import files, tables
 from keras_mtl.evaluation.single_task import delta_m
 
 
@@ -102,7 +103,7 @@ def markdown(report: dict) -> str:
         arrow = "↑" if metric["higher_is_better"] else "↓"
         heads.append(f"{task} {metric['metric']} [{metric['unit']}] {arrow}")
     heads += ["Δm [%] ↑", "parameters [M]", "MACs [M]", "minutes a run"]
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    lines = [heads]
     for row in report["rows"]:
         cells = [row["row"], str(len(row["seeds"]))]
         for task in report["metrics"]:
@@ -113,7 +114,7 @@ def markdown(report: dict) -> str:
         cells.append(_shown(row["minutes"], 1))
         lines.append(cells)
     text = [f"## {report['title']}", ""]
-    text += [f"| {' | '.join(cells)} |" for cells in lines]
+    text += [tables.markdown(lines, numbers=True, padded=False)]
     settings, made = report["settings"], report["made_by"][0]
     rooms, (height, width) = settings["rooms"], settings["image_size"]
     machine = made["machine"]["accelerator"] or (
@@ -163,7 +164,7 @@ def comparison(report: dict, path: Path) -> str:
             f"{now.get(changed[0])!r}; compare tables of the same settings."
         )
     heads = ["row", *(f"{task} {each['metric']}" for task, each in known.items()), "Δm"]
-    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1)]
+    lines = [heads]
     for row in report["rows"]:
         cells = [row["row"]]
         for name in [*known, "Δm"]:
@@ -180,7 +181,7 @@ def comparison(report: dict, path: Path) -> str:
                 if theirs["std"]:
                     cells[-1] += f" ({difference / theirs['std']:+z.1f})"
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return tables.markdown(lines, numbers=True, padded=False)
 
 
 def _shown(spread, digits, sign="") -> str:
@@ -192,9 +193,12 @@ def _shown(spread, digits, sign="") -> str:
 
 def write_table(report: dict, table, path: Path) -> None:
     """Writes PATH.json, PATH.md and PATH.png."""
-    text = json.dumps(report, indent=2) + "\n"
-    write(path.with_name(path.name + ".json"), lambda file: file.write(text.encode()))
-    said = markdown(report).encode()
-    write(path.with_name(path.name + ".md"), lambda file: file.write(said))
-    picture = figure(report, table.axis)
-    write(path.with_name(path.name + ".png"), lambda file: picture.savefig(file, format="png"))
+    save(path, report, markdown(report), figure(report, table.axis))
+
+
+def save(path: Path, report: dict, text: str, picture) -> None:
+    """Writes a report, a text and a figure as PATH.json, PATH.md and PATH.png."""
+    files.write_text(f"{path}.json", json.dumps(report, indent=2) + "\n")
+    files.write_text(f"{path}.md", text)
+    with files.whole(f"{path}.png") as fresh:
+        picture.savefig(fresh)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task
 
 
@@ -53,14 +54,4 @@ def table(tasks: Sequence[Task], scores: Mapping[str, float], constant: Mapping[
         better = "higher" if task.higher_is_better else "lower"
         metric = f"{measure} [{task.unit}]"
         rows.append((task.name, metric, f"{ours:.3f}", f"{floor:.3f}", f"{better} is better"))
-    return _markdown(rows)
-
-
-def _markdown(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
-    lines = []
-    for row in rows:
-        cells = " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(f"| {cells} |")
-    return "\n".join(lines)
+    return markdown(rows)

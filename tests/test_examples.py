@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -33,11 +34,11 @@ def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     done = run("train_nyud.py", *SMALL, "--output", out)
     assert done.returncode == 0, done.stderr[-3000:]
-    return out, done.stdout
+    return out, done.stdout, done.stderr
 
 
 def test_training_leaves_everything(trained):
-    out, printed = trained
+    out, printed, _ = trained
     names = {path.name for path in out.iterdir()}
     wanted = {"model.keras", "saved_model", "log.csv", "tensorboard", "results.md"}
     wanted |= {"panel.png", "training_curves.png"}
@@ -48,6 +49,13 @@ def test_training_leaves_everything(trained):
     assert (out / "results.md").read_text().strip() in printed
     for headline in ("mIoU [%]", "RMSE [m]", "mErr [degrees]", "F_within_2px [%]"):
         assert headline in printed
+
+
+def test_training_says_nothing_but_how_far_it_is(trained):
+    """On standard error, where libraries write what a newcomer would wonder about."""
+    *_, said = trained
+    lines = [line for line in re.split(r"[\r\n]+", said) if line.strip()]
+    assert lines and all(line.startswith("rendering rooms: ") for line in lines), said
 
 
 def test_another_method_and_dataset(tmp_path):
@@ -121,7 +129,7 @@ def test_from_an_archive_to_a_trained_network(tmp_path):
 def test_evaluating_what_is_not_there(trained, tmp_path):
     if keras.backend.backend() != "torch":
         pytest.skip("argument handling is the same on every backend")
-    out, _ = trained
+    out, *_ = trained
     for arguments, problem in (
         ((tmp_path / "none.keras",), "evaluate.py: There is no file"),
         ((out / "model.keras", "--data", tmp_path), "evaluate.py: No prepared dataset"),
@@ -162,7 +170,7 @@ def test_saved_model_repeats_the_model(trained, tmp_path):
     """Loaded by TensorFlow alone, it gives what the .keras file gives."""
     import keras_mtl
 
-    out, _ = trained
+    out, *_ = trained
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 48, 3)).astype("float32")
     np.save(tmp_path / "image.npy", image)
     code = (
@@ -182,7 +190,7 @@ def test_saved_model_repeats_the_model(trained, tmp_path):
 
 def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
     data = pytest.importorskip("skimage.data")
-    out, _ = trained
+    out, *_ = trained
     photograph = data.coffee()[:317, :501]
     Image.fromarray(photograph).save(tmp_path / "coffee.jpg")
     done = run(
@@ -205,7 +213,7 @@ def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
 def test_predict_a_folder(trained, tmp_path):
     """What cannot be read is named, and the others are done all the same."""
     data = pytest.importorskip("skimage.data")
-    out, _ = trained
+    out, *_ = trained
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     for name, size in (("cup.jpg", (60, 90)), ("cup.png", (48, 40)), ("table.JPG", (40, 80))):
@@ -230,7 +238,7 @@ def test_predict_a_folder(trained, tmp_path):
 
 def test_predict_a_video(trained, tmp_path):
     av = pytest.importorskip("av")
-    out, _ = trained
+    out, *_ = trained
     rate, path = Fraction(30_000, 1001), tmp_path / "walk.mp4"
     with av.open(path, "w") as video:
         stream = video.add_stream("libx264", rate=rate)

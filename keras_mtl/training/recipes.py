@@ -1,9 +1,10 @@
 """How each architecture is trained by the scripts: in minutes on rooms, and as in its paper."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from keras_mtl import backbones
-from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet
+from keras_mtl.models import MultiTaskBaseline, TaskPrompter, TPANet
 from keras_mtl.models.registry import ARCHITECTURES, BACKBONES, PRESETS
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
@@ -28,7 +29,7 @@ class Recipe:
     """
 
     name: str
-    model: type[MultiTaskModel]
+    model: Any  # a class derived from MultiTaskModel, with arguments of its own
     arguments: tuple[str, ...] = ()
     backbone: str = "vit_nano"
     steps: int = 4000

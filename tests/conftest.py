@@ -58,6 +58,29 @@ def assert_close():
     return close
 
 
+@pytest.fixture(scope="session")
+def write_folder():
+    """`write_folder(folder, count, **labels)`: what `keras_mtl.data.folders` prepares."""
+    from PIL import Image
+
+    def write(folder, count, **labels):
+        """Images of 32x48 pixels, and for each task what its function returns."""
+        rng = np.random.default_rng(1)
+        for name in ("images", *labels):
+            (folder / name).mkdir(parents=True)
+        for i in range(count):
+            image = rng.integers(0, 256, (32, 48, 3), "uint8")
+            Image.fromarray(image).save(folder / "images" / f"{i}.png")
+            for name, draw in labels.items():
+                label = draw()
+                if label.dtype.kind == "f":
+                    np.save(folder / name / f"{i}.npy", label)
+                else:
+                    Image.fromarray(label).save(folder / name / f"{i}.png")
+
+    return write
+
+
 @pytest.fixture(scope="module")
 def drawn_by_numpy():
     """Kernels are drawn by NumPy: JAX compiles the drawing of every shape, which takes longer

@@ -93,7 +93,7 @@ def run(script, *arguments, blocked=()):
         [sys.executable, "-c", code, str(EXAMPLES / script), *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(EXAMPLES.parent), str(EXAMPLES)])},
     )
 
 
@@ -206,16 +206,16 @@ def test_serving_any_size(tmp_path):
 
 def test_served_normals_are_unit_vectors(monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import serve
+    import serving
     import tensorflow as tf
 
     normals = np.zeros((2, 4, 3), "float32")
     normals[0, :2], normals[0, 2:] = (1, 0, 0), (0, 0, -1)
-    found = serve.unit(serve.restore(tf.constant(normals), (2, 9)))
+    found = serving.unit(serving.restore(tf.constant(normals), (2, 9)))
     np.testing.assert_allclose(np.linalg.norm(found[0], axis=-1), 1, atol=1e-6)
     np.testing.assert_array_equal(found[1], 0)
-    assert serve.restore(tf.zeros((2, 4, 1)), (4, 8)).shape == (4, 8, 1)
-    assert serve.restore(tf.zeros((2, 4), "int32"), (4, 8)).shape == (4, 8)
+    assert serving.restore(tf.zeros((2, 4, 1)), (4, 8)).shape == (4, 8, 1)
+    assert serving.restore(tf.zeros((2, 4), "int32"), (4, 8)).shape == (4, 8)
 
 
 # === What is refused ===

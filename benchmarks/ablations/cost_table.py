@@ -1,13 +1,12 @@
 """TaskPrompter's Table 8: cost against the number of tasks."""
 
-import json
 from pathlib import Path
 
 import keras
 
 import keras_mtl
 from benchmarks.ablations.machine import versions
-from benchmarks.ablations.runs import write
+from benchmarks.ablations.tables import save
 from keras_mtl import cost
 from keras_mtl.tables import markdown
 
@@ -41,21 +40,17 @@ def write_cost_table(folder: Path) -> None:
     report |= {"preset": COST_PRESET, "order": COST_ORDER, "versions": versions()}
     lines = [["tasks", "parameters [M]", "paper", "GMACs", "paper"]]
     for row in rows:
-        ours = f"{row['parameters'] / 1e6:.2f}", f"{row['macs'] / 1e9:.1f}"
+        millions, giga = row["parameters"] / 1e6, row["macs"] / 1e9
         paper = row["paper"]
-        lines.append([row["tasks"], ours[0], paper["parameters_M"], ours[1], paper["GMACs"]])
+        shown = f"{millions:.2f}", paper["parameters_M"], f"{giga:.1f}", paper["GMACs"]
+        lines.append([row["tasks"], *shown])
     growth = [rows[-1][key] / rows[0][key] * 100 - 100 for key in ("parameters", "macs")]
     lines.append(["increase", f"{growth[0]:+.2f}%", "+10.16%", f"{growth[1]:+.2f}%", "+27.76%"])
-    table = markdown(lines, numbers=True, padded=False)
     said = f"`{COST_PRESET}`, tasks in the order {', '.join(COST_ORDER)}; one image."
+    table = markdown(lines, numbers=True, padded=False)
     text = "\n".join([f"## {report['title']}", "", table, "", said]) + "\n"
-    path = folder / COST_TABLE
-    content = json.dumps(report, indent=2) + "\n"
-    write(path.with_name(f"{COST_TABLE}.json"), lambda file: file.write(content.encode()))
-    write(path.with_name(f"{COST_TABLE}.md"), lambda file: file.write(text.encode()))
-    picture = _cost_figure(report)
-    write(path.with_name(f"{COST_TABLE}.png"), lambda file: picture.savefig(file, format="png"))
-    print(text + f"\nWrote {path}.md, .json and .png")
+    save(folder / COST_TABLE, report, text, _cost_figure(report))
+    print(text + f"\nWrote {folder / COST_TABLE}.md, .json and .png")
 
 
 def _cost_figure(report):

@@ -14,8 +14,7 @@ import numpy as np
 import keras_mtl
 from benchmarks.ablations.machine import machine, versions
 from benchmarks.ablations.networks import NETWORKS
-from keras_mtl import cost
-from keras_mtl.files import whole
+from keras_mtl import cost, files
 from keras_mtl.metrics import BoundaryF
 from keras_mtl.training.divergence import StopOnDivergence
 from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
@@ -128,7 +127,9 @@ class Work:
             images, labels = keras_mtl.rooms.arrays(
                 tasks, count, (height, width), ROOM_SEEDS[use], progress=True
             )
-            write(path, lambda file: np.savez(file, image=images, **labels))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.whole(path) as fresh:
+                np.savez(fresh, image=images, **labels)
         with np.load(path) as stored:
             return dict(stored)
 
@@ -163,7 +164,10 @@ class Work:
         self._fit(model, "pretraining", self.scale.pretraining_steps, seed, report)
         about = json.dumps({"format": FORMAT, "settings": self.settings(name, seed)})
         weights = {str(i): weight for i, weight in enumerate(backbone.get_weights())}
-        write(self.file(name, seed), lambda file: np.savez(file, about=about, **weights))
+        path = self.file(name, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.whole(path) as fresh:
+            np.savez(fresh, about=about, **weights)
 
     def _train(self, name, seed, report):
 
@@ -189,8 +193,7 @@ class Work:
             "machine": machine(),
             "versions": versions(),
         }
-        text = json.dumps(result, indent=2) + "\n"
-        write(self.file(name, seed), lambda file: file.write(text.encode()))
+        files.write_text(self.file(name, seed), json.dumps(result, indent=2) + "\n")
 
     def _fit(self, model, use, steps, seed, report):
 
@@ -277,10 +280,3 @@ def _quick_metric(task):
 
     metric = task.metrics()[0]
     return BoundaryF(tolerance=1) if isinstance(metric, BoundaryF) else metric
-
-
-def write(path: Path, fill) -> None:
-    """Writes a file that is there as a whole or not at all, and its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as fresh, fresh.open("wb") as file:
-        fill(file)

@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.ablations.figures import figure
 from benchmarks.ablations.networks import TASKS
-from benchmarks.ablations.runs import Work, write
-from keras_mtl import tables
+from benchmarks.ablations.runs import Work
+from keras_mtl import files, tables
 from keras_mtl.evaluation.single_task import delta_m
 
 
@@ -193,9 +193,12 @@ def _shown(spread, digits, sign="") -> str:
 
 def write_table(report: dict, table, path: Path) -> None:
     """Writes PATH.json, PATH.md and PATH.png."""
-    text = json.dumps(report, indent=2) + "\n"
-    write(path.with_name(path.name + ".json"), lambda file: file.write(text.encode()))
-    said = markdown(report).encode()
-    write(path.with_name(path.name + ".md"), lambda file: file.write(said))
-    picture = figure(report, table.axis)
-    write(path.with_name(path.name + ".png"), lambda file: picture.savefig(file, format="png"))
+    save(path, report, markdown(report), figure(report, table.axis))
+
+
+def save(path: Path, report: dict, text: str, picture) -> None:
+    """Writes a report, a text and a figure as PATH.json, PATH.md and PATH.png."""
+    files.write_text(f"{path}.json", json.dumps(report, indent=2) + "\n")
+    files.write_text(f"{path}.md", text)
+    with files.whole(f"{path}.png") as fresh:
+        picture.savefig(fresh)

@@ -10,8 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras_mtl
 from keras_mtl.command_line import refusals, script
+from keras_mtl.data import examples
+from keras_mtl.evaluation.evaluation import evaluate
+from keras_mtl.models import load_model
+from keras_mtl.visualize import precision_recall
 
 
 def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> None:
@@ -32,8 +35,8 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
         except (OSError, UnicodeDecodeError) as error:
             sys.exit(f"{script()}: {options.boundary_ids} cannot be read ({error}).")
     with refusals():
-        model = keras_mtl.load_model(options.model)
-        examples = keras_mtl.data.examples(
+        model = load_model(options.model)
+        dataset = examples(
             options.data or "rooms",
             options.split,
             tasks=model.tasks,
@@ -41,9 +44,9 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
             image_size=tuple(options.image_size or model.image_size),
             count=options.count,
         )
-        result = keras_mtl.evaluate(
+        result = evaluate(
             model,
-            examples,
+            dataset,
             name=options.name or options.model.resolve().parent.name,
             dataset_name=options.data or "rooms",
             split=options.split,
@@ -57,7 +60,7 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
     for path in written:
         result.save(path)
     if result.boundary_curve:
-        figure = keras_mtl.visualize.precision_recall([result.boundary_curve], [result.name])
+        figure = precision_recall([result.boundary_curve], [result.name])
         written.append(out / "precision_recall.png")
         figure.savefig(written[-1])
     print(f"\nWrote {', '.join(map(str, written))}")

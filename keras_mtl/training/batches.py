@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keras_mtl import distribution, rooms
 from keras_mtl.data import load
@@ -21,10 +22,10 @@ class Batches:
         some: to train on, from the beginning, whatever was trained before.
     """
 
-    training: object
-    held_out: object
-    validation: object
-    some: object
+    training: Any
+    held_out: Any
+    validation: Any
+    some: Any
 
 
 def held_out_data(options: argparse.Namespace, tasks: Sequence[Task]):
@@ -96,7 +97,8 @@ def read(data: str, split: str, tasks: Sequence[Task], image_size: Sequence[int]
     Raises:
         ValueError: if they cannot be read, with the tasks that can.
     """
-    size = tuple(image_size)
+    height, width = image_size
+    size = (height, width)
     try:
         return load(data, split, tasks=tasks, image_size=size, **how)
     except ValueError as error:

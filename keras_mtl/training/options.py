@@ -46,8 +46,6 @@ def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.Multi
         backbone = make_backbone(options.backbone, options.image_size, options.patch_size)
     recipe = RECIPES[options.model]
     arguments = {name: getattr(options, name) for name in recipe.arguments}
-    if "channel_windows" in arguments:
-        arguments["channel_windows"] = tuple(arguments["channel_windows"])
     return recipe.model(backbone, tasks, **arguments)
 
 

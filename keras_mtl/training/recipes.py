@@ -1,21 +1,23 @@
 """How each architecture is trained by the scripts: in minutes on rooms, and as in its paper."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from keras_mtl import backbones, presets
-from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet
+from keras_mtl import backbones
+from keras_mtl.models import MultiTaskBaseline, TaskPrompter, TPANet
+from keras_mtl.models.registry import ARCHITECTURES, BACKBONES, PRESETS
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
 ROOMS_LOSS_WEIGHTS = {"depth": 5.0}
 
 ON_ROOMS = {"batch_size": 4, "image_size": (48, 64), "epochs": 5, "learning_rate": 1e-3}
-ON_DATA = {"steps": 40_000, "epochs": 20, "learning_rate": 2e-5}  # in both papers
+ON_DATA = {"epochs": 20}  # and the settings of the architecture's own recipe
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An architecture as the training scripts know it.
+    """An architecture as the training scripts know it; how it was published stands with it.
 
     Args:
         name: what `--model` says.
@@ -24,21 +26,19 @@ class Recipe:
         backbone: key of `keras_mtl.presets.BACKBONES`: what trains from scratch on rooms.
         steps: for that, minutes on a CPU.
         papers_backbone: of the paper's configuration, the default on prepared data.
-        papers_batch_size: with it.
     """
 
     name: str
-    model: type[MultiTaskModel]
-    arguments: tuple[str, ...]
-    backbone: str
-    steps: int
-    papers_backbone: str
-    papers_batch_size: int
+    model: Any  # a class derived from MultiTaskModel, with arguments of its own
+    arguments: tuple[str, ...] = ()
+    backbone: str = "vit_nano"
+    steps: int = 4000
+    papers_backbone: str | None = None
 
     def preset(self, dataset: str) -> str | None:
         """The paper's configuration for a dataset, by the name of its list of tasks."""
         wanted = (self.model.__name__, self.papers_backbone, dataset)
-        for name, preset in presets.PRESETS.items():
+        for name, preset in PRESETS.items():
             if (preset["model"], preset["backbone"], preset["tasks"]) == wanted:
                 return name
         return None
@@ -46,7 +46,8 @@ class Recipe:
     def defaults(self, prepared: bool) -> dict:
         """Defaults of the scripts' options, on prepared data or on rooms."""
         if prepared:
-            return ON_DATA | {"batch_size": self.papers_batch_size}
+            names = ("steps", "learning_rate", "batch_size")
+            return ON_DATA | {name: self.model.recipe[name] for name in names}
         return ON_ROOMS | {"steps": self.steps}
 
 
@@ -60,7 +61,6 @@ RECIPES = {
             backbone="vit_nano",
             steps=4000,
             papers_backbone="vit_large",
-            papers_batch_size=4,
         ),
         Recipe(
             name="tpanet",
@@ -69,7 +69,6 @@ RECIPES = {
             backbone="hrnet18",
             steps=1200,
             papers_backbone="swin_tiny",
-            papers_batch_size=8,
         ),
         Recipe(
             name="baseline",
@@ -78,7 +77,6 @@ RECIPES = {
             backbone="hrnet18",
             steps=1200,
             papers_backbone="swin_tiny",
-            papers_batch_size=8,
         ),
     )
 }
@@ -86,8 +84,9 @@ RECIPES = {
 
 def recipe_of(preset: str) -> Recipe:
     """The recipe of the architecture that a preset configures."""
-    model = presets.PRESETS[preset]["model"]
-    return next(each for each in RECIPES.values() if each.model.__name__ == model)
+    model = ARCHITECTURES[PRESETS[preset]["model"]]
+    found = [recipe for recipe in RECIPES.values() if recipe.model is model]
+    return found[0] if found else Recipe(model.__name__, model)
 
 
 def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
@@ -98,6 +97,6 @@ def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
         image_size: `(height, width)` in pixels.
         patch_size: pixels, of a Vision Transformer.
     """
-    function, size = presets.BACKBONES[name]
+    function, size = BACKBONES[name]
     patch = {"patch_size": patch_size} if function == "vision_transformer" else {}
     return getattr(backbones, function)(size, (*image_size, 3), **patch)

@@ -21,7 +21,7 @@ from pathlib import Path
 import keras
 
 import keras_mtl
-from keras_mtl import distribution
+from keras_mtl import distribution, files
 from keras_mtl.command_line import refusals, script
 from keras_mtl.export import export_model
 from keras_mtl.tasks import Task
@@ -89,7 +89,7 @@ def main(
                 export_model(out / "model.keras", out / "saved_model")
             except ValueError as error:  # the trained model is safe
                 print(f"There is no SavedModel: {error}")
-            (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+            files.write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
             shutil.rmtree(out / "checkpoints")
             print(
                 f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, "
@@ -220,11 +220,14 @@ def _compile(model, options, tasks):
         if name not in weights:
             sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
         weights[name] = weight
-    rate = keras_mtl.schedules.PolynomialDecay(options.learning_rate, options.steps)
+    recipe = model.recipe
+    rate = keras_mtl.schedules.PolynomialDecay(
+        options.learning_rate, options.steps, recipe["power"]
+    )
     optimizer = keras.optimizers.Adam(
         rate,
-        weight_decay=1e-6,
-        global_clipnorm=10.0,
+        weight_decay=recipe["weight_decay"],
+        global_clipnorm=recipe["global_clipnorm"],
         gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
     )
     model.compile(optimizer, loss_weights=weights)

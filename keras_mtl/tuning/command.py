@@ -8,8 +8,9 @@ from pathlib import Path
 
 import keras
 
-import keras_mtl
+from keras_mtl import rooms
 from keras_mtl.command_line import refusals, script, whole_number
+from keras_mtl.models import registry
 from keras_mtl.tasks import Task
 from keras_mtl.training.batches import read
 from keras_mtl.training.recipes import RECIPES, make_backbone
@@ -64,9 +65,8 @@ def _batches(options, tasks, size):
         split = {"image_size": size, "batch_size": options.batch_size}
         training = read(options.data, "train", tasks, training=True, **split)
         return training, read(options.data, "val", tasks, **split)
-    rooms = keras_mtl.rooms.dataset
-    training = rooms(tasks, options.scenes, size, 0, options.batch_size, True, True)
-    return training, rooms(tasks, options.held_out, size, 1, options.batch_size)
+    training = rooms.dataset(tasks, options.scenes, size, 0, options.batch_size, True, True)
+    return training, rooms.dataset(tasks, options.held_out, size, 1, options.batch_size)
 
 
 def _tuner(search, options):
@@ -141,7 +141,7 @@ def _arguments(tasks, description, arguments) -> argparse.Namespace:
     )
     count, names = whole_number(1), [task.name for task in tasks]
     parser.add_argument("--model", choices=list(BACKBONES), default="taskprompter")
-    backbones = keras_mtl.presets.BACKBONES
+    backbones = registry.BACKBONES
     text = f"one of {', '.join(backbones)}; default: {BACKBONES}"
     parser.add_argument("--backbone", choices=list(backbones), metavar="NAME", help=text)
     text = f"search for these only, of {', '.join(names)} (default: all)"

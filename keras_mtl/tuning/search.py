@@ -6,9 +6,9 @@ from pathlib import Path
 import keras
 import keras_tuner
 
-import keras_mtl
 from keras_mtl.backbones.vision_transformer import grid_of
 from keras_mtl.evaluation.single_task import delta_m
+from keras_mtl.models import MultiTaskModel, TaskPrompter, TPANet
 from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task, check_tasks
 
@@ -73,7 +73,7 @@ class Search(keras_tuner.HyperModel):
         names = [task.name for task in self.tasks]
         if (single is None) == (headline is None):
             raise ValueError("Give either single, for Delta_m, or headline, the name of a task.")
-        if headline is not None:
+        if single is None:
             if headline not in names:
                 raise ValueError(f"headline is {headline!r}, expected one of {', '.join(names)}.")
             task = self.tasks[names.index(headline)]
@@ -87,7 +87,7 @@ class Search(keras_tuner.HyperModel):
             name, direction = "val_delta_m", "max"
         self.objective = keras_tuner.Objective(name, direction)
 
-    def build(self, hp) -> keras_mtl.MultiTaskModel:
+    def build(self, hp) -> MultiTaskModel:
         """The network of one trial, compiled.
 
         Args:
@@ -104,7 +104,7 @@ class Search(keras_tuner.HyperModel):
         model.compile(optimizer, loss_weights=weights)
         return model
 
-    def network(self, hp) -> keras_mtl.MultiTaskModel:
+    def network(self, hp) -> MultiTaskModel:
         """The network of one trial; subclasses define it.
 
         Args:
@@ -139,7 +139,7 @@ class TaskPrompterSearch(Search):
         sides = [n for n in (1, 2, 4) if not any(length % n for length in grid)]
         levels = [n for n in (1, 2, 3, 4) if n <= backbone.num_layers]
         side = hp.Choice("channel_windows_a_side", sides, default=sides[-1])
-        return keras_mtl.TaskPrompter(
+        return TaskPrompter(
             backbone,
             self.tasks,
             channel_windows=(side, side),
@@ -153,7 +153,7 @@ class TPANetSearch(Search):
     """`keras_mtl.TPANet`: width, dropout, stochastic depth. See `Search` for the arguments."""
 
     def network(self, hp):
-        return keras_mtl.TPANet(
+        return TPANet(
             self.make_backbone(),
             self.tasks,
             dim=hp.Choice("dim", [16, 32, 64, 128], default=32),
@@ -163,7 +163,7 @@ class TPANetSearch(Search):
         )
 
 
-SEARCHES = {keras_mtl.TaskPrompter: TaskPrompterSearch, keras_mtl.TPANet: TPANetSearch}
+SEARCHES = {TaskPrompter: TaskPrompterSearch, TPANet: TPANetSearch}
 
 
 def _write_hyperparameters(folder, trial, values):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl import files
+
 VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 WIDEST = 640  # pixels of a frame in a video of panels, which is three frames wide
 
@@ -109,10 +111,9 @@ def _write(target: Path, pictures: Iterator[np.ndarray], rate) -> int:
     import av
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f".{target.name}")
     count = 0
-    try:
-        with av.open(unfinished, "w", format="mp4") as video:
+    with files.whole(target) as fresh:
+        with av.open(fresh, "w", format="mp4") as video:
             stream = video.add_stream("libx264", rate=rate)
             stream.pix_fmt = "yuv420p"  # what every player shows
             for count, picture in enumerate(pictures, start=1):
@@ -124,7 +125,4 @@ def _write(target: Path, pictures: Iterator[np.ndarray], rate) -> int:
                 video.mux(stream.encode())
         if not count:
             raise ValueError("The video has no frame that can be read.")
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return count

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import runpy
-import sys
 import types
 from pathlib import Path
 
@@ -485,11 +483,13 @@ def test_feeds_fit(folder):
 
 
 @once
-def test_prepare_folder(tmp_path, monkeypatch, capsys):
-    """The example script: images and labels as files, some missing, to a dataset."""
+def test_prepare_folder(tmp_path, capsys):
+    """Images and labels as files, some missing, to a dataset."""
     from PIL import Image
 
-    source, script = tmp_path / "mine", Path(__file__).parents[2] / "examples/prepare_folder.py"
+    from keras_mtl.data import folders
+
+    source = tmp_path / "mine"
     for name in ("images", "semseg", "depth", "normals"):
         (source / name).mkdir(parents=True)
     for i in range(4):
@@ -504,9 +504,8 @@ def test_prepare_folder(tmp_path, monkeypatch, capsys):
     (tmp_path / "val.txt").write_text("3\n")
 
     def run(*more):
-        command = [script, source, "--name", "mine", "--output", tmp_path / "out", *more]
-        monkeypatch.setattr(sys, "argv", list(map(str, command)))
-        runpy.run_path(str(script), run_name="__main__")
+        arguments = [source, "--name", "mine", "--output", tmp_path / "out", *more]
+        folders.main(list(map(str, arguments)))
 
     run("--val-list", tmp_path / "val.txt")
     assert "depth: 3 of 4 images have a label" in capsys.readouterr().out

@@ -23,7 +23,6 @@ from keras_mtl.training import Checkpoint, StopOnDivergence
 
 tf = pytest.importorskip("tensorflow")
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZE = (16, 24)
 TASKS = nyud("depth", "edge")
 EPOCHS, STEPS = 12, 5
@@ -412,29 +411,26 @@ def test_a_run_that_was_stopped(tmp_path):
     assert run() == (3, True)  # without every fifth epoch being reached
 
 
-def test_the_example_goes_on(tmp_path, monkeypatch):
+def test_a_run_goes_on(tmp_path, monkeypatch):
     if keras.backend.backend() != "torch":
         pytest.skip("the script is the same on every backend; PyTorch compiles nothing")
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import training
+    from keras_mtl.training import run as training
+
+    monkeypatch.setattr(sys, "argv", ["train_nyud.py"])
+    monkeypatch.setattr(training, "export_model", lambda model, path: path.mkdir())
 
     def run(folder, *more):
-        monkeypatch.setattr(training, "export_model", lambda model, path: path.mkdir())
         arguments = [*SMALL, "--output", str(folder), *more]
-        monkeypatch.setattr(sys, "argv", ["train_nyud.py", *arguments])
-        training.main(nyud("depth", "edge"), "nyud", "")
+        training.main(nyud("depth", "edge"), "nyud", "", arguments)
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(whole)
     code = (
-        "import training; from keras_mtl.tasks import nyud; "
-        "training.main(nyud('depth', 'edge'), 'nyud', '')"
+        "from keras_mtl.training import run; from keras_mtl.tasks import nyud; "
+        "run.main(nyud('depth', 'edge'), 'nyud', '')"
     )
     command = [sys.executable, "-c", code, *SMALL, "--output", str(killed)]
-    path = os.pathsep.join([str(EXAMPLES), str(EXAMPLES.parent)])
-    with subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while not list(killed.glob("checkpoints/epoch-*.npz")) and process.poll() is None:
             time.sleep(0.01)
         process.kill()

@@ -1,0 +1,99 @@
+"""Folders of images and labels that are prepared for training, and those that are not."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_mtl.data import folders
+
+if keras.backend.backend() != "torch":
+    pytest.skip("preparing knows no backend", allow_module_level=True)
+
+
+def prepare(folder, *more):
+    arguments = [folder / "mine", "--name", "mine", "--output", folder / "out", *more]
+    folders.main(list(map(str, arguments)))
+
+
+def a_wide_png(folder):
+    Image.fromarray(np.full((32, 48), 300, "uint16")).save(folder / "semseg" / "0.png")
+
+
+def a_picture_of_depth(folder):
+    (folder / "depth").mkdir()
+    Image.fromarray(np.full((32, 48), 300, "uint16")).save(folder / "depth" / "0.png")
+
+
+def masks_of_255(folder):
+    (folder / "edge").mkdir()
+    mask = np.repeat(np.array([0, 255], "uint8"), 24)[None].repeat(32, 0)
+    Image.fromarray(mask).save(folder / "edge" / "0.png")
+
+
+def a_turned_photograph(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (48, 32)).save(folder / "images" / "7.jpg", exif=exif)
+
+
+def two_of_one_name(folder):
+    Image.new("RGB", (48, 32)).save(folder / "images" / "0.jpg")
+
+
+def a_broken_image(folder):
+    path = folder / "images" / "0.png"
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def a_broken_label(folder):
+    (folder / "semseg" / "0.png").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (a_wide_png, "semseg/0.png: .* the value 300;"),
+        (a_picture_of_depth, "depth/0.png is an image, .*store metres as .npy"),
+        (masks_of_255, "edge holds the values 0 and 255 and never 1; write 1 for yes"),
+        (a_turned_photograph, "7.jpg is turned by its EXIF orientation"),
+        (two_of_one_name, "0.jpg and .*0.png have the same name; keep one"),
+        (a_broken_image, "images/0.png cannot be read"),
+        (a_broken_label, "semseg/0.png cannot be read"),
+    ],
+)
+def test_folders_that_are_not_prepared(tmp_path, write_folder, spoil, problem):
+    write_folder(tmp_path / "mine", 2, semseg=lambda: np.zeros((32, 48), "uint8"))
+    spoil(tmp_path / "mine")
+    with pytest.raises(SystemExit, match=problem) as ended:
+        prepare(tmp_path)
+    assert "\n" not in str(ended.value)
+    assert not list(tmp_path.glob("out/*")) and not list(tmp_path.glob("out/.*"))
+
+
+def test_preparing_a_folder_again(tmp_path, write_folder):
+    write_folder(tmp_path / "mine", 3, semseg=lambda: np.zeros((32, 48), "uint8"))
+    with pytest.raises(SystemExit, match="no.txt cannot be read"):
+        prepare(tmp_path, "--val-list", tmp_path / "no.txt")
+    prepare(tmp_path)
+    (tmp_path / "mine/images/2.png").unlink()
+    (tmp_path / "mine/semseg/2.png").unlink()
+    with pytest.raises(SystemExit, match="out/mine/1.0.0 exists; pass --overwrite"):
+        prepare(tmp_path)
+
+    def stored():
+        about = json.loads((tmp_path / "out/mine/1.0.0/dataset_info.json").read_text())
+        return sum(int(n) for split in about["splits"] for n in split["shardLengths"])
+
+    label = tmp_path / "mine/semseg/1.png"
+    kept = label.read_bytes()
+    label.write_bytes(b"no picture")
+    with pytest.raises(SystemExit, match="1.png cannot be read"):
+        prepare(tmp_path, "--overwrite")
+    assert stored() == 3
+    label.write_bytes(kept)
+    prepare(tmp_path, "--overwrite")
+    assert stored() == 2
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]

@@ -1,0 +1,91 @@
+"""What the training scripts are told: what they refuse, and defaults of recipes and presets."""
+
+import keras
+import pytest
+
+import keras_mtl
+from keras_mtl.tasks import nyud
+from keras_mtl.training.options import build, parse
+from keras_mtl.training.recipes import RECIPES, recipe_of
+
+if keras.backend.backend() != "torch":
+    pytest.skip("arguments are the same on every backend", allow_module_level=True)
+
+PRESET = "tpanet_swin_tiny_nyud"
+
+
+def options_of(*given):
+    return parse(nyud(), "nyud", "", given)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("--steps 0", "--steps: '0' is no whole number of 1 or more"),
+        ("--epochs 0", "--epochs: '0'"),
+        ("--batch-size 2.5", "--batch-size: '2.5'"),
+        ("--scenes -1", "--scenes: '-1'"),
+        ("--image-size 0 48", "--image-size: '0'"),
+        ("--seed -1", "--seed: '-1' is no whole number of 0 or more"),
+        ("--tasks dept", "--tasks: invalid choice: 'dept'"),
+        (f"--preset {PRESET} --dim=8", "--dim would change nothing about"),
+        (f"--preset {PRESET} --stochastic-depth 0", "--stochastic-depth would change nothing"),
+        ("--data x --patch-size=16", "--patch-size would change nothing about --preset"),
+        (f"--preset {PRESET} --decode 8", "unrecognized arguments: --decode 8"),
+        (f"--preset {PRESET} --backbone hrnet18", "not allowed with argument --preset"),
+        (f"--preset {PRESET} --model baseline", "pass --model tpanet or leave it out"),
+    ],
+)
+def test_arguments_that_are_refused(capsys, given, problem):
+    with pytest.raises(SystemExit):
+        options_of(*given.split())
+    assert problem in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_what_a_preset_settles():
+    options = options_of("--preset", PRESET, "--tasks", "depth", "edge")
+    assert (options.model, options.backbone, options.dim) == ("tpanet", None, None)
+    assert options.image_size == (425, 560)
+    assert options.output == f"runs/{PRESET}_depth_edge"
+    options = options_of("--data", "x", "--model", "tpanet")
+    assert (options.preset, options.output) == (PRESET, "runs/tpanet_nyud")
+    options = options_of("--model", "tpanet", "--dim", "8")
+    assert (options.dim, options.groups, options.preset) == (8, 1, None)
+
+
+def test_a_preset_with_a_pretrained_backbone(monkeypatch):
+    def load(name, shape):
+        return keras_mtl.backbones.vision_transformer("nano", shape, num_layers=4)
+
+    monkeypatch.setattr(keras_mtl.backbones, "from_preset", load)
+    given = "--preset multitask_baseline_vit_base_pascal --pretrained x --image-size 32 48"
+    model = build(options_of(*given.split()), nyud("depth"))
+    assert model.image_size == (32, 48) and set(model.output) == {"depth"}
+
+
+# === Recipes ===
+
+
+def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
+    assert {recipe_of(name) for name in keras_mtl.presets.PRESETS} == set(RECIPES.values())
+    assert {
+        name: [r.preset(each) for each in ("nyud", "pascal_context", "other")]
+        for name, r in RECIPES.items()
+    } == {
+        "taskprompter": ["taskprompter_vit_large_nyud", "taskprompter_vit_large_pascal", None],
+        "tpanet": ["tpanet_swin_tiny_nyud", "tpanet_swin_tiny_pascal", None],
+        "baseline": [
+            "multitask_baseline_swin_tiny_nyud",
+            "multitask_baseline_swin_tiny_pascal",
+            None,
+        ],
+    }
+
+
+def test_a_dataset_of_no_paper(capsys):
+    with pytest.raises(SystemExit):
+        parse(nyud(), "mine", "", ["--data", "x"])
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "No preset of --model taskprompter is for 'mine'; name a --preset." in said
+    options = parse(nyud(), "mine", "", ["--data", "x", "--preset", PRESET])
+    assert (options.preset, options.image_size, options.batch_size) == (PRESET, (425, 560), 8)

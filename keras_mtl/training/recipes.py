@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from keras_mtl import backbones, presets
-from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet
+from keras_mtl import backbones
+from keras_mtl.models import MultiTaskBaseline, MultiTaskModel, TaskPrompter, TPANet, registry
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
 # from scratch they leave depth in metres little to learn from.
@@ -38,7 +38,7 @@ class Recipe:
     def preset(self, dataset: str) -> str | None:
         """The paper's configuration for a dataset, by the name of its list of tasks."""
         wanted = (self.model.__name__, self.papers_backbone, dataset)
-        for name, preset in presets.PRESETS.items():
+        for name, preset in registry.PRESETS.items():
             if (preset["model"], preset["backbone"], preset["tasks"]) == wanted:
                 return name
         return None
@@ -86,7 +86,7 @@ RECIPES = {
 
 def recipe_of(preset: str) -> Recipe:
     """The recipe of the architecture that a preset configures."""
-    model = presets.PRESETS[preset]["model"]
+    model = registry.PRESETS[preset]["model"]
     return next(each for each in RECIPES.values() if each.model.__name__ == model)
 
 
@@ -98,6 +98,6 @@ def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
         image_size: `(height, width)` in pixels.
         patch_size: pixels, of a Vision Transformer.
     """
-    function, size = presets.BACKBONES[name]
+    function, size = registry.BACKBONES[name]
     patch = {"patch_size": patch_size} if function == "vision_transformer" else {}
     return getattr(backbones, function)(size, (*image_size, 3), **patch)

@@ -40,7 +40,7 @@ def asks_for_a_kind(node):
     if isinstance(node, ast.Call) and last_name(node.func) in ("isinstance", "issubclass"):
         what, kinds = node.args
         found = {last_name(each) for each in ast.walk(kinds)}
-        return last_name(what) == "task" or bool(found & KINDS)
+        return (last_name(what) == "task" and "str" not in found) or bool(found & KINDS)
     return False
 
 
@@ -98,6 +98,7 @@ def test_what_asks_is_found(asks, code):
     "code",
     [
         "isinstance(x, int)",
+        "isinstance(task, str)",
         "part == 'depth'",
         "'depth' in labels",
         "task.name in labels",
@@ -158,6 +159,7 @@ BARE = {
         "dataset.image_size",
         "dataset.tasks",
         "load_model.filepath",
+        "MapEvaluator.task",
         "of_this_process.batches",
         "render.image_size",
     ),

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from keras_mtl import load_model
-from keras_mtl.command_line import refusals, say
+from keras_mtl.commands.command_line import refusals, say
 from keras_mtl.export import export_model
 from keras_mtl.tables import markdown
 

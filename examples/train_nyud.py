@@ -9,7 +9,7 @@ Without --data it trains on generated rooms, so it runs anywhere:
 """
 
 from keras_mtl import tasks
-from keras_mtl.training import run
+from keras_mtl.runs import run
 
 if __name__ == "__main__":
     run.main(tasks.nyud(), dataset="nyud", description=__doc__)

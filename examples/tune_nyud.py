@@ -10,7 +10,7 @@ refused there. Needs the extra `tuning`.
 """
 
 from keras_mtl import tasks
-from keras_mtl.tuning import command
+from keras_mtl.runs import search
 
 if __name__ == "__main__":
-    command.main(tasks.nyud(), description=__doc__)
+    search.main(tasks.nyud(), description=__doc__)

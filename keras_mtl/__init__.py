@@ -3,7 +3,8 @@
 import importlib
 from importlib.metadata import version
 
-from keras_mtl import addresses, quiet
+from keras_mtl import addresses
+from keras_mtl.commands import quiet
 
 addresses.lead()
 quiet.start()

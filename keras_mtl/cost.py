@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import keras
 
-from keras_mtl.as_written import as_written
+from keras_mtl.computation.as_written import as_written
 from keras_mtl.models import MultiTaskModel
 from keras_mtl.models.registry import PRESETS
 

@@ -16,8 +16,8 @@ from benchmarks.ablations.machine import machine, versions
 from benchmarks.ablations.networks import NETWORKS
 from keras_mtl import cost, files
 from keras_mtl.metrics import BoundaryF
+from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 from keras_mtl.training.divergence import StopOnDivergence
-from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
 
 FORMAT = "keras_mtl ablation 1"
 ROOM_SEEDS = {"training": 0, "validation": 1, "test": 2, "pretraining": 3}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, singledispatch
 from itertools import pairwise
+from typing import Any
 
 import keras
 from keras import ops
@@ -196,7 +197,7 @@ def _(pyramid: PyramidOutputs, last_blocks: bool) -> list[Cut]:
     levels, images = pyramid.levels, pyramid.levels.input
     found, before, before_stride = [], images, None
     for n, stride in enumerate(pyramid.channels):
-        ends = [(levels.output[str(stride)], stride)]
+        ends: list[tuple[Any, Any]] = [(levels.output[str(stride)], stride)]
         if last_blocks:
             entering = last_block_input(levels, n)
             if entering is None:

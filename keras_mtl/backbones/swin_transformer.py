@@ -10,7 +10,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.as_written import roll_by_cutting
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 from keras_mtl.backbones.keras_hub import (
     attend,
@@ -26,7 +25,8 @@ from keras_mtl.backbones.keras_hub import (
     window_length,
 )
 from keras_mtl.backbones.vision_transformer import resize_bicubic
-from keras_mtl.rematerialization import remat
+from keras_mtl.computation.as_written import roll_by_cutting
+from keras_mtl.computation.rematerialization import remat
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_mtl.sublayers import every_layer
+from keras_mtl.computation.sublayers import every_layer
 
 
 def replicas() -> int:
@@ -145,6 +145,8 @@ def train_replica(model: keras.Model, data) -> dict:
 
 class _Share(float):
     """A part of a threshold, which knows the `whole`."""
+
+    whole: float
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mtl.command_line import refusals, script
+from keras_mtl.commands.command_line import refusals, script
 from keras_mtl.data import examples
 from keras_mtl.evaluation.evaluation import evaluate
 from keras_mtl.models import load_model

@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.export.agreement import check_images, compared, raw_maps
 from keras_mtl.export.formats import FORMATS, in_another_process, write_and_run
 from keras_mtl.files import whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
-from keras_mtl.sublayers import every_layer
 
 TOLERANCE = 1e-4  # of the largest value of a task's map
 

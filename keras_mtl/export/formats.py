@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mtl.as_written import as_written
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted
+from keras_mtl.computation.as_written import as_written
 from keras_mtl.models import load_model
 from keras_mtl.models.files import first_sentence
 

@@ -113,7 +113,7 @@ def test_stage_by_stage_is_the_whole(kind, pyramid, expected, last_blocks):
 
 
 def test_windows_are_shifted_as_written(small):
-    from keras_mtl.as_written import as_written, roll_by_cutting
+    from keras_mtl.computation.as_written import as_written, roll_by_cutting
 
     pyramid = small.swin()
     model = model_of_stages(pyramid, stages(pyramid))

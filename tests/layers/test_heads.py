@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from scipy.special import erf
 
-from keras_mtl.as_written import as_written
+from keras_mtl.computation.as_written import as_written
 from keras_mtl.layers import PredictionHead
 
 

@@ -414,7 +414,7 @@ def test_a_run_that_was_stopped(tmp_path):
 def test_a_run_goes_on(tmp_path, monkeypatch):
     if keras.backend.backend() != "torch":
         pytest.skip("the script is the same on every backend; PyTorch compiles nothing")
-    from keras_mtl.training import run as training
+    from keras_mtl.runs import run as training
 
     monkeypatch.setattr(sys, "argv", ["train_nyud.py"])
     monkeypatch.setattr(training, "export_model", lambda model, path: path.mkdir())

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from keras_mtl.rematerialization import remat
+from keras_mtl.computation.rematerialization import remat
 
 VARIANTS = ("paper", "released")
 

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.attention import attention_as_written, dot_product_attention
 from keras_mtl.layers.mlp import MLP
-from keras_mtl.rematerialization import remat
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
 
 from keras_mtl.tasks import nyud
-from keras_mtl.tuning import command
+from keras_mtl.runs import search
 
 if keras.backend.backend() != "torch":
     pytest.skip("what is refused is so on every backend", allow_module_level=True)
@@ -30,7 +30,7 @@ def test_searches_that_are_refused(tmp_path, monkeypatch, capsys):
         ("--image-size 50 64 --scenes 1 --held-out 1", "tune_nyud.py: "),
     ):
         with pytest.raises(SystemExit) as ended:
-            command.main(nyud(), "", [*given.split(), "--output", str(tmp_path / "out")])
+            search.main(nyud(), "", [*given.split(), "--output", str(tmp_path / "out")])
         printed = capsys.readouterr().err.strip().splitlines()
         said = printed[-1] if ended.value.code == 2 else str(ended.value)  # 2: argparse
         assert problem in said and "\n" not in said
@@ -38,13 +38,13 @@ def test_searches_that_are_refused(tmp_path, monkeypatch, capsys):
 
 def test_searches_are_not_mixed(tmp_path):
     first = Namespace(model="taskprompter", image_size=[48, 64], trials=6, output="a", verbose=1)
-    command._settle(tmp_path, first, None)
+    search._settle(tmp_path, first, None)
     other = Namespace(**{**vars(first), "model": "tpanet"})
-    command._settle(tmp_path, other, None)  # nothing was searched yet
+    search._settle(tmp_path, other, None)  # nothing was searched yet
     (tmp_path / "oracle.json").write_text("{}")
     more = Namespace(**{**vars(other), "trials": 9, "image_size": (48, 64)})
-    command._settle(tmp_path, more, None)
+    search._settle(tmp_path, more, None)
     with pytest.raises(ValueError, match="model was tpanet and is taskprompter; pass another"):
-        command._settle(tmp_path, first, None)
+        search._settle(tmp_path, first, None)
     with pytest.raises(ValueError, match="single was None and is {'depth': 0.5}"):
-        command._settle(tmp_path, other, {"depth": 0.5})
+        search._settle(tmp_path, other, {"depth": 0.5})

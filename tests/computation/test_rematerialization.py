@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers import AdaptiveTaskMixing, ResidualMLP
-from keras_mtl.rematerialization import remat
 
 
 class Wave(keras.layers.Layer):

@@ -8,7 +8,7 @@ import pytest
 
 from keras_mtl.data import folders
 from keras_mtl.tasks import nyud
-from keras_mtl.training import run
+from keras_mtl.runs import run
 
 if keras.backend.backend() != "torch":
     pytest.skip(

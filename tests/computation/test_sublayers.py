@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import keras_mtl
-from keras_mtl.sublayers import every_layer
+from keras_mtl.computation.sublayers import every_layer
 
 
 class Nest(keras.layers.Layer):

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Sequence
 
 import keras_mtl
-from keras_mtl.command_line import whole_number
+from keras_mtl.commands.command_line import whole_number
 from keras_mtl.tasks import Task
-from keras_mtl.training.recipes import RECIPES, make_backbone, recipe_of
+from keras_mtl.runs.recipes import RECIPES, make_backbone, recipe_of
 
 # Options of the models and their defaults without a preset, which has settled them.
 BUILT_WITH = {

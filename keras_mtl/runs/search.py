@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 
 from keras_mtl import rooms
-from keras_mtl.command_line import refusals, script, whole_number
+from keras_mtl.commands.command_line import refusals, script, whole_number
 from keras_mtl.models import registry
+from keras_mtl.runs.batches import read
+from keras_mtl.runs.recipes import RECIPES, make_backbone
 from keras_mtl.tasks import Task
-from keras_mtl.training.batches import read
-from keras_mtl.training.recipes import RECIPES, make_backbone
 
 # What is searched for, and a backbone small enough to train from scratch on rooms.
 BACKBONES = {name: RECIPES[name].backbone for name in ("taskprompter", "tpanet")}
@@ -31,7 +31,7 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
         SystemExit: with one sentence, if something does not fit.
     """
     options = _arguments(tasks, description, arguments)
-    from keras_mtl.tuning.search import SEARCHES, results
+    from keras_mtl.tuning import SEARCHES, results
 
     keras.utils.set_random_seed(options.seed)
     tasks, size = [t for t in tasks if t.name in options.tasks], tuple(options.image_size)

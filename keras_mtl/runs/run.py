@@ -1,7 +1,7 @@
 """One training run, from its options to a folder of results: what the training scripts call.
 
 from keras_mtl import tasks
-from keras_mtl.training import run
+from keras_mtl.runs import run
 
 run.main(tasks.nyud(), dataset="nyud", description=__doc__)
 """
@@ -22,14 +22,15 @@ import keras
 
 import keras_mtl
 from keras_mtl import distribution, files
-from keras_mtl.command_line import refusals, script
+from keras_mtl.commands.command_line import refusals, script
 from keras_mtl.export import export_model
 from keras_mtl.tasks import Task
-from keras_mtl.training import batches, report
+from keras_mtl.runs import batches
+from keras_mtl.runs import report
 from keras_mtl.training.checkpoint import Checkpoint
 from keras_mtl.training.divergence import StopOnDivergence
-from keras_mtl.training.options import build, parse
-from keras_mtl.training.recipes import ROOMS_LOSS_WEIGHTS
+from keras_mtl.runs.options import build, parse
+from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 
 # What a run leaves in its folder. The last one says that it is finished.
 WRITTEN = (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_mtl import tasks
-from keras_mtl.training.report import constant_scores
+from keras_mtl.runs.report import constant_scores
 
 tf = pytest.importorskip("tensorflow")
 

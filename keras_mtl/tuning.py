@@ -1,4 +1,10 @@
-"""What is searched for each architecture, as hypermodels of KerasTuner."""
+"""Search for hyperparameters with KerasTuner (extra `tuning`).
+
+search = keras_mtl.tuning.TaskPrompterSearch(make_backbone, tasks, single=single_task_scores)
+tuner = keras_tuner.Hyperband(search, search.objective, directory="runs", project_name="search")
+tuner.search(training, validation_data=validation, steps_per_epoch=200)
+print(keras_mtl.tuning.results(tuner))
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

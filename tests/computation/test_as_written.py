@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from keras_mtl.as_written import as_written, roll_by_cutting
-from keras_mtl.sublayers import every_layer
+from keras_mtl.computation.as_written import as_written, roll_by_cutting
+from keras_mtl.computation.sublayers import every_layer
 
 
 def pyramid():

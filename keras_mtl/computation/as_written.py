@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import keras
 from keras import ops
 
-from keras_mtl.sublayers import every_layer
+from keras_mtl.computation.sublayers import every_layer
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import argparse
 import keras
 import pytest
 
-from keras_mtl.command_line import refusals, say, whole_number
+from keras_mtl.commands.command_line import refusals, say, whole_number
 
 if keras.backend.backend() != "torch":
     pytest.skip("a command line knows no backend", allow_module_level=True)

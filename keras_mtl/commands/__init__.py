@@ -1,0 +1,1 @@
+"""What the commands and scripts share: how they start, refuse, and read their arguments."""

@@ -1,0 +1,1 @@
+"""The training run behind the scripts: its options, recipes, data and report."""

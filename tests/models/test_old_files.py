@@ -38,10 +38,12 @@ def check_predictions(model, name, expected):
 
 
 def test_a_keras_file(expected):
-    model = keras_mtl.load_model(OLD / "task_prompter.keras", compile=True)
+    own = keras.backend.backend() == "jax"  # compiled elsewhere, it would be compiled as on JAX
+    model = keras_mtl.load_model(OLD / "task_prompter.keras", compile=own)
     assert type(model) is keras_mtl.TaskPrompter
-    assert isinstance(model.optimizer, keras.optimizers.Adam)  # restored with losses and metrics
-    assert [type(each) for each in model.get_compile_config()["loss"]] == [str] * 5
+    if own:
+        assert isinstance(model.optimizer, keras.optimizers.Adam)  # with losses and metrics
+        assert set(model.get_compile_config()["loss"]) == {task.name for task in model.tasks}
     check_predictions(model, "task_prompter", expected)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from keras_mtl.files import whole, whole_folder
-from keras_mtl.tasks import Task
+from keras_mtl.training.trainer import TaskTrainer
 
 FORMAT = "keras_mtl preset 1"
 _FILES = ("metadata.json", "config.json", "model.weights.h5")
@@ -207,7 +207,7 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _checked(model, path):
-    if not all(isinstance(task, Task) for task in getattr(model, "tasks", [None])):
+    if not isinstance(model, TaskTrainer):
         raise ValueError(
             f"{path} holds a {type(model).__name__}, not a model of keras_mtl such as TaskPrompter."
         )

@@ -83,7 +83,7 @@ class NetworkParts(TaskTrainer):
         >>> tasks = keras_mtl.tasks.nyud("depth", "edge")
         >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
         >>> len(model.task_variables("edge")), len(model.shared_variables)
-        (8, 22)
+        (8, 21)
         """
         names = [task.name for task in self.tasks]
         if name not in names:

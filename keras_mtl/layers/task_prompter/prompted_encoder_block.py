@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from keras_mtl.backbones.keras_hub import parts_of, serialize_block
+from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
     ChannelTaskPromptLearning,
     SpatialTaskPromptLearning,
     check_variant,
 )
-from keras_mtl.computation.rematerialization import remat
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

@@ -44,7 +44,12 @@ def kind_of(backbone) -> str | None:
     >>> kind_of(keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1))
     'vit'
     """
-    return next((kind for kind in _CLASSES if isinstance(backbone, class_of(kind))), None)
+    return kind_of_class(type(backbone))
+
+
+def kind_of_class(cls: type) -> str | None:
+    """The same for a class."""
+    return next((kind for kind in _CLASSES if issubclass(cls, class_of(kind))), None)
 
 
 def image_backbones() -> tuple[type, ...]:

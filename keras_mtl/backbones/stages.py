@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_mtl.backbones.adapters import feature_pyramid
 from keras_mtl.backbones.cuts import Computation, cuts
@@ -135,7 +137,7 @@ def copy_backbone(backbone: keras.Model | FeaturePyramid):
     if isinstance(backbone, FeaturePyramid):
         _built(backbone), _built(copy)
     for ours, theirs in zip(copy.weights, backbone.weights, strict=True):
-        ours.assign(theirs)
+        ours.assign(np.array(ops.convert_to_numpy(theirs)))  # JAX may keep the very array
     return copy
 
 

@@ -166,6 +166,21 @@ def position_table(
     return np.concatenate([first, patches]) if class_token else patches
 
 
+def dinov2_positions(backbone, table, grid, table_grid=None) -> np.ndarray:
+    """`position_table` for a `DINOV2Backbone`, which may ask for smoothing."""
+    if not backbone.antialias_in_interpolation:
+        return position_table(table, grid, True, table_grid)
+    table = table.reshape(-1, table.shape[-1])
+    side = int((len(table) - 1) ** 0.5)
+    if (side, side) == tuple(grid):
+        return table
+    # With antialiasing, and only then, the backends and PyTorch agree.
+    patches = table[1:].reshape(1, side, side, -1)
+    patches = ops.image.resize(patches, grid, interpolation="bicubic", antialias=True)
+    patches = ops.convert_to_numpy(patches).reshape(-1, table.shape[-1])
+    return np.concatenate([table[:1], patches])
+
+
 def grid_of(backbone: keras.Model) -> tuple[int, int]:
     """Patches of a ViT along `(height, width)`.
 

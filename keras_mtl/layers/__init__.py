@@ -6,9 +6,9 @@ from keras_mtl.layers.task_prompter.prompt_decoding import (
     CrossTaskReweighting,
     SpatialChannelPromptDecoding,
 )
+from keras_mtl.layers.task_prompter.prompted_encoder_block import PromptedEncoderBlock
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
     ChannelTaskPromptLearning,
-    PromptedEncoderBlock,
     SpatialTaskPromptLearning,
 )
 from keras_mtl.layers.task_prompter.task_prompts import TaskPrompts

@@ -11,8 +11,16 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_mtl.backbones.keras_hub import dense_layers, parts_of
 from keras_mtl.backbones.vision_transformer import VIT_SIZES
-from keras_mtl.backbones.weights.files import Entry, assign
+from keras_mtl.backbones.weights.assign import Entry, assign
+from keras_mtl.backbones.weights.layouts import (
+    batch_norm,
+    convolution,
+    dense,
+    fused_projections,
+    norm,
+)
 from keras_mtl.models.registry import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -160,12 +168,12 @@ def published_entries(model: keras.Model) -> Iterator[Entry]:
         model: `TaskPrompter` of the released variant.
 
     Yields:
-        `keras_mtl.backbones.weights.files.Entry`, one for every variable that a file can fill.
+        `keras_mtl.backbones.weights.assign.Entry`, one for every variable that a file can fill.
 
     Source: https://github.com/prismformore/Multi-Task-Transformer (names of weights only).
     """
     tokens = model.get_layer("patch_tokens")
-    yield from _conv(tokens.projection, "backbone.patch_embed.proj")
+    yield from convolution(tokens.projection, "backbone.patch_embed.proj")
     positions = tokens.position_embedding.embeddings
     yield Entry(positions, "backbone.pos_embed", lambda table: np.squeeze(table, 0))
     names = [task.name for task in model.tasks]
@@ -180,78 +188,41 @@ def published_entries(model: keras.Model) -> Iterator[Entry]:
         i += 1
         if _layer(model, f"decoding_after_block_{i}"):
             levels.append(i)
-    yield from _norm(model.get_layer("ln"), "backbone.norm")
+    yield from norm(model.get_layer("ln"), "backbone.norm")
     for level, block in enumerate(levels):
         decoding = model.get_layer(f"decoding_after_block_{block}")
         reweighting = _layer(model, f"reweighting_after_block_{block}")
         for t, task in enumerate(model.tasks):
             place = f"{level}.{task.name}"
             spatial, channel = decoding.reduce[t]
-            yield from _conv(spatial, f"backbone.fea_decode_spa.{place}.0")
-            yield from _conv(channel, f"backbone.fea_decode_chan.{place}.0")
-            reduce, mix, norm, _, out = decoding.fuse[t].layers
-            yield from _conv(reduce, f"backbone.fea_fuse.{place}.0")
-            yield from _conv(mix, f"backbone.fea_fuse.{place}.1")
-            yield from _batch_norm(norm, f"backbone.fea_fuse.{place}.2")
-            yield from _conv(out, f"backbone.fea_fuse.{place}.4")
+            yield from convolution(spatial, f"backbone.fea_decode_spa.{place}.0")
+            yield from convolution(channel, f"backbone.fea_decode_chan.{place}.0")
+            reduce, mix, its_norm, _, out = decoding.fuse[t].layers
+            yield from convolution(reduce, f"backbone.fea_fuse.{place}.0")
+            yield from convolution(mix, f"backbone.fea_fuse.{place}.1")
+            yield from batch_norm(its_norm, f"backbone.fea_fuse.{place}.2")
+            yield from convolution(out, f"backbone.fea_fuse.{place}.4")
             if reweighting:
                 hidden, weight = reweighting.over_heads[t].layers
-                yield from _dense(hidden, f"backbone.ctr_attn_conv.{place}.0")
-                yield from _dense(weight, f"backbone.ctr_attn_conv.{place}.2")
+                yield from dense(hidden, f"backbone.ctr_attn_conv.{place}.0")
+                yield from dense(weight, f"backbone.ctr_attn_conv.{place}.2")
     for task in model.tasks:
-        _, mix, norm, _, out = model.get_layer(f"{task.name}_head").body.layers
-        yield from _conv(mix, f"heads.{task.name}.mt_proj.0")
-        yield from _batch_norm(norm, f"heads.{task.name}.mt_proj.1")
-        yield from _conv(out, f"heads.{task.name}.linear_pred")
+        _, mix, its_norm, _, out = model.get_layer(f"{task.name}_head").body.layers
+        yield from convolution(mix, f"heads.{task.name}.mt_proj.0")
+        yield from batch_norm(its_norm, f"heads.{task.name}.mt_proj.1")
+        yield from convolution(out, f"heads.{task.name}.linear_pred")
 
 
 def _block(layer, name):
     """An encoder block, with the two linear maps that the prompts add to it."""
-    vit, attention = layer.block, layer.block.mha
-    yield from _norm(vit.layer_norm_1, f"{name}.norm1")
-    yield from _norm(vit.layer_norm_2, f"{name}.norm2")
-    projections = (attention.query_dense, attention.key_dense, attention.value_dense)
-    for part, projection in enumerate(projections):
-        yield from _dense(projection, f"{name}.attn.qkv", part, parts=3)
-    yield from _dense(attention.output_dense, f"{name}.attn.proj")
-    yield from _dense(layer.channel.to_patches, f"{name}.attn.token_trans")
-    yield from _dense(layer.channel.to_channels, f"{name}.attn.token_trans1")
-    yield from _dense(vit.mlp.dense_1, f"{name}.mlp.fc1")
-    yield from _dense(vit.mlp.dense_2, f"{name}.mlp.fc2")
-
-
-def _dense(layer, name, part=0, parts=1):
-    """A dense layer: a linear map, a 1x1 convolution, or one of several stacked in one weight.
-
-    The kernels of an attention have an axis for its heads, which the published ones have not.
-    """
-
-    def kernel(weight):
-        rows = weight.reshape(weight.shape[:2])  # a 1x1 convolution has two axes more
-        ours = np.split(rows, parts)[part].T
-        return ours if len(layer.kernel.shape) == 2 else ours.reshape(layer.kernel.shape)
-
-    def bias(values):
-        return np.split(values, parts)[part].reshape(layer.bias.shape)
-
-    yield Entry(layer.kernel, f"{name}.weight", kernel)
-    yield Entry(layer.bias, f"{name}.bias", bias)
-
-
-def _conv(layer, name):
-    yield Entry(layer.kernel, f"{name}.weight", lambda weight: weight.transpose(2, 3, 1, 0))
-    yield Entry(layer.bias, f"{name}.bias")
-
-
-def _norm(layer, name):
-    yield Entry(layer.gamma, f"{name}.weight")
-    yield Entry(layer.beta, f"{name}.bias")
-
-
-def _batch_norm(layer, name):
-    yield from _norm(layer, name)
-    yield Entry(layer.moving_mean, f"{name}.running_mean")
-    yield Entry(layer.moving_variance, f"{name}.running_var")
+    parts = parts_of(layer.block)
+    yield from norm(parts.norm1, f"{name}.norm1")
+    yield from norm(parts.norm2, f"{name}.norm2")
+    yield from fused_projections(parts.attention, f"{name}.attn.qkv", f"{name}.attn.proj")
+    yield from dense(layer.channel.to_patches, f"{name}.attn.token_trans")
+    yield from dense(layer.channel.to_channels, f"{name}.attn.token_trans1")
+    for part, linear in dense_layers(parts.mlp).items():
+        yield from dense(linear, f"{name}.mlp.{part}")
 
 
 def _layer(model, name):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import keras
 
+from keras_mtl.backbones.keras_hub import blocks_of, final_norm, kind_of
+from keras_mtl.backbones.stages import copy_backbone
 from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
 from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.images import normalized_images
@@ -127,9 +129,9 @@ class TaskPrompter(MultiTaskModel):
                     remat=remat,
                     name=f"{prefix}prompted_block_{i + 1}",
                 )
-                for i, block in enumerate(encoder.get_layer("vit_encoder").encoder_layers)
+                for i, block in enumerate(blocks_of(encoder))
             ]
-            final_norm = encoder.get_layer("vit_encoder").layer_norm
+            last_norm = final_norm(encoder)
 
             # === Functional model ===
             patches = patch_tokens(images)
@@ -151,7 +153,7 @@ class TaskPrompter(MultiTaskModel):
                     final_dim=final_dim,
                     name=f"{prefix}decoding_after_block_{i}",
                 )(
-                    final_norm(patches) if i == depth else patches,
+                    last_norm(patches) if i == depth else patches,
                     affinity[..., len(group) :] if spatial_prompts else None,
                     out.get("channel_affinity"),
                 )
@@ -255,15 +257,14 @@ class TaskPrompter(MultiTaskModel):
 
 def _copy(backbone: keras.Model, name: str) -> keras.Model:
     """A second encoder that starts from the same weights."""
-    copy = type(backbone).from_config(backbone.get_config())
-    copy.set_weights(backbone.get_weights())
-    norm = copy.get_layer("vit_encoder").layer_norm
+    copy = copy_backbone(backbone)
+    norm = final_norm(copy)
     norm.name = f"{norm.name}_{name}"  # it becomes a layer of the model, beside the first one's
     return copy
 
 
 def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
-    if type(backbone).__name__ != "ViTBackbone":
+    if kind_of(backbone) != "vit":
         raise ValueError(
             f"TaskPrompter needs a keras_hub ViTBackbone, but got {type(backbone).__name__}; build "
             "one with keras_mtl.backbones.vision_transformer."

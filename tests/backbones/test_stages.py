@@ -159,7 +159,9 @@ def test_in_bfloat16(kind, small, policy):
     for x, symbol, wanted in zip(found, model.outputs, expected, strict=True):
         assert str(x.dtype) == str(wanted.dtype) == symbol.dtype == policy.removeprefix("mixed_")
         x, wanted = x.astype("float32"), wanted.astype("float32")
-        np.testing.assert_allclose(x, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
+        # XLA rounds to bfloat16's 8 bits at other places of another program.
+        tolerance = 1e-6 if policy == "float32" else 2**-6
+        np.testing.assert_allclose(x, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 def test_a_backbone_for_each_task_and_an_exchange(small, tmp_path):

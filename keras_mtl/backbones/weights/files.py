@@ -1,20 +1,13 @@
-"""Weights as other projects keep them: reading their files, and giving them to a model.
-
-`read_weights` reads the file, whichever kind it is, and never runs code that is in it. `assign`
-gives its arrays to the variables of a model, all of them or none: what the file lacks, what it has
-left over and what has another shape is found before the first variable changes.
-"""
+"""Files of weights as other projects write them, read without running code that is in them."""
 
 import json
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 
 KINDS = ".pth, .pth.tar, .pt or .bin (PyTorch), .safetensors or .npz"
@@ -187,7 +180,7 @@ def _read_torch(path):
     if state is None:
         found = f"a {type(loaded).__name__}"
         if isinstance(loaded, Mapping):
-            found += f" of {_some(map(str, loaded))}" if loaded else " without entries"
+            found += f" of {first_names(map(str, loaded))}" if loaded else " without entries"
         raise ValueError(
             f"{path} holds {found}, not a state dict; expected tensors by name, by themselves or "
             f"under one of {', '.join(_HOLDERS)}."
@@ -240,110 +233,7 @@ def _broken(path) -> ValueError:
     return ValueError(f"{path} is broken or only part of a file; download or copy it again.")
 
 
-# === From arrays to variables ===
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Which variable of a model gets which array of a file.
-
-    Args:
-        variable: `keras.Variable`.
-        names: str, or a tuple of them where several arrays make one variable.
-        convert: function from the named arrays, in that order, to the variable's value. It is
-            called once all names are known to be there; views are enough, it need not copy.
-
-    Example:
-
-    >>> dense = keras.layers.Dense(2)
-    >>> dense.build((None, 3))
-    >>> entry = Entry(dense.kernel, "fc.weight", np.transpose)
-    >>> entry.value({"fc.weight": np.zeros((2, 3))}).shape
-    (3, 2)
-    """
-
-    variable: keras.Variable
-    names: str | tuple[str, ...]
-    convert: Callable[..., np.ndarray] = np.asarray
-
-    @property
-    def all_names(self) -> tuple[str, ...]:
-        """The names as a tuple."""
-        return (self.names,) if isinstance(self.names, str) else tuple(self.names)
-
-    def value(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The variable's value, out of a file's arrays."""
-        return self.convert(*(arrays[name] for name in self.all_names))
-
-
-def assign(
-    entries: Iterable[Entry],
-    arrays: Mapping[str, np.ndarray],
-    what: str,
-    ignore: Sequence[str] = (),
-    variables: Iterable[keras.Variable] = (),
-) -> None:
-    """Gives a file's arrays to variables: all of them, or on any doubt none.
-
-    Args:
-        entries: an `Entry` for every variable that comes from the file.
-        arrays: dict by name, as `read_weights` returns it.
-        what: str. What the file was expected to be, for the messages: they begin
-            `"{what}"`, for instance `"vit.pth does not hold the weights of vit_base: "`.
-        ignore: regular expressions; a name that one of them matches as a whole may be left over.
-        variables: those that must not keep their initial values: an entry is needed for each.
-
-    Raises:
-        ValueError: if an array is missing, left over, or of another shape, or a variable has no
-            entry. No variable has changed then.
-
-    Example:
-
-    >>> dense = keras.layers.Dense(2)
-    >>> dense.build((None, 3))
-    >>> entries = [Entry(dense.kernel, "weight", np.transpose), Entry(dense.bias, "bias")]
-    >>> assign(entries, {"weight": np.ones((2, 3)), "bias": np.ones(2)}, "No such layer: ")
-    >>> keras.ops.convert_to_numpy(dense(np.ones((1, 3)))).tolist()
-    [[4.0, 4.0]]
-    """
-    entries = list(entries)
-    used = {name for entry in entries for name in entry.all_names}
-    ignored = re.compile("|".join(f"(?:{pattern})" for pattern in ignore) or r"(?!)")
-    missing = [name for entry in entries for name in entry.all_names if name not in arrays]
-    left_over = [name for name in arrays if name not in used and not ignored.fullmatch(name)]
-    covered = {id(entry.variable) for entry in entries}
-    without = [variable.path for variable in variables if id(variable) not in covered]
-    faults = []
-    if missing:
-        faults.append(f"it lacks {_some(dict.fromkeys(missing))}")
-    if left_over:
-        faults.append(f"it has {_some(left_over)} that nobody takes")
-    if without:
-        faults.append(f"nothing is known for {_some(without)}")
-    values = []
-    lacking = set(missing)
-    for entry in entries:
-        if lacking.intersection(entry.all_names):
-            continue
-        shape = tuple(entry.variable.shape)
-        given = ", ".join(f"{name} {arrays[name].shape}" for name in entry.all_names)
-        try:
-            values.append(entry.value(arrays))
-        except ValueError:  # an array that cannot be brought into the variable's layout
-            faults.append(f"{given} does not fit the model's {shape}")
-            continue
-        if values[-1].shape != shape:
-            faults.append(f"{given} gives {values[-1].shape} where the model has {shape}")
-    if faults:
-        faults = list(dict.fromkeys(faults))  # one array may be wrong for several variables
-        wrong = faults[:3] + ([f"and {len(faults) - 3} more"] if len(faults) > 3 else [])
-        raise ValueError(f"{what}{'; '.join(wrong)}.")
-    for entry, value in zip(entries, values, strict=True):
-        # A copy, one at a time: JAX may keep the very array, and with it the pages of a file.
-        entry.variable.assign(np.array(value, dtype="float32"))
-
-
-def _some(names: Iterable[str], most: int = 3) -> str:
+def first_names(names: Iterable[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most} more" if len(names) > most else ""

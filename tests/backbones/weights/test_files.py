@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_mtl.backbones.weights.files import Entry, assign, read_weights
+from keras_mtl.backbones.weights.assign import Entry, assign
+from keras_mtl.backbones.weights.files import read_weights
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

@@ -37,6 +37,7 @@ class TaskTrainer(keras.Model):
     image_size: tuple[int, int]
     auxiliary: Mapping[str, tuple[str, float]] = {}
     _objective: Objective | None = None
+    _validated: int | None = None  # the identity of the images that `fit` validates with
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -154,8 +155,15 @@ class TaskTrainer(keras.Model):
             kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
-        with compiler_memory_given_back():
-            return super().fit(x, y, validation_data=validation_data, **kwargs)
+        images = validation_data
+        if isinstance(validation_data, (tuple, list)):
+            images = validation_data[0]
+        self._validated = id(images)
+        try:
+            with compiler_memory_given_back():
+                return super().fit(x, y, validation_data=validation_data, **kwargs)
+        finally:
+            self._validated = None
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
@@ -168,7 +176,7 @@ class TaskTrainer(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model, or there would be no end.
         """
-        if not kwargs.get("_use_cached_eval_dataset"):  # in `fit`, which has seen to it
+        if id(x) != self._validated:  # `fit` has seen to its own
             x, y = self._takes.for_evaluate(x, y, kwargs)
         return super().evaluate(x, y, **kwargs)
 

@@ -54,8 +54,12 @@ def test_training_leaves_everything(trained):
 def test_training_says_nothing_but_how_far_it_is(trained):
     """On standard error, where libraries write what a newcomer would wonder about."""
     *_, said = trained
+    assert shows_progress_alone(said), said
+
+
+def shows_progress_alone(said):
     lines = [line for line in re.split(r"[\r\n]+", said) if line.strip()]
-    assert lines and all(line.startswith("rendering rooms: ") for line in lines), said
+    return bool(lines) and all(line.startswith("rendering rooms: ") for line in lines)
 
 
 def test_another_method_and_dataset(tmp_path):
@@ -66,6 +70,7 @@ def test_another_method_and_dataset(tmp_path):
     arguments += " --image-size 32 48 --dim 8 --head-width 8"
     done = run("train_pascal_context.py", *arguments.split(), "--output", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert shows_progress_alone(done.stderr), done.stderr
     scores = json.loads((tmp_path / "results.json").read_text())
     assert {"semseg_mIoU", "human_parts_mIoU", "sal_maxF", "normals_mErr"} <= set(scores)
     assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()

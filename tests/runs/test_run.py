@@ -50,5 +50,6 @@ def test_training_on_some_tasks(monkeypatch, tmp_path, write_folder):
     train(*data, "--tasks", "depth")
     assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {
         "loss",
+        "depth_loss",
         "depth_RMSE",
     }

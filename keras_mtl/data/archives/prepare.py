@@ -10,13 +10,10 @@ leaves nothing that a later run would take for whole; start it again.
 import argparse
 import contextlib
 import importlib
-import os
 import shutil
 import sys
 import time
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_mtl import files
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_mtl.data.archives.layout import ArchiveError
+from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.verify import verify
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mtl.data.archives import layout as archive
+from keras_mtl.data.archives import decoding, layout
 from keras_mtl.tasks import NYUD_CLASSES
 
-LAYOUT = archive.Layout(
+LAYOUT = layout.Layout(
     name="NYUDv2",
     splits={"train": 795, "val": 654},
     split_file="gt_sets/{}.txt",
@@ -50,7 +50,7 @@ def image_ids(root: Path, split: str) -> list[str]:
     >>> image_ids(root, "val")
     ['0002', '0003']
     """
-    return archive.image_ids(LAYOUT, root, split)
+    return layout.image_ids(LAYOUT, root, split)
 
 
 def lacking(root: Path) -> list[str]:
@@ -67,7 +67,7 @@ def lacking(root: Path) -> list[str]:
     >>> lacking(root)
     ['normals']
     """
-    return list(LAYOUT.lacking(lambda folder: archive.has_files(Path(root) / folder)))
+    return list(LAYOUT.lacking(lambda folder: layout.has_files(Path(root) / folder)))
 
 
 def decode(part: str, data: bytes, file: str) -> np.ndarray:
@@ -85,32 +85,32 @@ def decode(part: str, data: bytes, file: str) -> np.ndarray:
         ArchiveError: if the file is broken or holds wrong values.
     """
     if part == "image":
-        return archive.picture(data, file, archive.IMAGE_MODES)
+        return decoding.picture(data, file, decoding.IMAGE_MODES)
     if part == "semseg":
-        stored = archive.picture(data, file, ("L", "P"))
+        stored = decoding.picture(data, file, ("L", "P"))
         wrong = stored[stored > len(NYUD_CLASSES)]
-        archive.check_values(wrong, file, "0 (unlabelled) or a class from 1 to 40")
+        decoding.check_values(wrong, file, "0 (unlabelled) or a class from 1 to 40")
         return stored - np.uint8(1)  # 0 becomes 255
     if part == "depth":
         return _depth(data, file)
     if part == "normals":
-        return archive.surface_normals(data, file)
-    stored = archive.picture(data, file, ("L",))
-    archive.check_values(stored[(stored > 0) & (stored < 255)], file, "0, or 255 on boundaries")
+        return decoding.surface_normals(data, file)
+    stored = decoding.picture(data, file, ("L",))
+    decoding.check_values(stored[(stored > 0) & (stored < 255)], file, "0, or 255 on boundaries")
     return stored // np.uint8(255)
 
 
 def _depth(data: bytes, file: str) -> np.ndarray:
-    depth = archive.array(data, file)
+    depth = decoding.array(data, file)
     if depth.ndim == 3 and depth.shape[-1] == 1:
         depth = depth[..., 0]
     if depth.ndim != 2 or depth.dtype.kind != "f":
-        raise archive.ArchiveError(
+        raise decoding.ArchiveError(
             f"{file} has shape {depth.shape} and type {depth.dtype}, expected (height, width) of "
             "floating-point metres; get an intact copy of it."
         )
     wrong = depth[~((depth >= 0) & np.isfinite(depth))]
-    archive.check_values(wrong, file, "metres, and 0 where there is no depth")
+    decoding.check_values(wrong, file, "metres, and 0 where there is no depth")
     return depth.astype(np.float32)
 
 
@@ -140,4 +140,4 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
     {'image': (24, 32, 3), 'semseg': (24, 32), 'depth': (24, 32), 'normals': (24, 32, 3), \
 'edge': (24, 32)}
     """
-    return archive.read_parts(LAYOUT, decode, root, image_id)
+    return layout.read_parts(LAYOUT, decode, root, image_id)

@@ -18,9 +18,9 @@ import numpy as np
 import scipy.ndimage
 from skimage.morphology import thin
 
-from keras_mtl.data.archives import layout as archive
+from keras_mtl.data.archives import decoding, layout
 
-LAYOUT = archive.Layout(
+LAYOUT = layout.Layout(
     name="PASCALContext",
     splits={"train": 4998, "val": 5105},
     split_file="ImageSets/Context/{}.txt",
@@ -85,7 +85,7 @@ def image_ids(root: Path, split: str) -> list[str]:
     >>> image_ids(root, "val")
     ['2008_000002', '2008_000003']
     """
-    return archive.image_ids(LAYOUT, root, split)
+    return layout.image_ids(LAYOUT, root, split)
 
 
 def lacking(root: Path) -> list[str]:
@@ -102,7 +102,7 @@ def lacking(root: Path) -> list[str]:
     >>> lacking(root)
     ['normals', 'edge']
     """
-    return list(LAYOUT.lacking(lambda folder: archive.has_files(Path(root) / folder)))
+    return list(LAYOUT.lacking(lambda folder: layout.has_files(Path(root) / folder)))
 
 
 def decode(part: str, data: bytes, file: str) -> np.ndarray | None:
@@ -123,31 +123,31 @@ def decode(part: str, data: bytes, file: str) -> np.ndarray | None:
         ArchiveError: if the file is broken or holds wrong values.
     """
     if part == "image":
-        return archive.picture(data, file, archive.IMAGE_MODES)
+        return decoding.picture(data, file, decoding.IMAGE_MODES)
     if part == "semseg":
-        classes = archive.picture(data, file, ("P", "L"))
+        classes = decoding.picture(data, file, ("P", "L"))
         wrong = classes[(classes > 20) & (classes < 255)]
-        archive.check_values(wrong, file, "a class from 0 to 20, or 255 where there is no label")
+        decoding.check_values(wrong, file, "a class from 0 to 20, or 255 where there is no label")
         return classes
     if part == "human_parts":
         return _human_parts(data, file)
     if part == "sal":
-        return (archive.picture(data, file, ("L",)) > 127).astype(np.uint8)  # v / 255 > 0.5
+        return (decoding.picture(data, file, ("L",)) > 127).astype(np.uint8)  # v / 255 > 0.5
     if part == "normals":
-        return archive.surface_normals(data, file)
-    label_map = archive.matlab(data, file, "LabelMap")
+        return decoding.surface_normals(data, file)
+    label_map = decoding.matlab(data, file, "LabelMap")
     if label_map.ndim != 2 or label_map.dtype.kind not in "uif":
-        raise archive.ArchiveError(
+        raise decoding.ArchiveError(
             f"{file} has a LabelMap of shape {label_map.shape} and type {label_map.dtype}, "
             "expected (height, width) of integers; get an intact copy of it."
         )
     known = (label_map >= 0) & (label_map <= CONTEXT_CLASSES) & (label_map == np.floor(label_map))
-    archive.check_values(label_map[~known], file, "a context class from 0 to 459")
+    decoding.check_values(label_map[~known], file, "a context class from 0 to 459")
     return label_map.astype(np.int32)
 
 
 def _human_parts(data: bytes, file: str) -> np.ndarray | None:
-    anno = archive.matlab(data, file, "anno")
+    anno = decoding.matlab(data, file, "anno")
     try:
         objects = anno[0][0][1].ravel()
         people = [entry for entry in objects if int(entry[1][0][0]) == PERSON]
@@ -155,19 +155,19 @@ def _human_parts(data: bytes, file: str) -> np.ndarray | None:
         found = [(str(part[0][0]), part[1] > 0) for entry in people for part in entry[3].ravel()]
         shapes = {mask.shape for _, mask in found}
     except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise archive.ArchiveError(
+        raise decoding.ArchiveError(
             f"{file} has an anno of another form, expected objects of (class name, class id, "
             "mask, parts) with parts of (name, mask); get an intact copy of it."
         ) from error
     unknown = sorted({name for name, _ in found} - set(PARTS))
     if unknown:
-        raise archive.ArchiveError(
+        raise decoding.ArchiveError(
             f"{file} names the part {unknown[0]!r} of a person, expected one of "
             f"{', '.join(PARTS)}; get an intact copy of it."
         )
     if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
         sizes = " and ".join(sorted("x".join(map(str, shape)) for shape in shapes))
-        raise archive.ArchiveError(
+        raise decoding.ArchiveError(
             f"{file} has part masks of {sizes} pixels, expected all of the image's size; get an "
             "intact copy of it."
         )
@@ -228,7 +228,7 @@ def read(root: Path, image_id: str) -> dict[str, np.ndarray]:
     >>> list(read(root, "2008_000001"))
     ['image', 'semseg', 'human_parts', 'sal', 'normals', 'label_map', 'edge']
     """
-    labels = archive.read_parts(LAYOUT, decode, root, image_id)
+    labels = layout.read_parts(LAYOUT, decode, root, image_id)
     if labels.get("human_parts", ...) is None:
         labels["human_parts"] = np.full(labels["image"].shape[:2], 255, np.uint8)
     label_map = labels.get("label_map")

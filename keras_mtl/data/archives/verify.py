@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from keras_mtl.data.archives import layout as archive
-from keras_mtl.data.archives import nyud_v2, pascal_context
-from keras_mtl.data.archives.layout import ArchiveError, Layout
+from keras_mtl.data.archives import decoding, nyud_v2, pascal_context
+from keras_mtl.data.archives.decoding import ArchiveError
+from keras_mtl.data.archives.layout import Layout, has_files
 
 DATASETS = {"nyud_v2": nyud_v2, "pascal_context": pascal_context}
 _GZIP = b"\x1f\x8b"
@@ -128,8 +128,8 @@ class _Contents:
         """Keeps the image ids of a split."""
         self.problems.pop(file, None)
         try:
-            self.lists[split] = archive.parse_ids(read(file), file)
-            archive.check_ids(self.lists[split], file)
+            self.lists[split] = decoding.parse_ids(read(file), file)
+            decoding.check_ids(self.lists[split], file)
         except ArchiveError as error:
             self.problems[file] = str(error)
 
@@ -195,11 +195,11 @@ def verify(
 
 def _folder(layout: Layout, decode, root: Path, splits: list[str], progress: bool) -> _Contents:
     def read(file: str) -> bytes:
-        return archive.contents(root / file, file)
+        return decoding.contents(root / file, file)
 
     found = _Contents()
     folders = {pattern.rpartition("/")[0] for pattern in _patterns(layout)}
-    found.folders = {folder for folder in folders if archive.has_files(root / folder)}
+    found.folders = {folder for folder in folders if has_files(root / folder)}
     for split in splits:
         file = layout.split_file.format(split)
         if (root / file).is_file():
@@ -301,7 +301,7 @@ def _judged(layout: Layout, found: _Contents, report: Report, splits: list[str])
         if list_file in found.problems:
             faults[list_file] = found.problems[list_file]
         elif split not in found.lists:
-            faults[list_file] = archive.missing(
+            faults[list_file] = decoding.missing(
                 list_file, f"the list of the images in split {split}"
             )
         ids = list(dict.fromkeys(found.lists.get(split, ())))
@@ -340,12 +340,12 @@ def _wrong_files(layout: Layout, found: _Contents, parts: list[str], image_id: s
         file = next((f for f in candidates if f in found.sizes or f in found.problems), None)
         if file is None:
             names = " or ".join(candidates)
-            wrong[names] = archive.missing(names, f"the {part} of image {image_id}")
+            wrong[names] = decoding.missing(names, f"the {part} of image {image_id}")
         elif file in found.problems:
             wrong[file] = found.problems[file]
         elif found.sizes[file] and found.sizes.get(image_file):
             try:
-                archive.check_size(found.sizes[file], file, found.sizes[image_file], image_file)
+                decoding.check_size(found.sizes[file], file, found.sizes[image_file], image_file)
             except ArchiveError as error:
                 wrong[file] = str(error)
     return wrong

@@ -12,7 +12,7 @@ from skimage.morphology import thin
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
 from keras_mtl.data.archives import rooms as room_archives
-from keras_mtl.data.archives.layout import ArchiveError
+from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.tasks import DATASETS, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 

@@ -11,7 +11,7 @@ import scipy.io
 from PIL import Image
 
 from keras_mtl.data.archives import rooms as room_archives
-from keras_mtl.data.archives.layout import ArchiveError
+from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.verify import main, verify
 
 if keras.backend.backend() != "torch":

@@ -47,7 +47,8 @@ class FeaturePyramid(keras.layers.Layer):
 
     def __init__(self, image_shape: tuple[int, int, int], **kwargs):
         super().__init__(**kwargs)
-        self.image_shape = tuple(image_shape)
+        height, width, channels = image_shape
+        self.image_shape = (height, width, channels)
 
     def compute_output_spec(self, images, training=None):
         height, width, _ = self.image_shape

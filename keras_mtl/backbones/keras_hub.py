@@ -13,7 +13,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 
@@ -52,7 +52,7 @@ def kind_of_class(cls: type) -> str | None:
     return next((kind for kind in _CLASSES if issubclass(cls, class_of(kind))), None)
 
 
-def image_backbones() -> tuple[type, ...]:
+def image_backbones() -> tuple[Any, ...]:
     """The classes that every backbone for images is of."""
     return tuple(class_of(kind) for kind in ("vit", "swin", "pyramid"))
 

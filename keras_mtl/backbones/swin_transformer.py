@@ -271,7 +271,8 @@ class WindowGrid:
     @classmethod
     def of(cls, image_shape: tuple[int, int, int], stride: int, window: int) -> "WindowGrid":
         """The grid of an image's map at a stride, both in pixels."""
-        grid = tuple(math.ceil(length / stride) for length in image_shape[:2])
+        height, width, _ = image_shape
+        grid = (math.ceil(height / stride), math.ceil(width / stride))
         shift = window // 2 if min(grid) > window else 0
         return cls(window, shift, _shift_mask(grid, window, shift) if shift else None)
 

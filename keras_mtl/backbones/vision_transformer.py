@@ -210,7 +210,7 @@ def resize_bicubic(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         old = len(grid)
         source = (np.arange(length) + 0.5) * old / length - 0.5
         first = np.floor(source).astype(int)
-        total = 0.0
+        total = np.zeros((length, *grid.shape[1:]))
         for tap in range(-1, 3):
             distance = np.abs(source - (first + tap))
             near = (1.25 * distance - 2.25) * distance**2 + 1

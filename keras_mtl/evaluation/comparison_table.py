@@ -7,11 +7,11 @@ differences are named below the table.
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from keras_mtl.evaluation.published import metrics_of, published_rows
-from keras_mtl.evaluation.result import check, dataset_of, headlines, listed
+from keras_mtl.evaluation.result import Evaluation, check, dataset_of, headlines, listed
 from keras_mtl.evaluation.single_task import SingleTask, delta_m
 from keras_mtl.tables import markdown
 from keras_mtl.tasks.datasets import DATASETS, Metric, PublishedRow
@@ -136,7 +136,7 @@ def comparison(
     | *evaluated* |                  |
     | mine        | 0.5514           |
     """
-    evaluations = [asdict(one) if is_dataclass(one) else one for one in evaluations]
+    evaluations = [asdict(one) if isinstance(one, Evaluation) else one for one in evaluations]
     if not evaluations:
         raise ValueError("There is no result to compare; pass one at least.")
     for number, evaluation in enumerate(evaluations, 1):

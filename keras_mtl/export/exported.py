@@ -103,8 +103,10 @@ def export_model(
                 f"model is a {type(model).__name__}; expected a model of keras_mtl, such as "
                 "TaskPrompter, or the path of a .keras file."
             )
-        model = load_model(model)
-    model = _in_float32(model)
+        found = load_model(model)
+    else:
+        found = model
+    model = _in_float32(found)
     images = check_images(model.image_size)
     raw = raw_maps(model, images)
     for name, value in raw.items():

@@ -76,7 +76,7 @@ class DepthLoss(LabelledPixelLoss):
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore = ignore
-        self.valid_range = tuple(valid_range)
+        self.valid_range = (valid_range[0], valid_range[1])
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         return depth_loss_map(y_true, y_pred, self.ignore, self.valid_range)

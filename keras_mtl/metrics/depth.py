@@ -77,7 +77,7 @@ class DepthMetric(MeanOverPixels):
     ):
         super().__init__(name=name or self.default_name, dtype=dtype)
         self.ignore = ignore
-        self.valid_range = tuple(valid_range)
+        self.valid_range = (valid_range[0], valid_range[1])
 
     def compare(self, label: Tensor, prediction: Tensor) -> Tensor:
         """The quantity at each pixel.

@@ -51,13 +51,14 @@ def convert(
     if output.exists() and not force:
         raise ValueError(f"{output} exists; pass force=True (--force) to replace it.")
     name = preset_of(configuration)
+    chosen = None
     if tasks:
         known = {task.name: task for task in MultiTaskModel.preset_tasks(name)}
         unknown = [task for task in tasks if task not in known]
         if unknown:
             raise ValueError(f"{name} has no task {unknown[0]!r}; it has {', '.join(known)}.")
-        tasks = [known[task] for task in tasks]
-    model = TaskPrompter.from_published(checkpoint, name, tasks)
+        chosen = [known[task] for task in tasks]
+    model = TaskPrompter.from_published(checkpoint, name, chosen)
     try:
         model.save(output)  # under another name, and renamed when it is whole
     except OSError as error:

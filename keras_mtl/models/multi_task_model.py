@@ -121,7 +121,7 @@ class MultiTaskModel(NetworkParts):
         changes = {"tasks": tasks, "image_size": image_size, "backbone": backbone, **arguments}
         if Path(name).is_dir():
             return files.read_preset(name, cls, changes)
-        return registry.build_preset(cls, name, **changes)
+        return registry.build_preset(cls, str(name), **changes)
 
     @staticmethod
     def preset_tasks(name: str) -> list[Task]:

@@ -107,7 +107,7 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
         raise ValueError(
             f"A photograph has shape {photograph.shape}; expected (height, width, 3), RGB."
         )
-    size = photograph.shape[:2]
+    size = (photograph.shape[0], photograph.shape[1])
     scale = min(limit / length for limit, length in zip(image_size, size, strict=True))
     scale = scale if enlarge else min(scale, 1.0)
     height, width = (
@@ -115,7 +115,7 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
         for limit, length in zip(image_size, size, strict=True)
     )
     top, left = (image_size[0] - height) // 2, (image_size[1] - width) // 2
-    place = Place(tuple(size), tuple(image_size), top, left, height, width)
+    place = Place(size, (image_size[0], image_size[1]), top, left, height, width)
     inner = photograph.astype("float32")
     if place.scaled:
         inner = keras.ops.convert_to_numpy(
@@ -123,7 +123,7 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
                 inner, (height, width), interpolation="bilinear", antialias=scale < 1
             )
         )
-    image = np.broadcast_to(np.float32(IMAGE_MEAN), (*image_size, 3)).copy()
+    image = np.broadcast_to(np.array(IMAGE_MEAN, "float32"), (*image_size, 3)).copy()
     return place.pad(inner, image), place
 
 

@@ -216,7 +216,8 @@ def arrays(
     """
     height, width = checked_size(image_size)
     check_integer("count", count, 1)
-    images, labels = np.empty((count, height, width, 3), np.uint8), None
+    images = np.empty((count, height, width, 3), np.uint8)
+    labels: dict = {}
     numbers = range(count)
     if progress:
         from tqdm import tqdm
@@ -226,7 +227,7 @@ def arrays(
         scene = render(seed, (height, width), index=i)
         images[i] = scene["image"]
         own = {task.name: task.label_of(scene) for task in tasks}
-        if labels is None:
+        if not labels:
             labels = keras.tree.map_structure(
                 lambda label: np.empty((count, *np.shape(label)), np.asarray(label).dtype), own
             )

@@ -133,13 +133,22 @@ class LabelContract:
             ValueError: if labels of these shapes are none of this task's.
         """
         spec = self.label_spec(height, width)
-        several = isinstance(spec, dict)
-        if several != isinstance(shapes, dict) or (several and set(spec) != set(shapes)):
-            found = f"{', '.join(map(str, shapes))}" if isinstance(shapes, dict) else "one array"
-            expected = f"a dict of {', '.join(spec)}" if several else "one array"
-            raise ValueError(f"Labels of task {self.name!r} are {found}; expected {expected}.")
-        for key in spec if several else (None,):
-            self._check_shape(shapes[key] if several else shapes, spec[key] if several else spec)
+        if isinstance(spec, dict):
+            if not isinstance(shapes, dict) or set(spec) != set(shapes):
+                found = ", ".join(map(str, shapes)) if isinstance(shapes, dict) else "one array"
+                raise ValueError(
+                    f"Labels of task {self.name!r} are {found}; expected a dict of "
+                    f"{', '.join(spec)}."
+                )
+            for name, each in spec.items():
+                self._check_shape(shapes[name], each)
+        elif isinstance(shapes, dict):
+            raise ValueError(
+                f"Labels of task {self.name!r} are a dict of {', '.join(map(str, shapes))}; "
+                "expected one array."
+            )
+        else:
+            self._check_shape(shapes, spec)
 
     def check_label_shape(self, shape: Sequence[int | None], height: int, width: int) -> None:
         """`check_label_spec` for a label that is one array.
@@ -262,3 +271,11 @@ class LabelContract:
             change: of which only `factor` and `mirrored` are known by then.
         """
         return dense.finish_move(self, moved, change) if self.output == "map" else moved
+
+    def _lacks(self, method: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} must define {method}.")
+
+    def _only_for_maps(self, method: str) -> None:
+        """What is said here of a map says nothing of another output."""
+        if self.output != "map":
+            raise self._lacks(method)

@@ -245,14 +245,6 @@ class Task(LabelContract):
 
     # === Config ===
 
-    def _lacks(self, method: str) -> NotImplementedError:
-        return NotImplementedError(f"{type(self).__name__} must define {method}.")
-
-    def _only_for_maps(self, method: str) -> None:
-        """What is said here of a map says nothing of another output."""
-        if self.output != "map":
-            raise self._lacks(method)
-
     def get_config(self) -> dict:
         return {"name": self.name, "channels": self.channels, "loss_weight": self.loss_weight}
 

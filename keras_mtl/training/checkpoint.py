@@ -148,8 +148,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._remember(archive, about["callbacks"])
         self._torch_seed = about["torch_seed"]
         self.stopped = about.get("stopped", False)  # older checkpoints do not say
-        self._restored, self._first_epoch = about, about["epoch"]
-        return self._first_epoch
+        self._restored, self._first_epoch = about, int(about["epoch"])
+        return int(about["epoch"])
 
     def _newest(self):
         """The newest checkpoint that is whole, and what it says about itself."""

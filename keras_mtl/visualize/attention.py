@@ -189,6 +189,6 @@ def _weights(view: View, layers: dict, pixel: tuple[int, int]) -> dict:
         for cells, count, step in zip(grid, keys, per_cell, strict=True):
             start = -((-cells % pooling) // 2)
             extent += [start * step, (start + count * pooling) * step]
-        rows = attention_rows(layer, features, prior, position)
+        rows = attention_rows(layer, features, prior, (position[0], position[1]))
         found[name] = rows.reshape(*rows.shape[:2], *keys), extent
     return found

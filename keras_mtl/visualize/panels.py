@@ -1,7 +1,6 @@
 """Panels of maps: labels beside predictions, image by image."""
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -46,13 +45,14 @@ def panel(
     for task in tasks:
         scale = task.scale_of(_listed((maps if labels is None else labels)[task.name], len(images)))
 
-        def picture(shown, i, task=task, scale=scale):
-            return task.draw(_listed(shown, len(images))[i], rgb(images[i]), scale)
+        def picture(shown, task=task, scale=scale):
+            listed = _listed(shown, len(images))
+            return lambda i: task.draw(listed[i], rgb(images[i]), scale)
 
         if labels is not None:
-            columns.append((f"{task.name}: label", partial(picture, labels[task.name])))
+            columns.append((f"{task.name}: label", picture(labels[task.name])))
         title = f"{task.name}: prediction" if labels is not None else task.name
-        columns.append((title, partial(picture, maps[task.name])))
+        columns.append((title, picture(maps[task.name])))
 
     names = _class_names(maps, tasks, labels, len(images)) if legend else []
     across = max(1, 2 * len(columns))  # as many names of classes fit beside each other

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -41,7 +42,7 @@ def size_argument(arguments: dict) -> str:
     return "input_shape" if "input_shape" in arguments else "image_shape"
 
 
-def build(cls: type, arguments: dict, overrides: dict, folder: Path) -> keras.Model:
+def build(cls: Any, arguments: dict, overrides: dict, folder: Path) -> keras.Model:
     """The backbone, randomly initialised.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -54,7 +54,7 @@ NORMALS = Stored(
 MANY = 200
 
 
-class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Converts an archive once: a subclass names its module and how its labels are stored.
 
     The archive, a folder or a `.tar.gz`, is verified as a whole before anything is written. A
@@ -64,7 +64,7 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    archive = None  # `keras_mtl.data.archives.nyud_v2` or `pascal_context`
+    archive: Any = None  # `keras_mtl.data.archives.nyud_v2` or `pascal_context`
     labels: Mapping[str, Stored]  # in the order in which they are stored
     homepage: str
 

@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         # TensorFlow has its own kinds of error for a disk that is full or may not be written, and
         # TensorFlow Datasets wraps them.
-        causes = [error]
+        causes: list[BaseException] = [error]
         while causes[-1].__cause__ is not None:
             causes.append(causes[-1].__cause__)
         if not any(isinstance(e, OSError) or hasattr(e, "error_code") for e in causes):

@@ -343,9 +343,9 @@ def _wrong_files(layout: Layout, found: _Contents, parts: list[str], image_id: s
             wrong[names] = decoding.missing(names, f"the {part} of image {image_id}")
         elif file in found.problems:
             wrong[file] = found.problems[file]
-        elif found.sizes[file] and found.sizes.get(image_file):
+        elif (size := found.sizes[file]) and (image_size := found.sizes.get(image_file)):
             try:
-                decoding.check_size(found.sizes[file], file, found.sizes[image_file], image_file)
+                decoding.check_size(size, file, image_size, image_file)
             except ArchiveError as error:
                 wrong[file] = str(error)
     return wrong

@@ -56,8 +56,9 @@ class Matches:
             protocol, truth = "pascal", label_map
         self.protocols[protocol] = self.protocols.get(protocol, 0) + 1
         prediction = (255 * probability).astype("uint8")
-        work = evaluate_image, prediction, truth, protocol, self.scores.thresholds
-        self._running.append(self._pool.submit(*work))
+        thresholds = self.scores.thresholds
+        work = self._pool.submit(evaluate_image, prediction, truth, protocol, thresholds)
+        self._running.append(work)
         while len(self._running) > 2 * self.threads:
             self.scores.add(self._running.popleft().result())
 

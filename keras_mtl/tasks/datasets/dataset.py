@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from keras_mtl.tasks.task import Task
 
 TASKPROMPTER = "Ye and Xu, TaskPrompter, ICLR 2023, Table"
 TPANET = "Task Prior Attention Network (TPANet), Table"
-SINGLE = "single-task"
+SINGLE: Final = "single-task"
 MATCHING = (
     "Published odsF comes from a matching that is random in part and reads 0.02 to 0.03 points "
     "lower than the exact one here"

@@ -155,7 +155,10 @@ class KerasNetwork:
         return labels.astype("float32")
 
     def train(self):
-        loss = self.model.train_on_batch(self.images, self.labels)  # a float: the step is done
+        from keras_mtl.training import compiler_memory_given_back
+
+        with compiler_memory_given_back():  # as in `fit`
+            loss = self.model.train_on_batch(self.images, self.labels)  # a float: the step is done
         loss = loss[0] if isinstance(loss, (list, tuple)) else loss
         assert np.isfinite(loss), f"The loss is {loss}."
 

@@ -7,9 +7,9 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,8 +27,11 @@ OPSET = 18  # of ONNX
 
 def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -> dict:
     """`write_and_run` where Keras runs on TensorFlow."""
-    folder = fresh.parents[1] / "work"
-    folder.mkdir()
+    with tempfile.TemporaryDirectory() as folder:
+        return _in_another_process(Path(folder), model, fresh, format, decoded, images)
+
+
+def _in_another_process(folder: Path, model, fresh: Path, format: str, decoded: bool, images):
     model.save(folder / "model.keras")
     np.save(folder / "images.npy", images)
     here = str(Path(__file__).parents[2])
@@ -60,7 +63,6 @@ def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -
         for key, value in arrays.items():
             count, name = key.split(" ", 1)
             found.setdefault(int(count), {})[name] = value
-    shutil.rmtree(folder)
     return found
 
 
@@ -123,9 +125,11 @@ def _onnx(model, fresh: Path, decoded: bool) -> Callable:
     import onnx
     import onnxruntime
     import tf2onnx
+
+    # TensorFlow has no public name for this; tests/test_export.py fails without it. tf2onnx's own
+    # way takes constants that Keras has computed for inputs of the network.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    # tf2onnx itself takes constants that Keras has computed for inputs of the network.
     graph = convert_variables_to_constants_v2(_traced(model, decoded), lower_control_flow=False)
     outputs = [tensor.name for tensor in graph.outputs]
     names = sorted(task.name for task in model.tasks)  # the order in which TensorFlow has a dict

@@ -66,11 +66,11 @@ class MultiTaskModel(NetworkParts):
         only_training, described = finish_auxiliary(
             auxiliary or {}, auxiliary_weights or {}, tasks, size
         )
-        self.all_outputs = finished | only_training
+        both = finished | only_training  # as an attribute it is no dict to JAX, but one of Keras'
         # Keras asks for `layers` in its constructor, to track them.
-        self._in_training = keras.Function(inputs, self.all_outputs) if only_training else None
+        self._in_training = keras.Function(inputs, both) if only_training else None
         super().__init__(inputs=inputs, outputs=finished, **kwargs)
-        self.tasks, self.auxiliary = tasks, described
+        self.tasks, self.auxiliary, self.all_outputs = tasks, described, both
 
     @property
     def layers(self):

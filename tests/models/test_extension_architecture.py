@@ -159,9 +159,8 @@ def test_nothing_auxiliary_is_exported(model, tmp_path):
     import tensorflow as tf
 
     model.export(tmp_path / "saved")
-    served = tf.saved_model.load(tmp_path / "saved").serve
-    image = np.zeros((1, *SIZE, 3), "float32")
-    assert set(served(image)) == {"semseg", "depth"}
+    loaded = tf.saved_model.load(tmp_path / "saved")
+    assert set(loaded.serve(np.zeros((1, *SIZE, 3), "float32"))) == {"semseg", "depth"}
 
 
 def test_variables_of_tasks(model):

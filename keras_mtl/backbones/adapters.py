@@ -281,7 +281,11 @@ class SimpleFeaturePyramid(FeaturePyramid):
         return self.levels(patches)
 
     def levels(self, patches) -> dict:
-        """The maps of all strides from the one of the patches."""
+        """The maps of all strides from the one of the patches.
+
+        Args:
+            patches: tensor `(B, h, w, C)`.
+        """
         features = {}
         for stride, branch in self.branches.items():
             size = tuple(math.ceil(length / stride) for length in self.image_shape[:2])

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import keras
 import keras_hub
 import pytest
 
@@ -70,3 +71,12 @@ def small():
     and `dinov3`."""
     makers = (vit, swin, hrnet, resnet, mit, dinov2, dinov3)
     return SimpleNamespace(**{make.__name__: make for make in makers})
+
+
+@pytest.fixture
+def bfloat16():
+    """Backbones made in the test compute in it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)

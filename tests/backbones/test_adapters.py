@@ -17,37 +17,9 @@ from keras_mtl.backbones import (
     SimpleFeaturePyramid,
     SwinTransformer,
     feature_pyramid,
-    vision_transformer,
 )
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
-
-
-def resnet(image_shape=(None, None, 3), stages=4, **arguments):
-    return keras_hub.models.ResNetBackbone(
-        input_conv_filters=[64],
-        input_conv_kernel_sizes=[7],
-        stackwise_num_filters=[64] * stages,
-        stackwise_num_blocks=[1] * stages,
-        stackwise_num_strides=[1, 2, 2, 2][:stages],
-        block_type="basic_block",
-        image_shape=image_shape,
-        **arguments,
-    )
-
-
-def mit(image_shape=(64, 64, 3)):
-    return keras_hub.models.MiTBackbone(
-        layerwise_depths=[1, 1, 1, 1],
-        hidden_dims=[8, 8, 16, 16],
-        num_layers=4,
-        layerwise_num_heads=[1, 1, 2, 2],
-        layerwise_sr_ratios=[2, 2, 2, 1],
-        max_drop_path_rate=0.1,
-        layerwise_patch_sizes=[7, 3, 3, 3],
-        layerwise_strides=[4, 2, 2, 2],
-        image_shape=image_shape,
-    )
 
 
 def efficientnet():
@@ -73,46 +45,28 @@ def densenet():
     )
 
 
-def dinov2():
-    return keras_hub.models.DINOV2Backbone(
-        14, 2, 16, 2, 32, image_shape=(56, 56, 3), position_embedding_shape=(70, 70, 3)
-    )
-
-
-def dinov3(image_shape=(64, 96, 3)):
-    """Not square: keras-hub's symbolic output then has the wrong number of tokens."""
-    return keras_hub.models.DINOV3Backbone(
-        16, 2, 16, 2, 32, image_shape=image_shape, num_register_tokens=2
-    )
-
-
-def vit(image_shape=(64, 96, 3), patch_size=16, **arguments):
-    config = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, **arguments}
-    return vision_transformer("nano", image_shape, patch_size, **config)
-
-
 # What makes the backbone, the image size it is not told, its levels by stride, sizes and channels.
 PYRAMIDS = {
     "ResNet": (
-        lambda: resnet((64, 96, 3)),
+        lambda small: small.resnet((64, 96, 3)),
         None,
         {4: "P2", 8: "P3", 16: "P4", 32: "P5"},
         {4: (16, 24, 64), 8: (8, 12, 64), 16: (4, 6, 64), 32: (2, 3, 64)},
     ),
     "ResNet of any size": (
-        resnet,
+        lambda small: small.resnet(),
         (50, 70, 3),
         {4: "P2", 8: "P3", 16: "P4", 32: "P5"},
         {4: (13, 18, 64), 8: (7, 9, 64), 16: (4, 5, 64), 32: (2, 3, 64)},
     ),
     "MiT": (
-        mit,
+        lambda small: small.mit(),
         None,
         {4: "P1", 8: "P2", 16: "P3", 32: "P4"},
         {4: (16, 16, 8), 8: (8, 8, 8), 16: (4, 4, 16), 32: (2, 2, 16)},
     ),
     "EfficientNet": (
-        efficientnet,
+        lambda small: efficientnet(),
         (50, 70, 3),
         {2: "P1", 4: "P2", 8: "P3", 16: "P4", 32: "P5"},
         {2: (25, 35, 8), 4: (13, 18, 8), 8: (7, 9, 8), 16: (4, 5, 8), 32: (2, 3, 128)},
@@ -121,19 +75,19 @@ PYRAMIDS = {
 
 # What makes the backbone, its stride, rows and columns of patches, tokens before the patches'.
 TRANSFORMERS = {
-    "DINOv2": (dinov2, 14, (4, 4), 1),
-    "DINOv3": (dinov3, 16, (4, 6), 1 + 2),
-    "ViT": (vit, 16, (4, 6), 0),
-    "ViT with class token": (lambda: vit(use_class_token=True), 16, (4, 6), 1),
+    "DINOv2": (lambda small: small.dinov2(), 14, (4, 4), 1),
+    "DINOv3": (lambda small: small.dinov3(), 16, (4, 6), 1 + 2),
+    "ViT": (lambda small: small.vit(), 16, (4, 6), 0),
+    "ViT with class token": (lambda small: small.vit(use_class_token=True), 16, (4, 6), 1),
 }
 
 
-def make(kind):
+def make(kind, small):
     """The backbone of a kind, and its pyramid."""
     if kind in PYRAMIDS:
-        backbone, image_shape = PYRAMIDS[kind][0](), PYRAMIDS[kind][1]
+        backbone, image_shape = PYRAMIDS[kind][0](small), PYRAMIDS[kind][1]
     else:
-        backbone, image_shape = TRANSFORMERS[kind][0](), None
+        backbone, image_shape = TRANSFORMERS[kind][0](small), None
     return backbone, feature_pyramid(backbone, image_shape)
 
 
@@ -170,9 +124,9 @@ def kind(request):
 
 
 @pytest.fixture(scope="module")
-def made(kind):
+def made(kind, small):
     """Backbone, pyramid, images and the features of them, for tests that change nothing."""
-    backbone, pyramid = make(kind)
+    backbone, pyramid = make(kind, small)
     images = some_images(pyramid)
     return backbone, pyramid, images, predict(pyramid, images)
 
@@ -233,29 +187,21 @@ def test_sizes_that_the_backbone_rounds_down():
 
 
 @pytest.mark.parametrize("length", [16, 33, 66])
-def test_strides_at_small_images(length):
-    pyramid = feature_pyramid(resnet(), (length, length, 3))
+def test_strides_at_small_images(length, small):
+    pyramid = feature_pyramid(small.resnet(), (length, length, 3))
     symbols = pyramid(keras.KerasTensor((None, length, length, 3)))
     sizes = {stride: symbol.shape[1] for stride, symbol in symbols.items()}
     assert sizes == {stride: math.ceil(length / stride) for stride in (4, 8, 16, 32)}
 
 
-def test_a_backbone_of_one_level():
-    pyramid = feature_pyramid(resnet(stages=1), (16, 16, 3))
+def test_a_backbone_of_one_level(small):
+    pyramid = feature_pyramid(small.resnet(stages=1), (16, 16, 3))
     assert predict(pyramid, some_images(pyramid))[4].shape == (2, 4, 4, 64)
 
 
-@pytest.fixture
-def bfloat16():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-def test_in_bfloat16(kind, made, bfloat16):
+def test_in_bfloat16(kind, made, small, bfloat16):
     _, pyramid, images, expected = made
-    _, half = make(kind)
+    _, half = make(kind, small)
     symbols = half(keras.KerasTensor((None, *half.image_shape)))
     half.set_weights(pyramid.get_weights())
     assert {weight.dtype for weight in half.trainable_weights} == {"float32"}
@@ -267,8 +213,8 @@ def test_in_bfloat16(kind, made, bfloat16):
         assert 0 < error < 0.1
 
 
-def test_a_float32_backbone_in_bfloat16(bfloat16):
-    pyramid = feature_pyramid(vit(num_layers=1, dtype="float32"), strides=(16,))
+def test_a_float32_backbone_in_bfloat16(bfloat16, small):
+    pyramid = feature_pyramid(small.vit(num_layers=1, dtype="float32"), strides=(16,))
     symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
     found = predict(pyramid, some_images(pyramid))
     assert symbols[16].dtype == str(found[16].dtype) == "bfloat16"
@@ -324,9 +270,9 @@ def test_a_patch_is_where_it_was_in_the_image(kind, made):
 # === Training ===
 
 
-def test_training_reaches_the_backbone():
-    dropping = feature_pyramid(vit((32, 32, 3), num_layers=1, dropout_rate=0.5))
-    normalizing = feature_pyramid(resnet(stages=2), (32, 32, 3))
+def test_training_reaches_the_backbone(small):
+    dropping = feature_pyramid(small.vit((32, 32, 3), num_layers=1, dropout_rate=0.5))
+    normalizing = feature_pyramid(small.resnet(stages=2), (32, 32, 3))
     for pyramid in (dropping, normalizing):
         images, last = some_images(pyramid), max(pyramid.channels)
         trained, again, inferred = (
@@ -342,12 +288,18 @@ def test_training_reaches_the_backbone():
 # === The pyramid of a plain Vision Transformer ===
 
 SIMPLE = {
-    "ViT": (vit, {4: (16, 24, 4), 8: (8, 12, 8), 16: (4, 6, 16), 32: (2, 3, 16)}),
+    "ViT": (
+        lambda small: small.vit(),
+        {4: (16, 24, 4), 8: (8, 12, 8), 16: (4, 6, 16), 32: (2, 3, 16)},
+    ),
     "ViT of an odd grid": (
-        lambda: vit((48, 80, 3)),
+        lambda small: small.vit((48, 80, 3)),
         {4: (12, 20, 4), 8: (6, 10, 8), 16: (3, 5, 16), 32: (2, 3, 16)},
     ),
-    "DINOv2": (dinov2, {4: (14, 14, 4), 8: (7, 7, 8), 16: (4, 4, 16), 32: (2, 2, 16)}),
+    "DINOv2": (
+        lambda small: small.dinov2(),
+        {4: (14, 14, 4), 8: (7, 7, 8), 16: (4, 4, 16), 32: (2, 2, 16)},
+    ),
 }
 
 
@@ -376,9 +328,9 @@ def gelu(x):
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-def test_simple_feature_pyramid(name, resized):
+def test_simple_feature_pyramid(name, resized, small):
     build, shapes = SIMPLE[name]
-    pyramid = simple(build())
+    pyramid = simple(build(small))
     assert type(pyramid) is SimpleFeaturePyramid
     assert pyramid.channels == {stride: shape[-1] for stride, shape in shapes.items()}
     symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
@@ -410,8 +362,8 @@ def test_simple_feature_pyramid(name, resized):
         np.testing.assert_allclose(found[stride], wanted, rtol=0, atol=tolerance)
 
 
-def test_simple_feature_pyramid_from_its_config():
-    pyramid = simple(vit(num_layers=1))
+def test_simple_feature_pyramid_from_its_config(small):
+    pyramid = simple(small.vit(num_layers=1))
     model_of(pyramid)
     assert set(ids(pyramid.patch_map)) < set(ids(pyramid))
     randomize(pyramid)
@@ -424,8 +376,8 @@ def test_simple_feature_pyramid_from_its_config():
         np.testing.assert_allclose(found[stride], value, rtol=0, atol=1e-6 * np.abs(value).max())
 
 
-def test_simple_feature_pyramid_in_bfloat16(bfloat16):
-    pyramid = simple(vit(num_layers=1))
+def test_simple_feature_pyramid_in_bfloat16(bfloat16, small):
+    pyramid = simple(small.vit(num_layers=1))
     symbols = pyramid(keras.KerasTensor((None, *pyramid.image_shape)))
     found = predict(pyramid, some_images(pyramid))
     for stride, value in found.items():
@@ -434,8 +386,8 @@ def test_simple_feature_pyramid_in_bfloat16(bfloat16):
     assert {weight.dtype for weight in pyramid.trainable_weights} == {"float32"}
 
 
-def test_a_training_step_reaches_every_weight():
-    pyramid = simple(vit(num_layers=1))
+def test_a_training_step_reaches_every_weight(small):
+    pyramid = simple(small.vit(num_layers=1))
     model = model_of(pyramid)
     images, rng = some_images(pyramid), np.random.default_rng(2)
     targets = {
@@ -468,11 +420,11 @@ class Single(FeaturePyramid):
         return {8: images[:, ::8, ::8]}
 
 
-def test_a_feature_pyramid_comes_back_as_it_is():
+def test_a_feature_pyramid_comes_back_as_it_is(small):
     pyramid = Single((64, 96, 3))
     assert feature_pyramid(pyramid) is pyramid
     assert feature_pyramid(pyramid, (64, 96, 3), (8,)) is pyramid
-    patch_map = feature_pyramid(vit(num_layers=1))
+    patch_map = feature_pyramid(small.vit(num_layers=1))
     assert feature_pyramid(patch_map, strides=(16,)) is patch_map
     assert feature_pyramid(patch_map, strides=(4, 8)).patch_map is patch_map
 
@@ -495,74 +447,76 @@ def classifier():
 ALL = (4, 8, 16, 32)
 REFUSED = {  # backbone, arguments, what the error says
     "no backbone": (
-        classifier,
+        lambda small: classifier(),
         {},
         "Functional is no backbone that gives feature maps; use a keras_hub backbone with",
     ),
-    "a name": (lambda: "resnet", {}, "str is no backbone that gives feature maps; use a"),
+    "a name": (lambda small: "resnet", {}, "str is no backbone that gives feature maps; use a"),
     "no image size": (
-        efficientnet,
+        lambda small: efficientnet(),
         {},
         r"This EfficientNetBackbone takes images of any size; say which .*image_shape=\(height",
     ),
     "half an image size": (
-        lambda: resnet((64, None, 3)),
+        lambda small: small.resnet((64, None, 3)),
         {},
         "This ResNetBackbone takes images of any size; say which",
     ),
     "another image size": (
-        lambda: resnet((64, 96, 3)),
+        lambda small: small.resnet((64, 96, 3)),
         {"image_shape": (64, 64, 3)},
         r"image_shape is \(64, 64, 3\), but this ResNetBackbone takes images of \(64, 96, 3\)",
     ),
     "another image size than the ViT's": (
-        lambda: vit(num_layers=1),
+        lambda small: small.vit(num_layers=1),
         {"image_shape": (96, 64, 3)},
         r"image_shape is \(96, 64, 3\), but this ViTBackbone takes images of \(64, 96, 3\)",
     ),
     "another image size than the pyramid's": (
-        lambda: HRNet((33, 50, 3)),
+        lambda small: HRNet((33, 50, 3)),
         {"image_shape": (50, 33, 3)},
         r"image_shape is \(50, 33, 3\), but this HRNet takes images of \(33, 50, 3\)",
     ),
     "MiT that is not square": (
-        lambda: mit((128, 32, 3)),  # whose square root is a whole number, so keras-hub takes it
+        lambda small: small.mit(
+            (128, 32, 3)
+        ),  # whose square root is a whole number, so keras-hub takes it
         {},
         r"image_shape is \(128, 32, 3\), but keras_hub's MiTBackbone is right on square images",
     ),
     "patches that do not divide the image": (
-        lambda: dinov3((70, 96, 3)),
+        lambda small: small.dinov3((70, 96, 3)),
         {},
         "Images are 70x96, not multiples of this DINOV3Backbone's patches of 16 pixels; build it",
     ),
     "a stride too coarse": (
-        efficientnet,
+        lambda small: efficientnet(),
         {"image_shape": (64, 64, 3), "strides": (32, 64)},
         "EfficientNetBackbone gives features at strides 2, 4, 8, 16, 32, but the model needs 32, "
         "64; use",
     ),
     "a backbone cut short": (
-        lambda: resnet(stages=2),
+        lambda small: small.resnet(stages=2),
         {"image_shape": (64, 64, 3), "strides": ALL},
         "ResNetBackbone gives features at strides 4, 8, but the model needs 4, 8, 16, 32; use",
     ),
     "a stride that the ViT's pyramid has not": (
-        lambda: vit(num_layers=1),
+        lambda small: small.vit(num_layers=1),
         {"strides": (64,)},
         "ViTBackbone gives features at strides 4, 8, 16, 32, but the model needs 64; use",
     ),
     "a pyramid of one level": (
-        lambda: Single((64, 96, 3)),
+        lambda small: Single((64, 96, 3)),
         {"strides": ALL},
         "Single gives features at strides 8, but the model needs 4, 8, 16, 32; use",
     ),
     "channels first": (
-        lambda: resnet((3, 64, 96), data_format="channels_first"),
+        lambda small: small.resnet((3, 64, 96), data_format="channels_first"),
         {},
         "channels come last here",
     ),
     "patches that are not square": (
-        lambda: keras_hub.models.ViTBackbone(
+        lambda small: keras_hub.models.ViTBackbone(
             image_shape=(64, 96, 3),
             patch_size=(16, 8),
             num_layers=1,
@@ -577,16 +531,16 @@ REFUSED = {  # backbone, arguments, what the error says
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refusals(name):
+def test_refusals(name, small):
     backbone, arguments, message = REFUSED[name]
     with pytest.raises(ValueError, match=message) as error:
-        feature_pyramid(backbone(), **arguments)
+        feature_pyramid(backbone(small), **arguments)
     assert is_one_sentence(str(error.value))
 
 
-def test_positions_that_a_dinov2_learned_are_saved(tmp_path):
+def test_positions_that_a_dinov2_learned_are_saved(tmp_path, small):
     """Also where they grew on the whole, which keras-hub 0.32 takes for no change."""
-    config = {**dinov2().get_config(), "position_embedding_shape": (56, 56, 3)}
+    config = {**small.dinov2().get_config(), "position_embedding_shape": (56, 56, 3)}
     backbone = keras_hub.models.DINOV2Backbone.from_config(config)
     images = keras.Input(backbone.image_shape)
     model = keras.Model(images, PatchMap(backbone)(images)[14])

@@ -151,17 +151,16 @@ def test_a_training_step_reaches_every_weight(kind, small):
             assert np.isfinite(change).all() and np.abs(change).max() > 1e-7, weight.path
 
 
-def test_in_bfloat16(kind, small, policy):
+def test_in_bfloat16(kind, small, bfloat16):
     pyramid = feature_pyramid(BACKBONES[kind][0](small))
     images = some_images(pyramid.image_shape)
     model = model_of_stages(pyramid, stages(pyramid))
     expected, found = predict(model_of(pyramid), images), predict(model, images)
     for x, symbol, wanted in zip(found, model.outputs, expected, strict=True):
-        assert str(x.dtype) == str(wanted.dtype) == symbol.dtype == policy.removeprefix("mixed_")
+        assert str(x.dtype) == str(wanted.dtype) == symbol.dtype == "bfloat16"
         x, wanted = x.astype("float32"), wanted.astype("float32")
         # XLA rounds to bfloat16's 8 bits at other places of another program.
-        tolerance = 1e-6 if policy == "float32" else 2**-6
-        np.testing.assert_allclose(x, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+        np.testing.assert_allclose(x, wanted, rtol=0, atol=2**-6 * np.abs(wanted).max())
 
 
 def test_a_backbone_for_each_task_and_an_exchange(small, tmp_path):

@@ -220,7 +220,7 @@ def vit_block():
     backbone = keras_mtl.backbones.vision_transformer(
         "tiny", (64, 96, 3), num_layers=1, num_heads=HEADS, hidden_dim=C, mlp_dim=12
     )
-    return backbone.get_layer("vit_encoder").encoder_layers[0]
+    return keras_mtl.backbones.keras_hub.blocks_of(backbone)[0]
 
 
 BLOCKS = {

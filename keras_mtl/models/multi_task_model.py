@@ -132,11 +132,6 @@ class MultiTaskModel(NetworkParts):
         """
         return registry.preset_tasks(name)
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the images this model takes."""
-        return tuple(self.input_shape[1:3])
-
     # === Prediction ===
 
     def predict(self, x, **kwargs):

@@ -22,7 +22,6 @@ class TaskTrainer(keras.Model):
         recipe: dict of the published training settings; those of the optimizer are what `compile`
             takes for `"auto"`.
         tasks: list of the model's tasks.
-        image_size: `(height, width)` in pixels of the images that it takes.
         auxiliary: dict of its auxiliary outputs by name: their task's name and their weight.
     """
 
@@ -34,7 +33,6 @@ class TaskTrainer(keras.Model):
         "global_clipnorm": 10.0,
     }
     tasks: Sequence[Task]
-    image_size: tuple[int, int]
     auxiliary: Mapping[str, tuple[str, float]] = {}
     _objective: Objective | None = None
     _validated: int | None = None  # the identity of the images that `fit` validates with
@@ -42,6 +40,11 @@ class TaskTrainer(keras.Model):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._balancing: list = []  # as Keras lets go of what leaves a list, and of no attribute
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images this model takes."""
+        return tuple(self.input_shape[1:3])
 
     @property
     def balancing(self) -> LossWeighting | None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -52,6 +53,8 @@ def _tidy(value):
 def difference(old: Mapping, new: Mapping) -> str:
     """What is not the same in two descriptions, in words; empty if all is.
 
+    An argument that the old one does not know came with a later version, and is no difference.
+
     Args:
         old, new: of `describe`, with the shapes of the variables as `variables`.
 
@@ -63,7 +66,8 @@ def difference(old: Mapping, new: Mapping) -> str:
     """
     said = []
     for part in ("settings", "run", "variables"):
-        before, now = (dict(_flat(each[part])) for each in (old, new))
+        known = _known(new[part], old[part]) if part == "run" else new[part]
+        before, now = (dict(_flat(each)) for each in (old[part], known))
         for name in dict.fromkeys([*before, *now]):
             was, is_now = (each.get(name, "nothing") for each in (before, now))
             if was != is_now:
@@ -72,6 +76,15 @@ def difference(old: Mapping, new: Mapping) -> str:
             break  # what follows from it need not be said
     more = f" (and {len(said) - 3} more)" if len(said) > 3 else ""
     return ", ".join(said[:3]) + more
+
+
+def _known(new: Any, old: Any) -> Any:
+    """A configuration without the arguments that the old one does not know."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        return {name: _known(value, old[name]) for name, value in new.items() if name in old}
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [_known(*pair) for pair in zip(new, old, strict=True)]
+    return new
 
 
 def _flat(value, name=""):

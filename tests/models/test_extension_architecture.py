@@ -192,6 +192,64 @@ def test_with_balancing(scenes):
     assert logs["loss"] == [pytest.approx(wanted, rel=1e-4)]
 
 
+# === An encoder for each task, stage by stage ===
+
+
+@keras_mtl.models.register_architecture
+@keras.saving.register_keras_serializable(package="tests.extension")
+class OneEncoderEach(keras_mtl.MultiTaskModel):
+    """Every task has a backbone of its own; after each stage they see each other's features."""
+
+    def __init__(self, backbone, tasks, **kwargs):
+        inputs = images = keras.Input(backbone.image_shape)
+        copies = [backbone, *(keras_mtl.backbones.copy_backbone(backbone) for _ in tasks[1:])]
+        encoders = [
+            keras_mtl.backbones.stages(each, name=task.name)
+            for task, each in zip(tasks, copies, strict=True)
+        ]
+        states = [images / 255] * len(tasks)
+        for parts in zip(*encoders, strict=True):
+            states = [part(state) for part, state in zip(parts, states, strict=True)]
+            mean = [keras.layers.average(maps) for maps in zip(*states, strict=True)]
+            states = [
+                [keras.layers.add(pair) for pair in zip(state, mean, strict=True)]
+                for state in states
+            ]
+        raw = {
+            task.name: keras.layers.Conv2D(task.channels, 1, name=f"{task.name}_head")(state[0])
+            for task, state in zip(tasks, states, strict=True)
+        }
+        super().__init__(inputs, raw, tasks, **kwargs)
+        self._config = {
+            "backbone": keras.saving.serialize_keras_object(backbone),
+            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
+        }
+
+
+def test_one_encoder_each(scenes, tmp_path):
+    images, labels = scenes
+    backbone = tiny_backbone((*SIZE, 3))
+    model = OneEncoderEach(backbone, TASKS)
+    of_backbones = {id(variable) for variable in model.backbone_variables}
+    assert len(of_backbones) == len(TASKS) * len(backbone.weights)
+    # Through what they exchange, both encoders feed both outputs.
+    assert of_backbones == {id(variable) for variable in model.shared_variables}
+    assert [v.path for v in model.task_variables("depth")] == [
+        "depth_head/kernel",
+        "depth_head/bias",
+    ]
+    model.compile(keras.optimizers.SGD(1e-3))
+    assert np.isfinite(model.fit(images, labels, batch_size=2, verbose=0).history["loss"]).all()
+    model.save(tmp_path / "model.keras")
+    loaded = keras_mtl.load_model(tmp_path / "model.keras")
+    assert type(loaded) is OneEncoderEach
+    expected, found = model.predict_on_batch(images), loaded.predict_on_batch(images)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5 * np.abs(values).max())
+    model.freeze_backbone()
+    assert len(model.trainable_weights) == 2 * len(TASKS)
+
+
 def test_names_that_are_taken():
     class Another(keras_mtl.MultiTaskModel):
         presets = {"tpanet_hrnet18_nyud": {}}

@@ -426,7 +426,7 @@ def test_a_run_goes_on(tmp_path, monkeypatch):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run(whole)
     code = (
-        "from keras_mtl.training import run; from keras_mtl.tasks import nyud; "
+        "from keras_mtl.runs import run; from keras_mtl.tasks import nyud; "
         "run.main(nyud('depth', 'edge'), 'nyud', '')"
     )
     command = [sys.executable, "-c", code, *SMALL, "--output", str(killed)]

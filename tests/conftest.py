@@ -120,3 +120,10 @@ def resized():
         return x
 
     return resize
+
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    # As XLA's flags in the Makefile: graphs of tiny networks take longer to optimize than to run.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

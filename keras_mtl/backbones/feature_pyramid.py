@@ -47,8 +47,7 @@ class FeaturePyramid(keras.layers.Layer):
 
     def __init__(self, image_shape: tuple[int, int, int], **kwargs):
         super().__init__(**kwargs)
-        height, width, channels = image_shape
-        self.image_shape = (height, width, channels)
+        self.image_shape: tuple[int, int, int] = tuple(image_shape)
 
     def compute_output_spec(self, images, training=None):
         height, width, _ = self.image_shape

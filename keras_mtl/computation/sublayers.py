@@ -18,8 +18,8 @@ def every_layer(model: keras.layers.Layer) -> list[keras.layers.Layer]:
 
     >>> head = keras_mtl.layers.PredictionHead(channels=1)
     >>> head.build((None, 4, 6, 16))
-    >>> [type(layer).__name__ for layer in every_layer(head)][:3]
-    ['PredictionHead', 'Sequential', 'UpSampling2D']
+    >>> {"PredictionHead", "Conv2D"} < {type(layer).__name__ for layer in every_layer(head)}
+    True
     """
     found = {id(model): model}
     waiting = [model]

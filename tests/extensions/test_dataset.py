@@ -8,6 +8,7 @@ from keras_mtl import visualize
 from keras_mtl.evaluation import comparison, published_rows
 from keras_mtl.evaluation.compare import main
 from keras_mtl.tasks import DATASETS, Dataset, DepthEstimation, PublishedRow, SemanticSegmentation
+from tests import small
 
 CLASSES, COLOURS = ["road", "car", "sky"], ["404040", "ff0000", "87ceeb"]
 
@@ -107,9 +108,7 @@ def test_it_trains_and_is_evaluated(streets):
         "surface": rng.integers(0, 3, (4, 32, 48)).astype("int32"),
         "range": rng.uniform(1, 250, (4, 32, 48, 1)).astype("float32"),
     }
-    backbone = keras_mtl.backbones.vision_transformer(
-        "nano", (32, 48, 3), 16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8
-    )
+    backbone = small.vit((32, 48), 16)
     model = keras_mtl.MultiTaskBaseline(backbone, streets.tasks(), head_width=4)
     model.compile("adam")
     model.fit(images, labels, batch_size=2, verbose=0)

@@ -6,6 +6,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl.tasks import BoundaryDetection
+from tests import small
 
 SIZE = (32, 48)
 
@@ -78,9 +79,7 @@ def test_augmentation_pads_with_it(task):
 def test_two_kinds_of_boundaries_are_scored_beside_each_other(task, labels):
     """Each by its own odsF; the image without a label counts for neither."""
     both = [task, BoundaryDetection("edge")]
-    backbone = keras_mtl.backbones.vision_transformer(
-        "nano", (*SIZE, 3), 16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8
-    )
+    backbone = small.vit(SIZE, 16)
     model = keras_mtl.MultiTaskBaseline(backbone, both, head_width=4)
     images = np.random.default_rng(0).uniform(0, 255, (2, *SIZE, 3)).astype("float32")
     edges = np.where(labels == -1, 255, labels)

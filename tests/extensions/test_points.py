@@ -13,6 +13,7 @@ from keras import ops
 import keras_mtl
 from keras_mtl import rooms, tasks
 from keras_mtl.tasks import ArraySpec
+from tests import small
 
 MOST, CLASSES = 20, ("furniture", "person")
 NOTHING, NOT_ANNOTATED = -1, -2  # as the class of a point
@@ -279,9 +280,7 @@ def both(points):
 
 def small_model(both):
     keras.utils.set_random_seed(0)
-    backbone = keras_mtl.backbones.vision_transformer(
-        "nano", (*SIZE, 3), 8, num_layers=1, num_heads=2, hidden_dim=24, mlp_dim=24
-    )
+    backbone = small.vit(SIZE, num_heads=2, hidden_dim=24, mlp_dim=24)
     return keras_mtl.MultiTaskBaseline(backbone, both, head_width=4)
 
 
@@ -452,9 +451,7 @@ def test_saved_loaded_and_exported(trained, scenes, tmp_path):
 
 @pytest.mark.parametrize("architecture", ["TaskPrompter", "TPANet"])
 def test_every_architecture_takes_it(both, scenes, architecture):
-    backbone = keras_mtl.backbones.vision_transformer(
-        "nano", (*SIZE, 3), 8, num_layers=1, num_heads=2, hidden_dim=24, mlp_dim=24
-    )
+    backbone = small.vit(SIZE, num_heads=2, hidden_dim=24, mlp_dim=24)
     if architecture == "TaskPrompter":
         model = keras_mtl.TaskPrompter(
             backbone, both, channel_windows=(2, 2), prompting_levels=1, decode_dim=8

@@ -14,6 +14,7 @@ from keras import ops
 import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud
+from tests import small
 
 SIZE = (32, 48)
 BACKEND = keras.backend.backend()
@@ -262,8 +263,7 @@ def test_a_model_with_a_class_that_is_not_registered(tmp_path):
     class Heat(DepthEstimation):
         pass
 
-    backbone = keras_mtl.backbones.HRNet((32, 48, 3), 4, 1, (1, 1, 1), 1)
-    model = keras_mtl.MultiTaskBaseline(backbone, [Heat("heat")], head_width=4)
+    model = keras_mtl.MultiTaskBaseline(small.vit((32, 48)), [Heat("heat")], head_width=4)
     model.save(tmp_path / "model.keras")
     model.save_to_preset(tmp_path / "preset")
     for load in (
@@ -344,7 +344,7 @@ def test_what_is_new_in_a_pyramid_is_not_of_the_backbone():
     vit = keras_mtl.backbones.vision_transformer(
         "tiny", (32, 32, 3), num_layers=1, num_heads=1, hidden_dim=16, mlp_dim=16
     )
-    for backbone, new in ((swin, "norm_stride_"), (vit, "simple_feature_pyramid/stride_")):
+    for backbone, new in ((swin, "norm_stride_"), (vit, "/stride_")):
         model = keras_mtl.TPANet(backbone, nyud("depth"), dim=8, groups=2, head_width=4)
         model.freeze_backbone()
         of_backbone = {variable.path for variable in model.backbone_variables}
@@ -528,8 +528,7 @@ def test_images_in_another_range(colours):
 
 def test_names_in_the_logs_of_one_task():
     """The same as where there are several."""
-    backbone = keras_mtl.backbones.HRNet((32, 48, 3), 4, 1, (1, 1, 1), 1)
-    model = keras_mtl.MultiTaskBaseline(backbone, nyud("depth"), head_width=4)
+    model = keras_mtl.MultiTaskBaseline(small.vit((32, 48)), nyud("depth"), head_width=4)
     model.compile()
     images, labels = good_data()
     data = (images, {"depth": labels["depth"]})

@@ -14,6 +14,7 @@ from keras_mtl.training.balancing import (
     LossWeighting,
     UncertaintyWeighting,
 )
+from tests import small
 
 SIZE = (16, 24)
 RULES = {"uncertainty": UncertaintyWeighting, "dwa": DynamicWeightAverage}
@@ -21,8 +22,7 @@ RULES = {"uncertainty": UncertaintyWeighting, "dwa": DynamicWeightAverage}
 
 def network(tasks=None):
     keras.utils.set_random_seed(3)
-    backbone = keras_mtl.backbones.HRNet((*SIZE, 3), 4, 1, (1, 1, 1), 1)
-    return keras_mtl.MultiTaskBaseline(backbone, tasks or nyud(), head_width=4)
+    return keras_mtl.MultiTaskBaseline(small.vit(SIZE), tasks or nyud(), head_width=4)
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ the other tasks only. The result is read by its folder or name:
 """
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,16 +84,21 @@ def prepare_folder(
         features[task] = _feature(TASKS[task], kind)
     splits = _splits(images, val_share, val_list)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(target, replace=overwrite) as fresh:
-        tfds.dataset_builders.store_as_tfds_dataset(
-            name=name,
-            version=version,
-            data_dir=fresh.parent,
-            description=f"Images and labels of {folder}.",
-            features=tfds.features.FeaturesDict(features),
-            split_datasets={split: examples(stems, split) for split, stems in splits.items()},
-        )
-        (fresh.parent / name / version).rename(fresh)
+    try:
+        with whole_folder(target, replace=overwrite) as fresh:
+            tfds.dataset_builders.store_as_tfds_dataset(
+                name=name,
+                version=version,
+                data_dir=fresh.parent,
+                description=f"Images and labels of {folder}.",
+                features=tfds.features.FeaturesDict(features),
+                split_datasets={split: examples(stems, split) for split, stems in splits.items()},
+            )
+            (fresh.parent / name / version).rename(fresh)
+    except BaseException:
+        with contextlib.suppress(OSError):  # of other versions, which stay
+            target.parent.rmdir()
+        raise
     return target
 
 

@@ -173,10 +173,11 @@ def fill_up(data, tasks: Sequence, parts: int):
         images, labels = data
         missing = -len(images) % parts
         nothing = {task.name: task.no_label(*images.shape[1:3]) for task in tasks}
-        labels = {
-            name: np.concatenate([label, np.repeat(nothing[name][None], missing, axis=0)])
-            for name, label in labels.items()
-        }
+        labels = keras.tree.map_structure(
+            lambda label, none: np.concatenate([label, np.repeat(none[None], missing, axis=0)]),
+            labels,
+            nothing,
+        )
         black = np.zeros((missing, *images.shape[1:]), images.dtype)
         return np.concatenate([images, black]), labels
     import tensorflow as tf
@@ -184,17 +185,17 @@ def fill_up(data, tasks: Sequence, parts: int):
     count, *size, _ = data.element_spec[0].shape
     if count is not None and count % parts == 0:
         return data
-    nothing = {task.name: task.no_label(*size)[None] for task in tasks}
+    nothing = {task.name: task.no_label(*size) for task in tasks}
 
     def fill(images, labels):
         missing = -tf.shape(images)[0] % parts
         black = tf.zeros([missing, *images.shape[1:]], images.dtype)
-        labels = {
-            name: tf.concat(
-                [label, tf.repeat(tf.cast(nothing[name], label.dtype), missing, axis=0)], axis=0
-            )
-            for name, label in labels.items()
-        }
+
+        def longer(label, none):
+            none = tf.cast(none[None], label.dtype)
+            return tf.concat([label, tf.repeat(none, missing, axis=0)], axis=0)
+
+        labels = tf.nest.map_structure(longer, labels, nothing)
         return tf.concat([images, black], axis=0), labels
 
     return data.map(fill)

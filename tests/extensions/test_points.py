@@ -466,3 +466,16 @@ def test_every_architecture_takes_it(both, scenes, architecture):
     some = keras.tree.map_structure(lambda x: x[:2], labels)
     history = model.fit(images[:2], some, batch_size=2, verbose=0)
     assert np.isfinite(history.history["things_loss"][0])
+
+
+def test_batches_are_filled_up_for_several_devices(both, scenes):
+    images, labels = scenes
+    some = keras.tree.map_structure(lambda x: x[:3], labels)
+    filled, found = keras_mtl.distribution.fill_up((images[:3], some), both, parts=4)
+    assert len(filled) == 4
+    np.testing.assert_array_equal(found["things"]["points"][:3], some["things"]["points"])
+    assert (found["things"]["classes"][3] == NOT_ANNOTATED).all() and not found["depth"][3].any()
+    tf = pytest.importorskip("tensorflow")
+    batches = tf.data.Dataset.from_tensor_slices((images[:3], some)).batch(2)
+    *_, (_, last) = keras_mtl.distribution.fill_up(batches, both, parts=2)
+    np.testing.assert_array_equal(last["things"]["classes"][1], found["things"]["classes"][3])

@@ -133,7 +133,9 @@ def set_aside(path: str | Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        put_back(path)
+        if os.path.lexists(aside):
+            _remove(path)  # what the block made of it
+            put_back(path)
         raise
     _remove(aside)
 
@@ -177,7 +179,7 @@ def _said(path: Path) -> Iterator[None]:
     """One sentence for what the system refuses; what a block says of other files stays."""
     try:
         yield
-    except NotWritten:
+    except (NotWritten, ConnectionError, TimeoutError):  # the last two are of no file
         raise
     except OSError as error:
         if error.filename is not None and _BESIDE not in str(error.filename):

@@ -182,7 +182,7 @@ def generated(split, tasks, index, shards, size, total):
         scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
         labels = {task.name: task.label_of(scene) for task in tasks}
         for task in tasks:
-            if task.output == "map" and task.ignore == 255:  # as datasets store it
+            if task.class_ids is not None or task.label_values is not None:  # as they are stored
                 labels[task.name] = labels[task.name].astype(np.uint8)
         return {"image": scene["image"], **labels}
 

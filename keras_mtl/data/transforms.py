@@ -209,8 +209,9 @@ def too_uniform(classes, repeats, ignore):
     import tensorflow as tf
 
     classes, repeats = tf.reshape(tf.cast(classes, tf.int32), [-1]), tf.reshape(repeats, [-1])
+    ignored = classes == ignore  # which may be negative
+    classes, repeats = tf.where(ignored, 0, classes), tf.where(ignored, 0, repeats)
     counts = tf.math.bincount(classes, repeats, minlength=2)
-    counts = tf.where(tf.range(tf.size(counts)) == ignore, 0, counts)
     most, total = tf.reduce_max(counts), tf.reduce_sum(counts)
     share = tf.cast(most, tf.float32) > LARGEST_SHARE * tf.cast(total, tf.float32)
     return tf.logical_or(share, most == total)

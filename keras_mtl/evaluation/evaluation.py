@@ -16,6 +16,7 @@ import numpy as np
 from keras_mtl.evaluation.result import Evaluation
 from keras_mtl.models.photographs import fit
 from keras_mtl.tasks import Task
+from keras_mtl.tasks.labels import each_array
 from keras_mtl.training.inputs import never_ends
 
 _PACKAGES = ("keras", "keras-hub", "numpy", "jax", "tensorflow", "torch")
@@ -178,17 +179,25 @@ def _examples(dataset) -> Iterator[dict]:
     number = 0
     for element in dataset:
         if isinstance(element, Mapping):
-            one = keras.tree.map_structure(np.asarray, dict(element))
+            one = {key: each_array(np.asarray, value) for key, value in element.items()}
             given = one.get("id")
             one["id"] = str(number) if given is None else _text(given)
             yield one
             number += 1
             continue
-        images, labels = keras.tree.map_structure(keras.ops.convert_to_numpy, tuple(element))
-        for i, image in enumerate(images):
-            own = keras.tree.map_structure(lambda values, i=i: np.asarray(values)[i], labels)
+        images, labels = element
+        labels = {name: each_array(_as_array, label) for name, label in labels.items()}
+        for i, image in enumerate(_as_array(images)):
+            own = {
+                name: each_array(lambda values, i=i: values[i], label)
+                for name, label in labels.items()
+            }
             yield {"image": image, "id": str(number), **own}
             number += 1
+
+
+def _as_array(values) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(values))
 
 
 def _text(value) -> str:
@@ -219,7 +228,7 @@ def _fault(example: dict, tasks: list[Task]) -> str | None:
                 "task.no_label(height, width)."
             )
         try:
-            label = keras.tree.map_structure(lambda values: values[None], example[task.name])
+            label = each_array(lambda values: values[None], example[task.name])
             task.check_labels(label, *shape[:2])
         except ValueError as error:
             return f"{what}: {error}"

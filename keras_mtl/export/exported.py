@@ -107,6 +107,12 @@ def export_model(
     else:
         found = model
     model = _in_float32(found)
+    for task in model.tasks:
+        if isinstance(model.output[task.name], dict):
+            raise ValueError(
+                f"The output of task {task.name!r} is several tensors, which exported files do "
+                "not hold; give the task one tensor as its output."
+            )
     images = check_images(model.image_size)
     raw = raw_maps(model, images)
     for name, value in raw.items():

@@ -69,10 +69,10 @@ class BoundaryLoss(LabelledPixelLoss):
     def __init__(
         self,
         positive_weight: float = 0.95,
-        ignore: float = NO_LABEL,
         name: str = "boundary_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
+        ignore: float = NO_LABEL,
     ):
         if not 0 < positive_weight < 1:
             raise ValueError(

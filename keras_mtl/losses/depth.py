@@ -68,11 +68,11 @@ class DepthLoss(LabelledPixelLoss):
 
     def __init__(
         self,
-        ignore: float = 0.0,
-        valid_range: tuple[float, float] = VALID_DEPTH,
         name: str = "depth_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
+        ignore: float = 0.0,
+        valid_range: tuple[float, float] = VALID_DEPTH,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore = ignore

@@ -59,10 +59,10 @@ class NormalsLoss(LabelledPixelLoss):
 
     def __init__(
         self,
-        ignore: float = 0.0,
         name: str = "normals_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
+        ignore: float = 0.0,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore = ignore

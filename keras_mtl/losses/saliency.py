@@ -70,10 +70,10 @@ class SaliencyLoss(LabelledPixelLoss):
 
     def __init__(
         self,
-        ignore: int = NO_LABEL,
         name: str = "saliency_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
+        ignore: int = NO_LABEL,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore = ignore

@@ -48,9 +48,9 @@ class BoundaryF(DatasetMetric):
     def __init__(
         self,
         tolerance: int = 2,
-        ignore: float = NO_LABEL,
         name: str | None = None,
         dtype: str | None = None,
+        ignore: float = NO_LABEL,
     ):
         if tolerance != int(tolerance) or tolerance < 0:
             raise ValueError(

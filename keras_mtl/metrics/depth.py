@@ -70,10 +70,10 @@ class DepthMetric(MeanOverPixels):
 
     def __init__(
         self,
-        ignore: float = 0.0,
-        valid_range: tuple[float, float] = VALID_DEPTH,
         name: str | None = None,
         dtype: str | None = None,
+        ignore: float = 0.0,
+        valid_range: tuple[float, float] = VALID_DEPTH,
     ):
         super().__init__(name=name or self.default_name, dtype=dtype)
         self.ignore = ignore
@@ -238,8 +238,8 @@ class DepthDelta(DepthMetric):
 
     higher_is_better = True
 
-    def __init__(self, power: int = 1, name: str | None = None, **kwargs):
-        super().__init__(name=name or f"delta_{power}", **kwargs)
+    def __init__(self, power: int = 1, name: str | None = None, dtype: str | None = None, **kwargs):
+        super().__init__(name=name or f"delta_{power}", dtype=dtype, **kwargs)
         self.power = power
 
     def compare(self, label: Tensor, prediction: Tensor) -> Tensor:

@@ -77,7 +77,7 @@ class NormalsMeanError(MeanOverPixels):
 
     higher_is_better = False
 
-    def __init__(self, ignore: float = 0.0, name: str = "mErr", dtype: str | None = None):
+    def __init__(self, name: str = "mErr", dtype: str | None = None, ignore: float = 0.0):
         super().__init__(name=name, dtype=dtype)
         self.ignore = ignore
 
@@ -118,9 +118,9 @@ class NormalsWithin(MeanOverPixels):
     def __init__(
         self,
         degrees: float,
-        ignore: float = 0.0,
         name: str | None = None,
         dtype: str | None = None,
+        ignore: float = 0.0,
     ):
         super().__init__(name=name or f"within_{degrees:g}", dtype=dtype)
         self.degrees = degrees
@@ -162,7 +162,7 @@ class NormalsMedianError(DatasetMetric):
 
     higher_is_better = False
 
-    def __init__(self, ignore: float = 0.0, name: str = "median_err", dtype: str | None = None):
+    def __init__(self, name: str = "median_err", dtype: str | None = None, ignore: float = 0.0):
         super().__init__(name=name, dtype=dtype)
         self.ignore = ignore
         self.histogram = self.add_counter(_BINS, name="histogram")

@@ -44,9 +44,9 @@ class SaliencyMaxF(DatasetMetric):
     def __init__(
         self,
         protocol: str | None = None,
-        ignore: int = NO_LABEL,
         name: str = "maxF",
         dtype: str | None = None,
+        ignore: int = NO_LABEL,
     ):
         if protocol not in (None, "taskprompter"):
             raise ValueError(

@@ -17,7 +17,7 @@ from keras_mtl.arguments import check_integer, checked_size
 from keras_mtl.rooms.layout import compose
 from keras_mtl.rooms.ray_casting import UP, Camera, View, albedo, dot, unit
 from keras_mtl.rooms.shapes import Draw
-from keras_mtl.tasks import NYUD_CLASSES
+from keras_mtl.tasks import NYUD_CLASSES, check_tasks
 
 PASCAL_CLASSES = {
     "bottle": 5, "chair": 9, "table": 11, "person": 15, "plant": 16, "sofa": 18, "television": 20,
@@ -214,6 +214,7 @@ def arrays(
     >>> images.shape, labels["depth"].shape
     ((2, 24, 32, 3), (2, 24, 32, 1))
     """
+    tasks = check_tasks(tasks)
     height, width = checked_size(image_size)
     check_integer("count", count, 1)
     images = np.empty((count, height, width, 3), np.uint8)

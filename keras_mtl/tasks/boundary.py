@@ -91,7 +91,10 @@ class BoundaryEvaluator(MapEvaluator):
         self.seen.add(example["id"])
         counted = super().add(label, raw, place, example)
         if counted and (self.wanted is None or example["id"] in self.wanted):
-            probability = ops.convert_to_numpy(self.task.decode(place.restore(raw)))
+            # Whole, where it is not scaled: one size is compiled once.
+            final = self.task.decode(place.restore(raw) if place.scaled else raw)
+            probability = ops.convert_to_numpy(final)
+            probability = probability if place.scaled else probability[place.inside]
             self.matches.add(probability[..., 0], label[..., 0], example.get("label_map"))
         return counted
 

@@ -73,8 +73,15 @@ def finish_move(task, planes, change):
     """Planes of the numbers stored as the task's label, which says what the change made of it."""
     import tensorflow as tf
 
-    label = task.scaled_label(task.unpack(tf.transpose(planes, [1, 2, 0])), change.factor)
-    return tf.where(change.mirrored, task.flipped_label(label), label)
+    label = task.unpack(tf.transpose(planes, [1, 2, 0]))
+    scaled = task.scaled_label(label, change.factor)
+    moved = tf.where(change.mirrored, task.flipped_label(scaled), scaled)
+    if task.ignore == 0:  # which neither scaling nor mirroring makes anything else of
+        return moved
+    none = label == tf.cast(task.ignore, label.dtype)
+    if task.label_channels is not None:
+        none = tf.reduce_all(none, axis=-1, keepdims=True)
+    return tf.where(none, label, moved)
 
 
 def _able_to_say_nothing(task, stored):
@@ -84,7 +91,7 @@ def _able_to_say_nothing(task, stored):
     label = tf.convert_to_tensor(stored)
     kind = label.dtype
     if kind.is_bool or not kind.min <= task.ignore <= kind.max:
-        label = tf.cast(label, task.label_dtype)
+        label = task.unpack(label)
     return label
 
 

@@ -110,11 +110,12 @@ class DepthEstimation(Task):
         return errors, np.abs(raw).max() if decoded else scale
 
     def wrong_label(self, labels):
-        wrong = labels[~(labels >= 0) | ~np.isfinite(labels)]
+        wrong = labels[(labels != self.ignore) & (~(labels >= 0) | ~np.isfinite(labels))]
         if wrong.size:
             return wrong.flat[0], "metres above 0"
-        if labels.size and labels.max() > 0 and labels[labels > 0].min() >= self.valid_range[1]:
-            return labels.max(), "metres, not millimetres"
+        given = labels[(labels != self.ignore) & (labels > 0)]
+        if given.size and given.min() >= self.valid_range[1]:
+            return given.max(), "metres, not millimetres"
         return None
 
     def get_config(self):

@@ -1,9 +1,8 @@
 """What a task says about its labels: how they look, which are wrong, and how images move them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 
 from keras_mtl.tasks import dense
@@ -19,6 +18,25 @@ class ArraySpec(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: str
+
+
+def each_array(function: Callable, label: Any) -> Any:
+    """What a function makes of a label that is one array, or of each array of a dict by name.
+
+    Lists are arrays here.
+
+    Args:
+        function: of an array.
+        label: an array, or a dict of such.
+
+    Example:
+
+    >>> each_array(np.shape, {"points": [[1.0, 2.0]], "classes": [3]})
+    {'points': (1, 2), 'classes': (1,)}
+    """
+    if isinstance(label, Mapping):
+        return {name: function(values) for name, values in label.items()}
+    return function(label)
 
 
 class LabelContract:
@@ -90,8 +108,9 @@ class LabelContract:
         """
         if self.name not in scene:
             raise ValueError(
-                f"Rooms have no label for a task named {self.name!r}, a {type(self).__name__}; "
-                "leave it out of `tasks`, or define its label_of(scene)."
+                f"Rooms have no label for a task named {self.name!r}, a {type(self).__name__}, but "
+                "depth, normals, edge, sal, human_parts and classes; leave it out of `tasks`, or "
+                "define its label_of(scene)."
             )
         return scene[self.name]
 
@@ -111,8 +130,8 @@ class LabelContract:
         Raises:
             ValueError: if the shape or a value is wrong.
         """
-        self.check_label_spec(keras.tree.map_structure(np.shape, labels), height, width)
-        wrong = self.wrong_label(keras.tree.map_structure(np.asarray, labels))
+        self.check_label_spec(each_array(np.shape, labels), height, width)
+        wrong = self.wrong_label(each_array(np.asarray, labels))
         if wrong is not None:
             value, expected = wrong
             raise ValueError(

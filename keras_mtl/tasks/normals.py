@@ -36,14 +36,15 @@ class SurfaceNormals(Task):
         super().__init__(name, channels, loss_weight)
 
     def loss(self):
-        return losses.NormalsLoss(self.ignore)
+        return losses.NormalsLoss(ignore=self.ignore)
 
     def metrics(self):
-        return [metrics.NormalsMeanError(self.ignore)]
+        return [metrics.NormalsMeanError(ignore=self.ignore)]
 
     def evaluation_metrics(self):
-        within = [metrics.NormalsWithin(degrees, self.ignore) for degrees in (11.25, 22.5, 30)]
-        return [*self.metrics(), metrics.NormalsMedianError(self.ignore), *within]
+        known = {"ignore": self.ignore}
+        within = [metrics.NormalsWithin(degrees, **known) for degrees in (11.25, 22.5, 30)]
+        return [*self.metrics(), metrics.NormalsMedianError(**known), *within]
 
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)
@@ -62,7 +63,13 @@ class SurfaceNormals(Task):
         import tensorflow as tf
 
         label = tf.convert_to_tensor(stored)
-        return super().unpack(unit_vectors(label) if label.dtype == tf.uint8 else label)
+        if label.dtype != tf.uint8:
+            return super().unpack(label)
+        vectors = unit_vectors(label)  # zero where there is none
+        if self.ignore != 0:
+            none = tf.reduce_all(vectors == 0, axis=-1, keepdims=True)
+            vectors = tf.where(none, float(self.ignore), vectors)
+        return super().unpack(vectors)
 
     def difference(self, raw, found, decoded):
         errors, scale = super().difference(raw, found, decoded)
@@ -78,7 +85,7 @@ class SurfaceNormals(Task):
 
     def wrong_label(self, labels):
         length = np.sqrt((labels.astype("float64") ** 2).sum(-1))
-        wrong = labels[~((np.abs(length - 1) < 0.05) | (length == 0))]
+        wrong = labels[self.labelled_pixels(labels) & ~(np.abs(length - 1) < 0.05)]
         if wrong.size:
             return wrong[0].tolist(), "vectors of length 1"
         return None

@@ -35,13 +35,13 @@ class SaliencyDetection(Task):
         super().__init__(name, channels, loss_weight)
 
     def loss(self):
-        return losses.SaliencyLoss(self.ignore)
+        return losses.SaliencyLoss(ignore=self.ignore)
 
     def metrics(self):
         return [metrics.SaliencyMaxF(ignore=self.ignore)]
 
     def evaluation_metrics(self):
-        published = metrics.SaliencyMaxF("taskprompter", self.ignore, name="maxF_taskprompter")
+        published = metrics.SaliencyMaxF("taskprompter", "maxF_taskprompter", ignore=self.ignore)
         return [*self.metrics(), published]
 
     def decode(self, raw):

@@ -52,7 +52,7 @@ class SemanticSegmentation(Task):
         palette: list[str] | None = None,
     ):
         super().__init__(name, channels, loss_weight)
-        if not 1 <= channels <= self.ignore:
+        if channels < 1 or channels > self.ignore >= 0:
             raise ValueError(
                 f"Task {name!r} has {channels} classes; expected 1 to {self.ignore}: the id "
                 f"{self.ignore} means that there is no label."
@@ -103,7 +103,8 @@ class SemanticSegmentation(Task):
         return np.eye(self.channels, dtype="float32")[counts.argmax()]
 
     def picture(self, final):
-        colours = np.full((256, 3), 255, "uint8")
+        # White for ids that are no class; a negative one counts from the end.
+        colours = np.full((max(256, self.channels, int(self.ignore) + 1) + 1, 3), 255, "uint8")
         colours[: self.channels] = self.palette
         return colours[np.asarray(final)]
 

@@ -21,7 +21,8 @@ class Task(LabelContract):
 
     A kind whose output is no map sets `output = "levels"` and defines besides `head`,
     `check_output`, `label_spec`, `no_label`, `is_labelled`, `move`, `evaluator`, `restore` and
-    `draw`; where it wants to be trained on generated rooms, `label_of`.
+    `draw`; to be trained on generated rooms, `label_of`, and where only some labels of an image
+    are kept, `erase`.
 
     Register the class, or a saved model cannot be loaded.
 

@@ -85,7 +85,7 @@ def save_prediction(
         ValueError: if prompts are asked for of a model that has none.
     """
     maps = model.predict_maps(photograph)
-    rows = {name: each[None] for name, each in maps.items()}
+    rows = {name: [each] for name, each in maps.items()}
     Path(stem).parent.mkdir(parents=True, exist_ok=True)
     panel(photograph[None], rows, model.tasks, legend=True).savefig(f"{stem}-panel.png", dpi=200)
     np.savez_compressed(f"{stem}-maps.npz", **maps)

@@ -90,7 +90,7 @@ def panels(model, frames: Iterable[np.ndarray], batch_size: int = 4) -> Iterator
     frames = iter(frames)
     while batch := list(islice(frames, batch_size)):
         for frame, maps in zip(batch, model.predict_maps(batch, batch_size), strict=True):
-            pictures = [frame, *(task.picture(maps[task.name]) for task in model.tasks)]
+            pictures = [frame, *(task.draw(maps[task.name], frame) for task in model.tasks)]
             names = ["video", *(task.name for task in model.tasks)]
             tiles = [_named(tile, name) for tile, name in zip(pictures, names, strict=True)]
             tiles += [np.zeros_like(frame)] * (-len(tiles) % 3)

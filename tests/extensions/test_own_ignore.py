@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 
 import keras_mtl
+from keras_mtl import tasks
 from keras_mtl.tasks import BoundaryDetection
 from tests import small
 
 SIZE = (32, 48)
+HUMAN = tasks.HumanParts
 
 
 @keras.saving.register_keras_serializable(package="own_ignore")
@@ -93,3 +95,51 @@ def test_two_kinds_of_boundaries_are_scored_beside_each_other(task, labels):
     model.compile("adam")
     history = model.fit(images[1:], {"occlusion": labels[1:], "edge": edges[1:]}, verbose=0)
     assert history.history["loss"] == [0.0]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tasks.BoundaryDetection,
+        tasks.DepthEstimation,
+        tasks.HumanParts,
+        tasks.SaliencyDetection,
+        tasks.SurfaceNormals,
+    ],
+)
+def test_every_kind_may_have_its_own(kind):
+    """What says nothing is checked, drawn, augmented and scored as such."""
+    tf = pytest.importorskip("tensorflow")
+    from keras_mtl.data.transforms import augment
+
+    own = type(f"Own{kind.__name__}", (kind,), {"ignore": -1, "settles_crops": kind is HUMAN})
+    task, usual = own("mine"), kind("mine")
+    none = task.no_label(*SIZE)
+    task.check_labels(none[None], *SIZE)
+    assert not task.is_labelled(none)
+    raw = np.random.default_rng(0).normal(size=(1, *SIZE, task.channels)).astype("float32")
+    assert float(task.loss()(none[None], raw)) == 0
+    for metric in task.evaluation_metrics():
+        metric.update_state(none[None], raw)
+        assert float(metric.result()) == 0, metric.name
+    assert (task.picture(none) == usual.picture(usual.no_label(*SIZE))).all()
+
+    stored = np.ones((16, 24, *task.label_shape(1, 1)[2:]), "float32")
+    if kind is tasks.SurfaceNormals:
+        stored[:] = (0.6, 0, -0.8)
+    stored[:4] = -1
+    image = tf.zeros((16, 24, 3), tf.uint8)
+    for seed in range(4):
+        _, found = augment(image, {"mine": stored}, [task], SIZE, (seed, 1))
+        label = found["mine"].numpy()
+        task.check_labels(label[None], *SIZE)
+        assert task.is_labelled(label) and not task.labelled_pixels(label).all()
+
+
+def test_normals_in_8_bit():
+    tf = pytest.importorskip("tensorflow")
+    own = type("OwnNormals", (tasks.SurfaceNormals,), {"ignore": -1})("normals")
+    stored = np.zeros((2, 3, 3), "uint8")
+    stored[1] = (128, 128, 255)
+    label = own.unpack(tf.constant(stored)).numpy()
+    assert (label[0] == -1).all() and np.allclose(label[1], (0, 0, 1), atol=0.01)

@@ -58,6 +58,7 @@ __all__ = [
     "load_model",
     "losses",
     "metrics",
+    "presets",
     "resume",
     "rooms",
     "schedules",

@@ -203,7 +203,7 @@ def _settle(folder: Path) -> None:
 
 
 def _aside(path: Path) -> Path:
-    return path.with_name(f"replaced.{path.name}")
+    return path.with_name(f".replaced-{path.name}")
 
 
 def _remove(path: Path) -> None:

@@ -244,7 +244,7 @@ def test_a_process_that_is_killed(tmp_path, moment):
     command = [sys.executable, "-c", KILLED, str(tmp_path), moment, place]
     assert subprocess.run(command).returncode == -signal.SIGKILL
     if moment == "before renaming 1":
-        assert names(tmp_path)[-1] == "replaced.folder" and not folder.exists()
+        assert ".replaced-folder" in names(tmp_path) and not folder.exists()
     files.put_back(folder)
     assert path.read_text() == (folder / "inner/file.txt").read_text() == "old"
     assert len(names(tmp_path)) == 3 and names(tmp_path)[0].startswith(".saving-")
@@ -257,11 +257,11 @@ def test_a_process_that_is_killed(tmp_path, moment):
 
 def test_a_folder_that_was_set_aside_is_put_back_before_another_is_made(tmp_path):
     folder = tmp_path / "folder"
-    make(tmp_path / "replaced.folder", "old")
+    make(tmp_path / ".replaced-folder", "old")
     with pytest.raises(files.NotWritten, match="File exists"), files.whole_folder(folder):
         pass
     assert names(tmp_path) == ["folder"]
-    make(tmp_path / "replaced.folder", "older")  # killed before it was removed
+    make(tmp_path / ".replaced-folder", "older")  # killed before it was removed
     with files.whole_folder(folder, replace=True) as fresh:
         make(fresh, "new")
     assert (folder / "inner/file.txt").read_text() == "new" and names(tmp_path) == ["folder"]

@@ -1,12 +1,13 @@
 """TensorFlow starts without telling how it was built.
 
 Its libraries write to standard error while they are loaded, before any setting of its log counts:
-which instructions they use, and that there is no CUDA. Here these lines are left out. All others,
-errors and warnings, are passed on as they come, also if the process dies. With
-TF_CPP_MIN_LOG_LEVEL=0 in the environment TensorFlow says all it has to say.
+which instructions they use, and that there is no CUDA. Here these lines are left out. All others
+are passed on as they come, also if the process dies. Unless the environment says otherwise,
+TF_CPP_MIN_LOG_LEVEL is 2 from then on: errors are shown. With 0 TensorFlow says all it has to say.
 """
 
 import contextlib
+import functools
 import importlib.abc
 import os
 import subprocess
@@ -33,6 +34,9 @@ def start() -> None:
     """Makes TensorFlow start quietly, whenever this process first imports it."""
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") == "0":
         return
+    # A frozen program is its own executable; without a standard error there is nothing to filter.
+    if getattr(sys, "frozen", False) or not sys.executable or sys.stderr is None:
+        return
     if not any(isinstance(finder, _Quietly) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Quietly())
 
@@ -54,6 +58,9 @@ class _Loader(importlib.abc.Loader):
     def __init__(self, loader):
         self._loader = loader
 
+    def __getattr__(self, name):  # what else a loader may be asked for
+        return getattr(self._loader, name)
+
     def create_module(self, spec):
         return self._loader.create_module(spec)
 
@@ -61,7 +68,15 @@ class _Loader(importlib.abc.Loader):
         module.__spec__.loader = module.__loader__ = self._loader
         with without_information():
             self._loader.exec_module(module)
-            module.config.list_physical_devices()  # looks for a driver of CUDA, once
+
+
+@functools.cache
+def find_devices() -> None:
+    """Has TensorFlow look for its devices, once, without saying that there is no CUDA."""
+    import tensorflow as tf
+
+    with without_information():
+        tf.config.list_physical_devices()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_mtl import rooms
+from keras_mtl.commands.quiet import find_devices
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
 
@@ -33,6 +34,7 @@ def leave_gpu_to_keras():
         return
     import tensorflow as tf
 
+    find_devices()
     try:
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:

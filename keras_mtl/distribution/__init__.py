@@ -27,9 +27,9 @@ from keras_mtl.distribution.processes import (
     shard,
 )
 from keras_mtl.distribution.replicas import (
-    clips_gradients,
     replicas,
     replicas_in_step,
+    runs_on_replicas,
     sum_over_replicas,
     synchronize_normalization,
     train_replica,
@@ -38,7 +38,7 @@ from keras_mtl.distribution.replicas import (
 __all__ = [
     "VisionTransformerParallel",
     "batch_size_here",
-    "clips_gradients",
+    "runs_on_replicas",
     "copy_from_first_process",
     "data_parallel",
     "fill_up",

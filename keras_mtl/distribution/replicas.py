@@ -84,27 +84,23 @@ def synchronize_normalization(model: keras.Model) -> None:
 # === Clipping of gradients ===
 
 
-def clips_gradients(model: keras.Model) -> bool:
-    """Whether TensorFlow's replicas run this step and what their optimizer does is not linear.
+def runs_on_replicas(model: keras.Model) -> bool:
+    """Whether TensorFlow's replicas run this step, which `train_replica` is for.
 
     Keras clips each replica's gradients, and looks for infinite ones among them, before it sums
-    them: that is not what one device does, and `train_replica` is the step that is.
+    them: that is not what one device does. Replicas that do not clip take the same step: exchanges
+    of two kinds of steps in one process would meet each other.
 
     Args:
         model: a compiled model.
 
     Example:
 
-    >>> clips_gradients(keras.Sequential())
+    >>> runs_on_replicas(keras.Sequential())
     False
     """
-    if replicas_in_step() == 1 or model.optimizer is None or not model.trainable_weights:
-        return False
-    all_of_it = _optimizers(model.optimizer)
-    return any(
-        isinstance(each, keras.optimizers.LossScaleOptimizer) or _thresholds(each)
-        for each in all_of_it
-    )
+    several = replicas_in_step() > 1
+    return several and model.optimizer is not None and bool(model.trainable_weights)
 
 
 def train_replica(model: keras.Model, data) -> dict:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import keras_mtl
 from keras_mtl.commands.command_line import whole_number
-from keras_mtl.tasks import Task
 from keras_mtl.runs.recipes import RECIPES, make_backbone, recipe_of
+from keras_mtl.tasks import Task
 
 # Options of the models and their defaults without a preset, which has settled them.
 BUILT_WITH = {

@@ -23,14 +23,14 @@ import keras
 import keras_mtl
 from keras_mtl import distribution, files
 from keras_mtl.commands.command_line import refusals, script
+from keras_mtl.commands.quiet import find_devices
 from keras_mtl.export import export_model
-from keras_mtl.tasks import Task
-from keras_mtl.runs import batches
-from keras_mtl.runs import report
-from keras_mtl.training.checkpoint import Checkpoint
-from keras_mtl.training.divergence import StopOnDivergence
+from keras_mtl.runs import batches, report
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
+from keras_mtl.tasks import Task
+from keras_mtl.training.checkpoint import Checkpoint
+from keras_mtl.training.divergence import StopOnDivergence
 
 # What a run leaves in its folder. The last one says that it is finished.
 WRITTEN = (
@@ -66,6 +66,8 @@ def main(
         SystemExit: with one sentence, if something does not fit.
     """
     options = parse(tasks, dataset, description, arguments)
+    if keras.backend.backend() == "tensorflow":
+        find_devices()
     named = {task.name: task for task in tasks}
     tasks = [named[name] for name in options.tasks or named]
     out = Path(options.output)

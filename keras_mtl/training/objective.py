@@ -158,7 +158,7 @@ class Objective:
 
         Returns:
             Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
-            of the whole batch.
+            of the whole batch, or without a weighting in the mean over the replicas.
         """
         of_output = {name: name for name in self._losses}
         of_output |= {name: task for name, (task, _) in self._auxiliary.items() if name in y_pred}
@@ -168,8 +168,16 @@ class Objective:
             if isinstance(weight, Mapping):  # Keras gives a label of several arrays one for each
                 weight = keras.tree.flatten(weight[task])[0]
             loss = self._losses[task](y[task], y_pred[name], weight)
-            # On TensorFlow a replica's losses are its shares of those of the whole batch.
-            terms[name] = distribution.sum_over_replicas(ops.cast(loss, keras.config.floatx()))
+            terms[name] = ops.cast(loss, keras.config.floatx())
+        parts = distribution.replicas_in_step()
+        if parts > 1:
+            # On TensorFlow a replica's losses are its shares of those of the whole batch. A sum
+            # of them, and a mean in the logs, comes out right from each replica's share alone; a
+            # weighting must know the whole, for which there is one exchange.
+            if self.weighting is None:
+                return {name: parts * value for name, value in terms.items()}
+            sums = distribution.sum_over_replicas(ops.stack(list(terms.values())))
+            terms = {name: sums[k] for k, name in enumerate(terms)}
         return terms
 
     def __call__(
@@ -194,7 +202,7 @@ class Objective:
         weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
         for each in extra:
-            total += ops.sum(ops.cast(each, total.dtype))
+            total = total + ops.sum(ops.cast(each, total.dtype))  # PyTorch would add in place
         if training and self.weighting is not None:
             losses = [ops.stop_gradient(each) for each in weighed]
             self._after_step = functools.partial(self.weighting.after_step, losses)
@@ -206,7 +214,7 @@ class Objective:
         total = terms[task]
         for name, (owner, weight) in self._auxiliary.items():
             if owner == task and name in terms:
-                total += weight * terms[name]
+                total = total + weight * terms[name]
         return total
 
     def end_step(self) -> None:

@@ -94,7 +94,7 @@ class TaskTrainer(keras.Model):
 
     def train_step(self, *arguments):
         """One step; see `keras.Model.train_step`."""
-        if distribution.clips_gradients(self):
+        if distribution.runs_on_replicas(self):
             return distribution.train_replica(self, *arguments)
         return super().train_step(*arguments)
 

@@ -36,7 +36,8 @@ def run(code, **environment):
 
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
 def test_nothing_is_said_at_the_start(backend):
-    code = "import keras_mtl, tensorflow as tf; print(float(tf.constant(1.0) + 1))"
+    code = "import keras_mtl, tensorflow as tf; from keras_mtl.commands import quiet; "
+    code += "quiet.find_devices(); print(float(tf.constant(1.0) + 1))"
     done = run(code, KERAS_BACKEND=backend, TF_CPP_MIN_LOG_LEVEL=None)
     assert (done.stdout, done.stderr, done.returncode) == ("2.0\n", "", 0)
 
@@ -47,7 +48,7 @@ def test_whoever_asks_is_told_all():
 
 
 def test_what_is_wrong_is_shown_also_by_a_process_that_dies():
-    code = "import os; from keras_mtl import quiet\n"
+    code = "import os; from keras_mtl.commands import quiet\n"
     code += "with quiet.without_information():\n"
     code += f"    os.write(2, {(LINES + WRONG).encode()!r})\n    os.abort()"
     done = run(code)
@@ -65,7 +66,7 @@ def test_an_import_that_fails_fails_as_it_did(tmp_path):
 
 
 def test_where_no_process_can_be_started_everything_is_shown():
-    code = "import os, sys; from keras_mtl import quiet; sys.executable = '/nowhere'\n"
+    code = "import os, sys; from keras_mtl.commands import quiet; sys.executable = '/nowhere'\n"
     code += "with quiet.without_information(): os.write(2, b'I0000 all\\n')"
     assert run(code).stderr == "I0000 all\n"
 
@@ -73,3 +74,12 @@ def test_where_no_process_can_be_started_everything_is_shown():
 def test_a_module_of_tensorflow_has_its_own_loader():
     code = "import keras_mtl, tensorflow as tf; print(type(tf.__spec__.loader).__module__)"
     assert "keras_mtl" not in run(code).stdout
+
+
+@pytest.mark.parametrize(
+    "lack", ["sys.frozen = True", "sys.executable = None", "sys.stderr = None"]
+)
+def test_where_it_could_do_harm_it_is_left_alone(lack):
+    """A frozen program is its own executable; a daemon may have no standard error."""
+    code = f"import sys; {lack}; import keras_mtl, tensorflow; print('there')"
+    assert run(code).stdout == "there\n"

@@ -5,9 +5,9 @@ import pytest
 
 import keras_mtl
 from keras_mtl.models.registry import presets_of
-from keras_mtl.tasks import nyud
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import RECIPES, recipe_of
+from keras_mtl.tasks import nyud
 
 if keras.backend.backend() != "torch":
     pytest.skip("arguments are the same on every backend", allow_module_level=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_mtl.data import folders
-from keras_mtl.tasks import nyud
 from keras_mtl.runs import run
+from keras_mtl.tasks import nyud
 
 if keras.backend.backend() != "torch":
     pytest.skip(

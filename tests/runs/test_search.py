@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
 
-from keras_mtl.tasks import nyud
 from keras_mtl.runs import search
+from keras_mtl.tasks import nyud
 
 if keras.backend.backend() != "torch":
     pytest.skip("what is refused is so on every backend", allow_module_level=True)

@@ -449,6 +449,10 @@ def test_a_run_goes_on(tmp_path, monkeypatch):
 
 
 if __name__ == "__main__":
+    if keras.backend.backend() == "tensorflow":  # as in conftest.py: the same graphs, the same bits
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     where, how, when, *delay = sys.argv[1:]
     if how == "writing":
         kill_while_writing(int(when))

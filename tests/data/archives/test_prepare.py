@@ -183,7 +183,7 @@ def test_overwriting(tmp_path, capsys):
         main([*arguments, str(tmp_path), "--overwrite"])
     assert files() == before and os.listdir(version.parent) == ["1.0.0"]
 
-    version.rename(version.with_name("replaced.1.0.0"))  # as a killed run leaves it
+    version.rename(version.with_name(".replaced-1.0.0"))  # as a killed run leaves it
     main([*arguments, str(tmp_path)])
     assert files() == before and os.listdir(version.parent) == ["1.0.0"]
     label.write_bytes(whole)

@@ -66,8 +66,7 @@ def main(
         SystemExit: with one sentence, if something does not fit.
     """
     options = parse(tasks, dataset, description, arguments)
-    if keras.backend.backend() == "tensorflow":
-        find_devices()
+    find_devices()  # TensorFlow reads the data on every backend
     named = {task.name: task for task in tasks}
     tasks = [named[name] for name in options.tasks or named]
     out = Path(options.output)

@@ -91,7 +91,8 @@ def prepare(folder: Path, other: Path) -> None:
     )
     environment = {**os.environ, "PYTHONPATH": str(other)}
     command = [sys.executable, "-c", code, str(folder), str(other)]
-    subprocess.run(command, env=environment, check=True)
+    # Not here, where Python would find this code first.
+    subprocess.run(command, env=environment, cwd=folder, check=True)
 
 
 class Worker:

@@ -22,7 +22,7 @@ with the lowest and the highest.
   taskprompter  a training step of TaskPrompter ViT-B, four tasks, 224x224, one image
   tpanet        a training step of TPANet Swin-T, four tasks, 224x224, one image
   evaluate      keras_mtl.evaluate of a small network on 8 rooms of 240x320, boundaries included
-  data          32 augmented batches of 4 rooms from a prepared dataset, 224x224 crops, cached
+  data          400 augmented batches of 4 rooms from a prepared dataset, 224x224 crops, cached
 
     git worktree add /tmp/before 104dca9
     KERAS_BACKEND=jax python benchmarks/revisions.py /tmp/before tpanet evaluate
@@ -44,7 +44,7 @@ def make_work(kind: str, folder: str):
             where, "train", tasks=tasks, image_size=(224, 224), training=True, cache=True
         )
         batches = iter(batches)
-        return lambda: [next(batches) for _ in range(32)]
+        return lambda: [next(batches) for _ in range(400)]
     if kind == "evaluate":
         images, labels = rooms.arrays(tasks, 8, (240, 320))
         backbone = keras_mtl.backbones.vision_transformer(

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -108,9 +109,12 @@ class Worker:
         self._answer()
 
     def turn(self) -> list[float]:
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        return self._answer()
+        times = self._answer()
+        self.process.send_signal(signal.SIGSTOP)  # or it fetches ahead during the other's turn
+        return times
 
     def _answer(self):
         for line in self.process.stdout:

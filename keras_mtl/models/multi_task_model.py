@@ -11,7 +11,7 @@ from keras_mtl.models import files, photographs, registry
 from keras_mtl.models.outputs import finish_auxiliary, finish_outputs
 from keras_mtl.models.parts import NetworkParts
 from keras_mtl.tasks import Task, check_tasks
-from keras_mtl.training.inputs import check_images
+from keras_mtl.training.inputs import check_image_values, check_images
 
 
 class MultiTaskModel(NetworkParts):
@@ -147,8 +147,10 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if the images do not fit the model, or the devices.
         """
-        x, count = self._takes.for_predict(x)
-        return _first(count, super().predict(x, **kwargs))
+        takes = self._takes
+        x, count = takes.for_predict(x, kwargs)
+        with self._predicting, takes.in_our_words(reads=True), self._arrays_put_back():
+            return _first(count, super().predict(x, **kwargs))
 
     def predict_on_batch(self, x):
         """Raw outputs for one batch; see `predict`.
@@ -159,13 +161,14 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if the images do not fit the model.
         """
-        # On JAX a step that fails half-way takes the weights with it.
         check_images(np.shape(x), self.image_size)
-        # Each TensorFlow replica has predicted all of it.
-        return _first(len(x), super().predict_on_batch(x))
+        check_image_values(x)
+        with self._predicting:
+            raw = super().predict_on_batch(x)
+        return _first(len(x), raw)  # each TensorFlow replica has predicted all of it
 
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
-        """Final maps of photographs of any size.
+        """Final maps of photographs of any size; several threads may ask, while no `fit` runs.
 
         A photograph is scaled to fit the model's image size, padded around with the mean
         colour, and the raw maps are cropped and scaled back before they are decoded.

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_mtl.images import IMAGE_MEAN
+from keras_mtl.training.inputs import check_image_values
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
         images = np.asarray(images)
     single = getattr(images, "ndim", None) in (2, 3)
     images = [np.asarray(image) for image in ([images] if single else images)]
+    for image in images:
+        check_image_values(image)
     fitted = [fit(image, model.image_size) for image in images]
     found = []
     for start in range(0, len(fitted), batch_size):

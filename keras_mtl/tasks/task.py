@@ -257,6 +257,9 @@ class Task(LabelContract):
         return f"{type(self).__name__}({self.name!r}, channels={self.channels})"
 
 
+LOG_NAMES = ("loss", "epoch", "lr", "learning_rate")  # Keras' own
+
+
 def check_tasks(tasks: Iterable[Task]) -> list[Task]:
     """The tasks as a list, after refusing what no model can be built for.
 
@@ -276,6 +279,11 @@ def check_tasks(tasks: Iterable[Task]) -> list[Task]:
     if len(set(names)) < len(names):
         raise ValueError(f"Task names are {names}; give every task a name of its own.")
     for name in names:
+        if str(name).startswith("val_") or str(name).endswith("_loss") or name in LOG_NAMES:
+            raise ValueError(
+                f"A task is named {name!r}, which the logs of fit use for something else; expected "
+                "a name that does not begin with val_ or end with _loss, such as 'depth'."
+            )
         if not str(name).isidentifier() or name == "image":
             raise ValueError(
                 f"A task is named {name!r}; expected letters, digits and underscores, and not "

@@ -4,31 +4,40 @@ They are looked at before Keras sees them: a batch of another size would be misr
 another range trained on, and on JAX a step that fails half-way takes the weights with it.
 """
 
+import contextlib
+import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mtl import distribution
+from keras_mtl.arguments import check_integer
 from keras_mtl.tasks import Task
+from keras_mtl.tasks.labels import each_array
+from keras_mtl.training.first_batches import EMPTY, Passing, is_loader
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What a model takes, and into how many parts its devices split a batch.
 
+    One is made for each call of `fit`, `evaluate` or `predict`.
+
     Args:
         tasks: list of the model's tasks.
         image_size: `(height, width)` in pixels.
         parts: int.
+        passing: list, filled with what is seen of the datasets of this call.
     """
 
     tasks: Sequence[Task]
     image_size: tuple[int, int]
     parts: int = 1
+    passing: list[Passing] = field(default_factory=list)
 
     def for_fit(self, x, y, validation_data, arguments: Mapping) -> tuple:
         """The data of `fit`, to be passed on to Keras.
@@ -38,12 +47,18 @@ class Inputs:
             arguments: the other ones.
 
         Raises:
-            ValueError: if images or labels do not fit, or an epoch would never end.
+            ValueError: if images, labels or arguments do not fit, or an epoch would never end.
         """
+        check_arguments(arguments)
         batch_size, steps = arguments.get("batch_size"), arguments.get("validation_steps")
         begun = {"steps_per_epoch": arguments.get("steps_per_epoch")}
         x, y = self._prepare(x, y, begun, batch_size, training=True)
         if isinstance(validation_data, (tuple, list)):
+            if len(validation_data) not in (2, 3):
+                raise ValueError(
+                    f"validation_data has {len(validation_data)} parts; expected (images, labels), "
+                    "or a dataset."
+                )
             images, labels, *rest = validation_data
             batch_size = arguments.get("validation_batch_size") or batch_size
             data = self._prepare(images, labels, {}, batch_size, weighted=bool(rest))
@@ -60,17 +75,30 @@ class Inputs:
             arguments: the other ones.
 
         Raises:
-            ValueError: if images or labels do not fit, or there would be no end.
+            ValueError: if images, labels or arguments do not fit, or there would be no end.
         """
+        check_arguments(arguments)
         weighted = arguments.get("sample_weight") is not None
         steps = {"steps": arguments.get("steps")}
         return self._prepare(x, y, steps, arguments.get("batch_size"), weighted=weighted)
 
-    def for_predict(self, x) -> tuple[Any, int | None]:
+    def for_batch(self, x, y) -> tuple:
+        """The arrays of `train_on_batch` and `test_on_batch`, to be passed on to Keras.
+
+        Args:
+            x, y: images and labels.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        return self._arrays(x, y)
+
+    def for_predict(self, x, arguments: Mapping | None = None) -> tuple[Any, int | None]:
         """The images of `predict`, filled up with black ones where devices split them.
 
         Args:
             x: see `MultiTaskModel.predict`.
+            arguments: the other ones.
 
         Returns:
             The images, and of how many the outputs are to be kept; `None`: of all.
@@ -78,6 +106,7 @@ class Inputs:
         Raises:
             ValueError: if the images do not fit the model, or the devices.
         """
+        check_arguments(arguments or {})
         spec = getattr(x, "element_spec", None)  # of a tf.data.Dataset
         if spec is not None:
             shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
@@ -88,30 +117,200 @@ class Inputs:
                     f"dataset they hold {shape[0] or 'any number'}; give an array of images, or "
                     "call predict_on_batch on each batch."
                 )
-        elif hasattr(x, "shape"):
-            check_images(x.shape, self.image_size)
+        elif hasattr(x, "shape") or isinstance(x, (list, tuple)):
+            x = self._images(x)
             if len(x) % self.parts:
                 missing = np.zeros((-len(x) % self.parts, *x.shape[1:]), "float32")
                 return np.concatenate([x, missing]), len(x)
-        return x, None
+            return x, None
+        self._check_ends(x, {"steps": (arguments or {}).get("steps")})
+        return self._dataset(x, self._only_images), None
+
+    @contextlib.contextmanager
+    def in_our_words(self, reads: bool) -> Iterator[None]:
+        """Inside, what is wrong with a dataset's batches is said in our sentence.
+
+        Args:
+            reads: whether it is read in any case, so that a batch must have been seen.
+
+        Raises:
+            ValueError: if a batch was refused, or there was none.
+        """
+        try:
+            yield
+        except Exception as error:
+            self._say_what_was_seen()
+            if isinstance(error, (StopIteration, UnboundLocalError)):  # Keras' of an empty dataset
+                self._say_there_was_none()
+            raise
+        self._say_what_was_seen()
+        if reads:
+            self._say_there_was_none()
+
+    def _say_what_was_seen(self):
+        for each in self.passing:
+            if each.refused is not None:
+                raise ValueError(str(each.refused)) from None
+
+    def _say_there_was_none(self):
+        if any(each.reads and not each.batches for each in self.passing):
+            raise ValueError(EMPTY) from None
 
     def _prepare(self, x, y, steps: Mapping, batch_size=None, training=False, weighted=False):
+        if y is not None or hasattr(x, "shape") or isinstance(x, (list, tuple)):
+            if y is not None and (hasattr(x, "element_spec") or is_dataset(x)):
+                raise ValueError(
+                    f"y is given besides a {type(x).__name__}, whose batches are (images, labels) "
+                    "themselves; leave y out."
+                )
+            x, y = self._arrays(x, y)
+        else:
+            self._check_ends(x, steps)
+            if hasattr(x, "element_spec"):
+                x = self._of_spec(x)
+            x = self._dataset(x, self._batch)
+        return split(x, y, self.tasks, self.parts, batch_size, training=training, weighted=weighted)
+
+    def _check_ends(self, x, steps: Mapping):
         for name, given in steps.items():
             if not given and never_ends(x):
                 raise ValueError(
                     "The dataset never ends (keras_mtl.data.load makes such for training); pass "
                     f"{name}, for instance the number of images divided by the batch size."
                 )
-        x, y = checked(x, y, self.tasks, self.image_size)
-        return split(x, y, self.tasks, self.parts, batch_size, training=training, weighted=weighted)
+
+    # === Arrays ===
+
+    def _images(self, x):
+        x = as_array(x, "Images")
+        check_images(np.shape(x), self.image_size)
+        if not len(x):
+            raise ValueError("There are no images; expected one at least.")
+        check_image_values(x)
+        return x
+
+    def _arrays(self, x, y):
+        x = self._images(x)
+        y = _own(y, self.tasks)
+        for task in self.tasks:
+            name = f"Labels of task {task.name!r}"
+            label = each_array(lambda values, name=name: as_array(values, name), y[task.name])
+            self._check_label(task, label, len(x))
+            y[task.name] = label
+        return x, y
+
+    def _check_label(self, task, label, count):
+        task.check_labels(each_array(as_numpy, label), *self.image_size)
+        lengths = {len(values) for values in keras.tree.flatten(label)}
+        if lengths != {count}:
+            raise ValueError(
+                f"There are labels of task {task.name!r} for {max(lengths - {count})} images, and "
+                f"{count} images; give a label for each."
+            )
+
+    # === Datasets ===
+
+    def _dataset(self, x, check):
+        if not is_dataset(x) and not hasattr(x, "element_spec") and not _of_another_library(x):
+            raise ValueError(
+                f"The data is of type {type(x).__name__}; expected an array of images, a "
+                "tf.data.Dataset, a keras.utils.PyDataset, a generator or a DataLoader."
+            )
+        self.passing.append(Passing(check))
+        return self.passing[-1].watched(x)
+
+    def _of_spec(self, x):
+        """A `tf.data.Dataset`, whose shapes are known, with only these tasks' labels."""
+        spec = x.element_spec
+        images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
+        if not hasattr(images, "shape"):
+            raise ValueError(
+                "The dataset's elements are no (images, labels); make them so with map, for "
+                "instance dataset.map(lambda x: (x.pop('image'), x))."
+            )
+        self.check_shapes(images.shape, labels)
+        if len(_own(labels, self.tasks)) < len(labels):
+            tasks = self.tasks
+            x = x.map(lambda images, labels, *rest: (images, _own(labels, tasks), *rest))
+        return x
+
+    def check_shapes(self, images: Sequence[int | None], labels: Any) -> None:
+        """Refuses what a step would misread, as far as shapes tell; it costs nothing in a step.
+
+        Args:
+            images: shape of the images.
+            labels: dict by task name of arrays, tensors or symbols.
+
+        Raises:
+            ValueError: if one is missing or of another shape.
+        """
+        check_images(tuple(images), self.image_size)
+        own = _own(labels, self.tasks)
+        for task in self.tasks:
+            shapes = each_array(lambda values: tuple(values.shape), own[task.name])
+            task.check_label_spec(shapes, *self.image_size)
+
+    def _batch(self, batch, values):
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise ValueError(
+                f"The dataset's elements are no (images, labels) but a {type(batch).__name__}; "
+                "make them so."
+            )
+        images, labels, *weights = batch
+        if values:
+            images, own = self._arrays(images, labels)
+        else:
+            images, own = as_array(images, "Images"), _own(labels, self.tasks)
+            self.check_shapes(np.shape(images), own)
+        return (images, own, *weights)
+
+    def _only_images(self, batch, values):
+        images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if values:
+            images = self._images(images)
+        else:
+            check_images(np.shape(images), self.image_size)
+        return (images, *rest)
+
+
+def check_arguments(arguments: Mapping) -> None:
+    """Refuses what Keras would take for something else, or stop at half-way.
+
+    Args:
+        arguments: those of `fit`, `evaluate` or `predict`.
+
+    Raises:
+        ValueError: if a number is not one that has a meaning there, or classes are weighted.
+    """
+    least = dict.fromkeys(COUNTS, 1) | {"initial_epoch": 0, "epochs": 0}
+    for name, smallest in least.items():
+        if arguments.get(name) is not None:
+            check_integer(name, arguments[name], smallest)
+    frequency = arguments.get("validation_freq")
+    if frequency is not None and not isinstance(frequency, (list, tuple, set)):
+        check_integer("validation_freq", frequency, 1)
+    share = arguments.get("validation_split")
+    if share and not (isinstance(share, (int, float)) and 0 < share < 1):
+        raise ValueError(f"validation_split is {share!r}, expected a number from 0 to below 1.")
+    if arguments.get("class_weight") is not None:
+        raise ValueError(
+            "class_weight is for one class an image, and the labels here are maps of several "
+            "tasks; give sample_weight, or a loss with weights of its own to compile."
+        )
+
+
+COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
 
 
 def never_ends(dataset) -> bool:
     """Whether a dataset says that it has no end, as those made for training do.
 
     Args:
-        dataset: anything; only a `tf.data.Dataset`, or what has its `cardinality`, can say so.
+        dataset: anything; only a `tf.data.Dataset`, or what has its `cardinality`, and a
+            `keras.utils.PyDataset` can say so.
     """
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches is None
     return callable(getattr(dataset, "cardinality", None)) and int(dataset.cardinality()) == -1
 
 
@@ -130,54 +329,6 @@ def check_images(shape: Sequence[int | None], image_size: tuple[int, int]) -> No
         )
 
 
-def checked(x, y, tasks: Sequence[Task], image_size: tuple[int, int]) -> tuple:
-    """The data with only these tasks' labels, after refusing what a model would misread.
-
-    Args:
-        x: array of images, or a dataset of `(images, labels)`.
-        y: dict by task name of label arrays, or None with a dataset.
-        tasks: the model's.
-        image_size: `(height, width)` in pixels that the model takes.
-
-    Returns:
-        `(x, y)`, to be passed on to Keras.
-
-    Raises:
-        ValueError: if images or labels do not fit.
-    """
-    if y is not None or isinstance(x, np.ndarray):
-        check_images(np.shape(x), image_size)
-        _warn_of_range(x)
-        y = _own(y, tasks)
-        for task in tasks:
-            task.check_labels(y[task.name], *image_size)
-    elif hasattr(x, "element_spec"):  # a tf.data.Dataset
-        spec = x.element_spec
-        images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
-        if not hasattr(images, "shape"):
-            raise ValueError(
-                "The dataset's elements are no (images, labels); make them so with map, for "
-                "instance dataset.map(lambda x: (x.pop('image'), x))."
-            )
-        check_images(tuple(images.shape), image_size)
-        own = _own(labels, tasks)
-        for task in tasks:
-            shapes = keras.tree.map_structure(lambda each: tuple(each.shape), own[task.name])
-            task.check_label_spec(shapes, *image_size)
-        if len(own) < len(labels):
-            x = x.map(lambda images, labels, *rest: (images, _own(labels, tasks), *rest))
-    elif isinstance(x, keras.utils.PyDataset):
-        images, labels, *_ = x[0]
-        checked(np.asarray(images), labels, tasks, image_size)
-        others = [name for name in labels if name not in _own(labels, tasks)]
-        if others:
-            raise ValueError(
-                f"The dataset has labels of {', '.join(others)} besides this model's; leave "
-                "them out."
-            )
-    return x, y
-
-
 def _own(labels, tasks) -> dict:
     if not isinstance(labels, dict):
         found = "missing" if labels is None else f"a {type(labels).__name__}"
@@ -194,15 +345,77 @@ def _own(labels, tasks) -> dict:
     return {task.name: labels[task.name] for task in tasks}
 
 
-def _warn_of_range(images):
-    if not isinstance(images, np.ndarray) or images.dtype.kind != "f" or not images.size:
+def check_image_values(images: Any) -> None:
+    """Refuses images that hold no numbers, and warns of those in another range than 0..255.
+
+    Args:
+        images: array of floats or integers.
+
+    Raises:
+        ValueError: if a value is NaN or infinite, or the array is none of numbers.
+    """
+    images = as_numpy(images)
+    if images.dtype.kind not in "uifV":  # V: bfloat16
+        raise ValueError(f"Images are of type {images.dtype}; expected RGB numbers in 0..255.")
+    if images.dtype.kind not in "fV" or not images.size:
         return
-    if 0 < images.max() <= 1:
+    least, largest = float(images.min()), float(images.max())
+    if not (math.isfinite(least) and math.isfinite(largest)):
+        raise ValueError(
+            "Images hold NaN or infinite values; expected RGB in 0..255 in every pixel."
+        )
+    if 0 < largest <= 1 or (least < 0 and largest < 10):
         warnings.warn(
-            f"The images' largest value is {images.max():.3g}; models take RGB in 0..255 "
+            f"The images' largest value is {largest:.3g}; models take RGB in 0..255 "
             "(multiply by 255), and normalize it themselves.",
             stacklevel=6,  # the line that calls `fit`
         )
+
+
+def as_numpy(values: Any) -> np.ndarray:
+    """Any library's array as NumPy's, without a copy where it can be.
+
+    Args:
+        values: array or tensor.
+    """
+    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def as_array(values: Any, what: str) -> Any:
+    """Nested lists as an array; an array or a tensor as it is.
+
+    Args:
+        values: what was given.
+        what: what it is called in the sentence.
+
+    Raises:
+        ValueError: if the lists are no array of numbers.
+    """
+    if hasattr(values, "shape") and hasattr(values, "dtype"):
+        return values
+    try:
+        found = np.asarray(values)
+    except ValueError:  # of unequal lengths
+        found = np.empty(0, object)
+    if found.dtype.kind not in "buif" or not found.ndim:
+        raise ValueError(
+            f"{what} are a {type(values).__name__} that is no array of numbers; expected an array."
+        )
+    return found
+
+
+def is_dataset(data: Any) -> bool:
+    """Whether batches are drawn from it in Python.
+
+    Args:
+        data: anything.
+    """
+    return isinstance(data, (keras.utils.PyDataset, Iterator)) or is_loader(data)
+
+
+def _of_another_library(data) -> bool:
+    """Something else that Keras may know, such as a dataset of Grain's; nothing of Python's own."""
+    return type(data).__module__ not in ("builtins", "pathlib", "collections")
 
 
 def split(
@@ -218,7 +431,7 @@ def split(
     """The data in batches that divide by the devices of `keras_mtl.distribution`.
 
     Args:
-        x, y: of `checked`.
+        x, y: checked.
         tasks: the model's.
         parts: into how many parts a batch is split.
         batch_size: of arrays; 32 if there is none, as in Keras.

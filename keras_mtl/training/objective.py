@@ -1,6 +1,8 @@
 """What training minimizes: the losses of all outputs, weighed, and their names in the logs."""
 
 import functools
+import math
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -130,6 +132,11 @@ class Objective:
                 f"loss_weights is {_said(weights)}; expected 'auto', a dict with a number for each "
                 f"of {names}, or a keras_mtl.balancing.LossWeighting."
             )
+        for name, weight in weights.items():
+            if not (isinstance(weight, numbers.Real) and 0 <= weight < math.inf):
+                raise ValueError(
+                    f"The loss weight of {name} is {weight!r}; expected a number from 0 on."
+                )
         self._losses = {name: _loss_of(name, self.loss[name]) for name in own_weights}
         self._losses = {name: found for name, found in self._losses.items() if found is not None}
         self._weights = {name: weights[name] for name in self._losses}
@@ -197,7 +204,7 @@ class Objective:
         """
         terms = self.terms(y, y_pred, sample_weight)
         for name, value in terms.items():
-            size = keras.tree.flatten(y_pred[name])[0].shape[0]
+            size = ops.shape(keras.tree.flatten(y_pred[name])[0])[0]  # known in the step only
             self._means[name].update_state(value, sample_weight=size)
         weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)

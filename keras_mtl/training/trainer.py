@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -11,8 +12,15 @@ from keras_mtl import distribution
 from keras_mtl.tasks import Task
 from keras_mtl.training.balancing import LossWeighting
 from keras_mtl.training.compiler_memory import compiler_memory_given_back
-from keras_mtl.training.inputs import Inputs
-from keras_mtl.training.objective import BalanceEachEpoch, Objective, named_by_task
+from keras_mtl.training.inputs import Inputs, check_arguments
+from keras_mtl.training.kept_arrays import KeptStep
+from keras_mtl.training.objective import (
+    BalanceEachEpoch,
+    Objective,
+    log_name,
+    named_by_task,
+    output_of_loss,
+)
 
 
 class TaskTrainer(keras.Model):
@@ -35,11 +43,12 @@ class TaskTrainer(keras.Model):
     tasks: Sequence[Task]
     auxiliary: Mapping[str, tuple[str, float]] = {}
     _objective: Objective | None = None
-    _validated: int | None = None  # the identity of the images that `fit` validates with
+    _in_fit = False
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._balancing: list = []  # as Keras lets go of what leaves a list, and of no attribute
+        self._predicting = threading.RLock()  # JAX's arrays leave the model while it predicts
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -106,6 +115,7 @@ class TaskTrainer(keras.Model):
         """The loss to minimize; see `keras.Model.compute_loss`."""
         if self._objective is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
+        Inputs(self.tasks, self.image_size).check_shapes(x.shape, y)
         return self._objective(y, y_pred, sample_weight, self.losses, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -151,22 +161,21 @@ class TaskTrainer(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model, or an epoch would never end.
         """
-        x, y, validation_data = self._takes.for_fit(x, y, validation_data, kwargs)
+        takes = self._takes
+        x, y, validation_data = takes.for_fit(x, y, validation_data, kwargs)
+        given = kwargs.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        choose_modes(given, self)
         if self.balancing is not None:
-            given = kwargs.get("callbacks") or []
-            given = given if isinstance(given, list) else [given]
             kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
-        images = validation_data
-        if isinstance(validation_data, (tuple, list)):
-            images = validation_data[0]
-        self._validated = id(images)
+        self._in_fit = True
         try:
-            with compiler_memory_given_back():
+            with compiler_memory_given_back(), takes.in_our_words(reads=False):
                 return super().fit(x, y, validation_data=validation_data, **kwargs)
         finally:
-            self._validated = None
+            self._in_fit = False
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
@@ -179,9 +188,71 @@ class TaskTrainer(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model, or there would be no end.
         """
-        if id(x) != self._validated:  # `fit` has seen to its own
-            x, y = self._takes.for_evaluate(x, y, kwargs)
-        return super().evaluate(x, y, **kwargs)
+        # `fit` has seen to its own data, and gives what Keras made of its callbacks.
+        if self._in_fit and isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
+            return super().evaluate(x, y, **kwargs)
+        takes = self._takes
+        x, y = takes.for_evaluate(x, y, kwargs)
+        with takes.in_our_words(reads=True), self._arrays_put_back():
+            return super().evaluate(x, y, **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step on one batch; see `keras.Model.train_on_batch` and `fit`."""
+        check_arguments({"class_weight": class_weight})
+        x, y = self._takes.for_batch(x, y)
+        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Loss and metrics of one batch; see `keras.Model.test_on_batch` and `fit`."""
+        x, y = self._takes.for_batch(x, y)
+        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    # === JAX's arrays ===
+
+    def make_train_function(self, force=False):
+        super().make_train_function(force)
+        self.train_function = self._kept(
+            self.train_function,
+            lambda: (
+                self.trainable_variables,
+                self.non_trainable_variables,
+                self.optimizer.variables,
+                self.metrics_variables,
+            ),
+        )
+
+    def make_test_function(self, force=False):
+        super().make_test_function(force)
+        self.test_function = self._kept(
+            self.test_function,
+            lambda: (
+                self.trainable_variables,
+                self.non_trainable_variables,
+                self.metrics_variables,
+            ),
+        )
+
+    def make_predict_function(self, force=False):
+        super().make_predict_function(force)
+        self.predict_function = self._kept(
+            self.predict_function,
+            lambda: (self.trainable_variables, self.non_trainable_variables),
+        )
+        return self.predict_function
+
+    def _kept(self, step, variables):
+        if keras.backend.backend() != "jax" or isinstance(step, KeptStep):
+            return step
+        return KeptStep(step, self, variables)
+
+    @contextlib.contextmanager
+    def _arrays_put_back(self):
+        """Inside, Keras may stop half-way, and outside the model has its arrays, also on JAX."""
+        try:
+            yield
+        finally:
+            if hasattr(self, "jax_state_sync"):
+                self.jax_state_sync()
 
     @property
     def _takes(self) -> Inputs:
@@ -194,3 +265,27 @@ class TaskTrainer(keras.Model):
 def _closed(value):
     """A dict as something that Keras does not look into."""
     return MappingProxyType(value) if isinstance(value, dict) else value
+
+
+def choose_modes(callbacks: Sequence, model: TaskTrainer) -> None:
+    """Tells callbacks that follow a score, and whose `mode` is `"auto"`, whether more is better.
+
+    Keras knows it of its own metrics' names only.
+
+    Args:
+        callbacks: those of `fit`.
+        model: `TaskTrainer`.
+    """
+    better = {
+        log_name(task.name, metric.name): metric.higher_is_better
+        for task in model.tasks
+        for metric in task.metrics()
+        if hasattr(metric, "higher_is_better")
+    }
+    for each in callbacks:
+        if getattr(each, "mode", None) == "auto" and hasattr(each, "monitor"):
+            name = each.monitor.removeprefix("val_")
+            if name in better:
+                each.mode = "max" if better[name] else "min"
+            elif output_of_loss(name) is not None:
+                each.mode = "min"

@@ -1,0 +1,154 @@
+"""The batches of a dataset looked at where they pass by: none is lost, and none drawn twice.
+
+Drawing a batch ahead would change the order of one that shuffles, and use up one that can be read
+once. So a `tf.data.Dataset` and a Python iterator are looked at while Keras reads them. Datasets
+that are asked for a batch by its number (`keras.utils.PyDataset`, PyTorch's `DataLoader`) are asked
+for the first one before.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+LOOKED_AT = 2  # batches whose values are looked at, each time a dataset is read
+
+
+class Passing:
+    """What was seen of a dataset.
+
+    Args:
+        check: function of a batch, and whether to look at its values, that returns the batch as
+            Keras is to have it, or raises ValueError.
+
+    Attributes:
+        refused: the error of a batch that was refused, or `None`.
+        batches: int. How many have been looked at.
+        reads: bool. Whether batches that pass by can be seen at all.
+
+    Example:
+
+    >>> def check(batch, values):
+    ...     if batch == "bad":
+    ...         raise ValueError("This one is bad.")
+    ...     return batch
+    >>> passing = Passing(check)
+    >>> [batch for batch in passing.watched(iter(["good", "good"]))], passing.batches
+    (['good', 'good'], 2)
+    """
+
+    def __init__(self, check: Callable[[Any, bool], Any]):
+        self.check = check
+        self.reads = False
+        self.refused: ValueError | None = None
+        self.batches = 0
+
+    def watched(self, data: Any) -> Any:
+        """The dataset, to be passed on to Keras.
+
+        Args:
+            data: `tf.data.Dataset`, `keras.utils.PyDataset`, PyTorch's `DataLoader` or an iterator;
+                any other is returned as it is.
+
+        Raises:
+            ValueError: if it is empty, or its first batch is refused.
+        """
+        self.reads = isinstance(data, Iterator) or hasattr(data, "element_spec")
+        if isinstance(data, Iterator):
+            first = next(data, None)
+            if first is None:
+                raise ValueError(EMPTY)
+            first = self._look(first, values=True)
+            return self._iterated(first, data)
+        if hasattr(data, "element_spec"):
+            return self._of_tensorflow(data)
+        if isinstance(data, keras.utils.PyDataset):
+            if data.num_batches == 0:
+                raise ValueError(EMPTY)
+            self._look(data[0], values=True)
+        elif is_loader(data):
+            for batch in _first_of_loader(data):
+                self._look(batch, values=True)
+        return data
+
+    def _look(self, batch, values):
+        self.batches += 1
+        try:
+            return self.check(batch, values)
+        except ValueError as error:  # which TensorFlow would wrap in a page of its own
+            self.refused = error
+            raise
+
+    def _iterated(self, first, others):
+        yield first
+        for batch in others:  # `yield from` would close a user's generator with this one
+            yield self._look(batch, values=self.batches < LOOKED_AT)
+
+    def _of_tensorflow(self, dataset):
+        import tensorflow as tf
+
+        if not isinstance(dataset, tf.data.Dataset):  # one that is spread over devices already
+            self.reads = False
+            return dataset
+        if int(dataset.cardinality()) == 0:
+            raise ValueError(EMPTY)
+        spec = dataset.element_spec
+
+        def look(*arrays):
+            self._look(keras.tree.pack_sequence_as(spec, arrays), values=True)
+            return np.True_
+
+        def pass_by(number, element):
+            arrays = keras.tree.flatten(element)
+            seen = tf.cond(
+                number < LOOKED_AT,
+                lambda: tf.numpy_function(look, arrays, tf.bool),
+                lambda: True,
+            )
+            with tf.control_dependencies([seen]):
+                return keras.tree.map_structure(tf.identity, element)
+
+        return dataset.enumerate().map(pass_by)
+
+
+EMPTY = "The dataset holds no batch; expected one of (images, labels) at least."
+
+
+def is_loader(data: Any) -> bool:
+    """Whether it is a `DataLoader` of PyTorch's.
+
+    Args:
+        data: anything.
+    """
+    torch = sys.modules.get("torch.utils.data")
+    return torch is not None and isinstance(data, torch.DataLoader)
+
+
+def _first_of_loader(loader) -> list:
+    """What the loader would make of its first images; no worker starts, no generator goes on.
+
+    Nothing of a stream that can be read once.
+    """
+    import torch
+
+    dataset, batches = loader.dataset, loader.batch_sampler
+    own = loader.generator.get_state() if loader.generator is not None else None
+    with torch.random.fork_rng(devices=[]):
+        if isinstance(dataset, torch.utils.data.IterableDataset):
+            items = iter(dataset)
+            if items is dataset:
+                return []
+            chosen = list(itertools.islice(items, loader.batch_size or 1))
+            together = loader.batch_size is not None
+        else:
+            together = batches is not None
+            numbers = next(iter(batches if together else loader.sampler), [])
+            chosen = [dataset[number] for number in (numbers if together else [numbers])]
+        if own is not None:
+            loader.generator.set_state(own)
+        if not chosen:
+            raise ValueError(EMPTY)
+        return [loader.collate_fn(chosen if together else chosen[0])]

@@ -72,11 +72,26 @@ def write_text(path: str | Path, text: str) -> None:
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        make_folder(path.parent)
+    except NotWritten as error:
         raise NotWritten(error.errno, error.strerror, str(path)) from error
     with whole(path) as fresh:
         fresh.write_text(text, encoding="utf-8", newline="")
+
+
+def make_folder(path: str | Path) -> None:
+    """Makes a folder to write into, and those around it, unless it is there.
+
+    Args:
+        path: of the folder.
+
+    Raises:
+        NotWritten: if the system refuses, or something else is there; an `OSError`.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _refusal(error.errno or errno.EIO, Path(path)) from error
 
 
 @contextmanager

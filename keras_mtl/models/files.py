@@ -2,31 +2,99 @@
 
 import io
 import json
+import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from keras_mtl.files import whole, whole_folder
+from keras_mtl import declared
+from keras_mtl.files import make_folder, whole, whole_folder
 from keras_mtl.training.trainer import TaskTrainer
 
 FORMAT = "keras_mtl preset 1"
 _FILES = ("metadata.json", "config.json", "model.weights.h5")
+_TASKS = "tasks"  # beside the network's own variables: the tasks' names, as JSON in bytes
 
 
-def stored_weights(filepath) -> int:
-    """How many arrays of the layers a `.keras` or `.weights.h5` file holds."""
+def look_at(filepath: str | Path) -> tuple[int, list[str] | None]:
+    """Looks at all that a `.keras` or `.weights.h5` file declares, and at its numbers.
+
+    Args:
+        filepath: path of the file.
+
+    Returns:
+        How many arrays of the layers it holds, and the names of the tasks in their order; `None`
+        if it is of an earlier version, which did not write them.
+
+    Raises:
+        keras_mtl.declared.Refused: if it must not be read.
+        Exception: whatever a broken file causes.
+    """
     import h5py
 
-    if str(filepath).endswith(".keras"):
-        with zipfile.ZipFile(filepath) as archive:
-            filepath = io.BytesIO(archive.read("model.weights.h5"))
-    arrays = []
-    with h5py.File(filepath, "r") as file:
-        file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
-    return len(arrays)
+    path = Path(filepath)
+    content, held = path, path.stat().st_size
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            declared.check_zip(archive, path)
+            content = io.BytesIO(archive.read("model.weights.h5"))
+            held = len(content.getvalue())
+    with h5py.File(content, "r") as file:
+        declared.check_hdf5(file, path, held)
+        arrays = []
+        if "layers" in file:
+            file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
+        own = file.get("vars", {})
+        return len(arrays), stored_tasks(own) if _TASKS in own else None
+
+
+def store_tasks(model, store: MutableMapping) -> None:
+    """Writes the names of a model's tasks among its variables.
+
+    Args:
+        model: `MultiTaskModel`.
+        store: what `save_own_variables` is given.
+    """
+    names = json.dumps([task.name for task in model.tasks])
+    store[_TASKS] = np.frombuffer(names.encode(), "uint8")
+
+
+def stored_tasks(store: Mapping) -> list[str]:
+    """The names that `store_tasks` has written."""
+    return json.loads(np.asarray(store[_TASKS], "uint8").tobytes())
+
+
+def variables_of(model, store: Mapping) -> dict:
+    """What a model's own variables find in a file, once its tasks are those of the model.
+
+    Args:
+        model: `MultiTaskModel`.
+        store: what `load_own_variables` is given.
+
+    Raises:
+        ValueError: if the file's tasks are others, or in another order.
+    """
+    if _TASKS in store:
+        _check_tasks(model, stored_tasks(store), "The file")
+    return {name: store[name] for name in store.keys() if name != _TASKS}
+
+
+def _check_tasks(model, found: list[str] | None, what: str | Path) -> None:
+    names = [task.name for task in model.tasks]
+    if found is not None and found != names:
+        raise OtherTasks(
+            f"{what} holds weights for the tasks {', '.join(map(str, found))}, in this order, and "
+            f"this {type(model).__name__} has {', '.join(names)}; build it with the file's tasks "
+            "in the file's order (what it predicts is called by name)."
+        )
+
+
+class OtherTasks(ValueError):
+    """A file's weights are of other tasks, or of the same in another order."""
 
 
 def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
@@ -44,7 +112,7 @@ def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
     target = Path(filepath)
     if not target.parent.is_dir():
         raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
     with whole(target) as fresh:
         save(fresh, overwrite=True, **kwargs)
@@ -60,18 +128,23 @@ def load_weights(model, load, filepath, **kwargs) -> None:
         **kwargs: for `load`.
 
     Raises:
-        ValueError: if the file holds another architecture or cannot be read.
+        ValueError: if the file holds another architecture, other tasks or another order of them,
+            or cannot be read.
+        FileNotFoundError: if there is no such file.
     """
+    if not os.path.exists(filepath):
+        raise FileNotFoundError(f"There is no file {filepath}.")
     before = model.get_weights()
     try:
         # Keras itself reads on over weights that the model or the file lacks.
-        found, expected = stored_weights(filepath), len(model.weights)
+        (found, names), expected = look_at(filepath), len(model.weights)
+        _check_tasks(model, names, filepath)
         if model.balancing is not None:
             expected -= len(model.balancing.weights)  # not of the network
         if found != expected and not kwargs.get("skip_mismatch"):
             raise ValueError(f"The file holds {found} weights; this model has {expected}.")
         load(filepath, **kwargs)
-    except FileNotFoundError:
+    except (declared.Refused, OtherTasks):  # before anything was assigned
         raise
     except Exception as error:
         model.set_weights(before)
@@ -113,7 +186,10 @@ def load_model(filepath, compile: bool = False):
     import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
 
     try:
+        look_at(filepath)
         model = keras.saving.load_model(filepath, compile=compile)
+    except declared.Refused:
+        raise
     except Exception as error:
         raise ValueError(
             f"{filepath} cannot be read as a .keras model ({first_sentence(error)}): it is broken, "
@@ -133,9 +209,9 @@ def write_preset(model, folder: str | Path) -> None:
         ValueError: if there is something at this path.
     """
     folder = Path(folder)
-    if folder.exists():
+    if os.path.lexists(folder):
         raise ValueError(f"{folder} exists; name a folder that does not, or remove it first.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     metadata = {
         "format": FORMAT,
         "class": type(model).__name__,
@@ -180,10 +256,10 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
     import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
 
     try:
-        metadata = json.loads((folder / "metadata.json").read_text())
+        metadata = declared.read_json(folder / "metadata.json")
         if metadata["format"] != FORMAT:
             raise ValueError(f"its format is {metadata['format']!r}")
-        config = json.loads((folder / "config.json").read_text())
+        config = declared.read_json(folder / "config.json")
         model = keras.saving.deserialize_keras_object(config)
     except Exception as error:
         raise ValueError(

@@ -215,13 +215,14 @@ class MultiTaskModel(NetworkParts):
                 f"{type(self).__name__} does not say how it was built; set self._config to its "
                 "constructor's arguments, serialized, at the end of __init__, or define get_config."
             )
-        return {"name": self.name, "dtype": self.dtype_policy.name, **self._config}
+        frozen = {"frozen_weights": self.frozen_weights} if self.frozen_weights else {}
+        return {"name": self.name, "dtype": self.dtype_policy.name, **frozen, **self._config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         # The backbone brings its precision along, and the layers around it must have the same.
-        before = keras.config.dtype_policy()
+        before, frozen = keras.config.dtype_policy(), config.pop("frozen_weights", None)
         keras.config.set_dtype_policy(config.pop("dtype", before))
         try:
             if "backbone" in config:
@@ -229,7 +230,9 @@ class MultiTaskModel(NetworkParts):
             if "tasks" in config:
                 tasks = config["tasks"]
                 config["tasks"] = [keras.saving.deserialize_keras_object(task) for task in tasks]
-            return cls(**config)
+            model = cls(**config)
+            model.freeze_weights(frozen)
+            return model
         finally:
             keras.config.set_dtype_policy(before)
 
@@ -246,6 +249,19 @@ class MultiTaskModel(NetworkParts):
         """
         files.write_whole(super().save, filepath, overwrite, **kwargs)
 
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """Saves the weights to a `.weights.h5` file, as `save` does; it knows the tasks' names.
+
+        Args:
+            filepath: path that ends in `.weights.h5`.
+            overwrite: bool. Whether a file that is there is replaced.
+            max_shard_size: as in `keras.Model.save_weights`, which then writes several files.
+        """
+        if max_shard_size is not None:
+            super().save_weights(filepath, overwrite, max_shard_size)
+        else:
+            files.write_whole(super().save_weights, filepath, overwrite)
+
     def save_to_preset(self, folder):
         """Writes the model, weights included, as a folder to share; `from_preset` reads it.
 
@@ -261,15 +277,17 @@ class MultiTaskModel(NetworkParts):
     def load_weights(self, filepath, **kwargs):
         """Loads weights saved by the same architecture.
 
-        A `LossWeighting` takes its own from the file too, if there are any.
+        A `LossWeighting` takes its own from the file too, if there are any. Weights belong to their
+        tasks: the model must have the file's tasks, in the file's order.
 
         Args:
             filepath: path of a `.weights.h5` or `.keras` file.
             **kwargs: as in `keras.Model.load_weights`.
 
         Raises:
-            ValueError: if the file holds another architecture or cannot be read; the
-                model then keeps the weights it had.
+            ValueError: if the file holds another architecture or other tasks, or cannot be read;
+                the model then keeps the weights it had.
+            FileNotFoundError: if there is no such file.
         """
         files.load_weights(self, super().load_weights, filepath, **kwargs)
 

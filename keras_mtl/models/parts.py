@@ -1,12 +1,14 @@
 """The parts of a network: its backbone, what its tasks share, and what is one task's own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.stages import BackbonePart
+from keras_mtl.computation.sublayers import every_layer
+from keras_mtl.models import files
 from keras_mtl.training.trainer import TaskTrainer
 
 
@@ -44,7 +46,7 @@ class NetworkParts(TaskTrainer):
     def freeze_backbone(self, frozen: bool = True) -> None:
         """Keeps the backbone's weights as they are in training, or not; call it before `compile`.
 
-        A saved model does not remember it: call it again after loading.
+        A saved model remembers it, and so do layers that were frozen one by one.
 
         Args:
             frozen: bool.
@@ -60,6 +62,48 @@ class NetworkParts(TaskTrainer):
         """
         for layer in self.backbone_layers:
             layer.trainable = not frozen
+
+    @property
+    def frozen_weights(self) -> list[int]:
+        """Where in `weights` those are that training leaves alone; empty if no layer is frozen."""
+        if all(layer.trainable for layer in every_layer(self)):
+            return []
+        trained = {id(weight) for weight in self.trainable_weights}
+        return [number for number, each in enumerate(self.weights) if id(each) not in trained]
+
+    def freeze_weights(self, frozen: Sequence[int] | None) -> None:
+        """Freezes the layers of these weights, and no others; see `frozen_weights`.
+
+        Args:
+            frozen: places in `weights`; `None` leaves all as it is.
+
+        Raises:
+            ValueError: if there are no such weights.
+        """
+        if frozen is None:
+            return
+        count = len(self.weights)
+        if not all(type(number) is int and 0 <= number < count for number in frozen):
+            raise ValueError(f"frozen_weights is {frozen}; expected whole numbers below {count}.")
+        self.trainable = True
+        kept = {id(self.weights[number]) for number in frozen}
+        for layer in every_layer(self):
+            own = layer.trainable_weights
+            if own and kept.issuperset(map(id, own)):
+                layer.trainable = False
+        for weight in self.trainable_weights:
+            weight.trainable = id(weight) not in kept
+
+    # === Files ===
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        files.store_tasks(self, store)
+
+    def load_own_variables(self, store):
+        super().load_own_variables(files.variables_of(self, store))
+
+    # === Tasks ===
 
     @property
     def shared_variables(self) -> list[keras.Variable]:

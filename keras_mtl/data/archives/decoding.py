@@ -11,6 +11,8 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+from keras_mtl import declared
+
 
 class ArchiveError(ValueError):
     """A file of an archive is missing or wrong; the message begins with its name."""
@@ -153,7 +155,9 @@ def array(data: bytes, file: str) -> np.ndarray:
         ArchiveError: if the file is broken.
     """
     try:
-        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        return declared.read_npy(io.BytesIO(data), file, len(data))
+    except declared.Refused as error:
+        raise ArchiveError(str(error)) from None
     except Exception as error:  # NumPy's parser, too, raises whatever a broken header causes
         raise _unreadable(file, "an array in NumPy's .npy format", error) from error
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
+from keras_mtl import declared
 from keras_mtl.data.archives import decoding, nyud_v2, pascal_context
 from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.layout import Layout, has_files
@@ -233,7 +234,7 @@ def _tarball(layout: Layout, decode, path: Path, splits: list[str], progress: bo
             raw.seek(0)
             # tarfile takes a file that ends between two members for a whole one; gzip does not.
             with gzip.open(raw) if compressed else raw as stream:
-                for file, read in _members(stream, _tops(layout)):
+                for file, read in _members(stream, path, _tops(layout)):
                     bar.update(raw.tell() - bar.n)
                     place = PurePosixPath(file)
                     if place.name.startswith("."):  # hidden, or what macOS adds to tarballs
@@ -247,22 +248,23 @@ def _tarball(layout: Layout, decode, path: Path, splits: list[str], progress: bo
                 while stream.read(1 << 20):  # up to the checksum at the end
                     pass
                 bar.update(raw.tell() - bar.n)
+    except declared.Refused as error:
+        raise ArchiveError(str(error)) from None
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         found.cut = str(error) or type(error).__name__
     return found
 
 
-def _members(stream, tops: list[str]) -> Iterator[tuple[str, Callable[[str], bytes]]]:
+def _members(stream, path: Path, tops: list[str]) -> Iterator[tuple[str, Callable[[str], bytes]]]:
     """The files of a tarball, each with a function that reads it.
 
     Names are relative to the archive's folder, with which a tarball may begin or not.
     """
-    with tarfile.open(fileobj=stream, mode="r|") as members:
-        for member in members:
-            names = PurePosixPath(member.name).parts
-            first = next((k for k, name in enumerate(names) if name in tops), None)
-            if first is not None and member.isfile():
-                yield "/".join(names[first:]), lambda _, m=member: members.extractfile(m).read()
+    for archive, member in declared.members(stream, path):
+        names = PurePosixPath(member.name).parts
+        first = next((k for k, name in enumerate(names) if name in tops), None)
+        if first is not None and member.isfile():
+            yield "/".join(names[first:]), lambda _, m=member: archive.extractfile(m).read()
 
 
 def _patterns(layout: Layout) -> list[str]:

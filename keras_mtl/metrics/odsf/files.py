@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl import declared
 from keras_mtl.metrics.odsf.image import Counts, evaluate_image
 
 LABEL_FILES = {"nyud": (".png",), "pascal": (".png", ".npy", ".mat")}
@@ -139,18 +140,19 @@ def _read_label_png(path: Path) -> np.ndarray:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        pixels = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            pixels = declared.read_npy(file, path, path.stat().st_size)
     except FileNotFoundError:
         raise BrokenFile(_missing(path, "label")) from None
+    except declared.Refused as error:
+        raise BrokenFile(str(error)) from None
     except Exception as error:  # a broken header raises SyntaxError too, a broken size MemoryError
         raise BrokenFile(unreadable(path, error)) from None
-    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.dtype.kind not in "ui":
-        found = (
-            f"type {pixels.dtype} and shape {pixels.shape}"
-            if isinstance(pixels, np.ndarray)
-            else "several arrays"
+    if pixels.ndim != 2 or pixels.dtype.kind not in "ui":
+        raise BrokenFile(
+            f"{path} holds type {pixels.dtype} and shape {pixels.shape}, expected whole numbers of "
+            "shape (H, W)."
         )
-        raise BrokenFile(f"{path} holds {found}, expected whole numbers of shape (H, W).")
     return pixels
 
 

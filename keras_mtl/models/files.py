@@ -37,12 +37,13 @@ def look_at(filepath: str | Path) -> tuple[int, list[str] | None]:
     import h5py
 
     path = Path(filepath)
-    content, held = path, path.stat().st_size
+    content: Path | io.BytesIO = path
+    held = path.stat().st_size
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
             declared.check_zip(archive, path)
-            content = io.BytesIO(archive.read("model.weights.h5"))
-            held = len(content.getvalue())
+            weights = archive.read("model.weights.h5")
+            content, held = io.BytesIO(weights), len(weights)
     with h5py.File(content, "r") as file:
         declared.check_hdf5(file, path, held)
         arrays = []

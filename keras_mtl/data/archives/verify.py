@@ -264,7 +264,7 @@ def _members(stream, path: Path, tops: list[str]) -> Iterator[tuple[str, Callabl
         names = PurePosixPath(member.name).parts
         first = next((k for k, name in enumerate(names) if name in tops), None)
         if first is not None and member.isfile():
-            yield "/".join(names[first:]), lambda _, m=member: archive.extractfile(m).read()
+            yield "/".join(names[first:]), lambda _, a=archive, m=member: a.extractfile(m).read()
 
 
 def _patterns(layout: Layout) -> list[str]:

@@ -70,6 +70,8 @@ class Inputs:
             validation_data = (*data, *rest)
         elif validation_data is not None:
             validation_data, _ = self._prepare(validation_data, None, {"validation_steps": steps})
+            if arguments.get("validation_freq", 1) != 1:
+                self.passing[-1].reads = False  # perhaps never
         return x, y, validation_data
 
     def for_evaluate(self, x, y, arguments: Mapping) -> tuple:

@@ -11,7 +11,7 @@ from keras_mtl.models import files, photographs, registry
 from keras_mtl.models.outputs import finish_auxiliary, finish_outputs
 from keras_mtl.models.parts import NetworkParts
 from keras_mtl.tasks import Task, check_tasks
-from keras_mtl.training.inputs import check_image_values, check_images
+from keras_mtl.training.arrays import check_image_values, check_images
 
 
 class MultiTaskModel(NetworkParts):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_mtl.images import IMAGE_MEAN
-from keras_mtl.training.inputs import check_image_values
+from keras_mtl.training.arrays import check_image_values
 
 
 @dataclass(frozen=True)

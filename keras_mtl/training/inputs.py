@@ -5,8 +5,6 @@ another range trained on, and on JAX a step that fails half-way takes the weight
 """
 
 import contextlib
-import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +12,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mtl import distribution
 from keras_mtl.arguments import check_integer
 from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
+from keras_mtl.training.arrays import (
+    as_array,
+    as_numpy,
+    check_image_values,
+    check_images,
+    labels_of,
+)
+from keras_mtl.training.devices import split
 from keras_mtl.training.first_batches import EMPTY, Passing, is_loader
 
 
@@ -65,6 +70,8 @@ class Inputs:
             validation_data = (*data, *rest)
         elif validation_data is not None:
             validation_data, _ = self._prepare(validation_data, None, {"validation_steps": steps})
+            if arguments.get("validation_freq", 1) != 1:
+                self.passing[-1].reads = False  # perhaps never
         return x, y, validation_data
 
     def for_evaluate(self, x, y, arguments: Mapping) -> tuple:
@@ -191,7 +198,7 @@ class Inputs:
 
     def _arrays(self, x, y):
         x = self._images(x)
-        y = _own(y, self.tasks)
+        y = labels_of(y, self.tasks)
         for task in self.tasks:
             name = f"Labels of task {task.name!r}"
             label = each_array(lambda values, name=name: as_array(values, name), y[task.name])
@@ -216,6 +223,8 @@ class Inputs:
                 f"The data is of type {type(x).__name__}; expected an array of images, a "
                 "tf.data.Dataset, a keras.utils.PyDataset, a generator or a DataLoader."
             )
+        if isinstance(x, keras.utils.PyDataset) and check == self._batch:
+            check = self._batch_of_no_others
         self.passing.append(Passing(check))
         return self.passing[-1].watched(x)
 
@@ -229,9 +238,9 @@ class Inputs:
                 "instance dataset.map(lambda x: (x.pop('image'), x))."
             )
         self.check_shapes(images.shape, labels)
-        if len(_own(labels, self.tasks)) < len(labels):
+        if len(labels_of(labels, self.tasks)) < len(labels):
             tasks = self.tasks
-            x = x.map(lambda images, labels, *rest: (images, _own(labels, tasks), *rest))
+            x = x.map(lambda images, labels, *rest: (images, labels_of(labels, tasks), *rest))
         return x
 
     def check_shapes(self, images: Sequence[int | None], labels: Any) -> None:
@@ -245,7 +254,7 @@ class Inputs:
             ValueError: if one is missing or of another shape.
         """
         check_images(tuple(images), self.image_size)
-        own = _own(labels, self.tasks)
+        own = labels_of(labels, self.tasks)
         for task in self.tasks:
             shapes = each_array(lambda values: tuple(values.shape), own[task.name])
             task.check_label_spec(shapes, *self.image_size)
@@ -260,9 +269,19 @@ class Inputs:
         if values:
             images, own = self._arrays(images, labels)
         else:
-            images, own = as_array(images, "Images"), _own(labels, self.tasks)
+            images, own = as_array(images, "Images"), labels_of(labels, self.tasks)
             self.check_shapes(np.shape(images), own)
         return (images, own, *weights)
+
+    def _batch_of_no_others(self, batch, values):
+        found = self._batch(batch, values)
+        others = [name for name in batch[1] if name not in found[1]]
+        if others:
+            raise ValueError(
+                f"The dataset has labels of {', '.join(others)} besides this model's; leave "
+                "them out."
+            )
+        return found
 
     def _only_images(self, batch, values):
         images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
@@ -314,96 +333,6 @@ def never_ends(dataset) -> bool:
     return callable(getattr(dataset, "cardinality", None)) and int(dataset.cardinality()) == -1
 
 
-def check_images(shape: Sequence[int | None], image_size: tuple[int, int]) -> None:
-    """Raises ValueError if images are not a batch of `(height, width, 3)`.
-
-    Args:
-        shape: of the images.
-        image_size: `(height, width)` in pixels that the model takes.
-    """
-    height, width = image_size
-    if len(shape) != 4 or tuple(shape[1:]) != (height, width, 3):
-        raise ValueError(
-            f"Images have shape {tuple(shape)}; this model takes "
-            f"(batch, {height}, {width}, 3), RGB in 0..255."
-        )
-
-
-def _own(labels, tasks) -> dict:
-    if not isinstance(labels, dict):
-        found = "missing" if labels is None else f"a {type(labels).__name__}"
-        raise ValueError(
-            f"Labels are {found}; expected a dict by task name: "
-            f"{', '.join(task.name for task in tasks)}."
-        )
-    missing = [task.name for task in tasks if task.name not in labels]
-    if missing:
-        raise ValueError(
-            f"There are no labels for {', '.join(missing)} among {', '.join(labels)}; where a "
-            "task is not annotated, give its task.no_label(height, width)."
-        )
-    return {task.name: labels[task.name] for task in tasks}
-
-
-def check_image_values(images: Any) -> None:
-    """Refuses images that hold no numbers, and warns of those in another range than 0..255.
-
-    Args:
-        images: array of floats or integers.
-
-    Raises:
-        ValueError: if a value is NaN or infinite, or the array is none of numbers.
-    """
-    images = as_numpy(images)
-    if images.dtype.kind not in "uifV":  # V: bfloat16
-        raise ValueError(f"Images are of type {images.dtype}; expected RGB numbers in 0..255.")
-    if images.dtype.kind not in "fV" or not images.size:
-        return
-    least, largest = float(images.min()), float(images.max())
-    if not (math.isfinite(least) and math.isfinite(largest)):
-        raise ValueError(
-            "Images hold NaN or infinite values; expected RGB in 0..255 in every pixel."
-        )
-    if 0 < largest <= 1 or (least < 0 and largest < 10):
-        warnings.warn(
-            f"The images' largest value is {largest:.3g}; models take RGB in 0..255 "
-            "(multiply by 255), and normalize it themselves.",
-            stacklevel=6,  # the line that calls `fit`
-        )
-
-
-def as_numpy(values: Any) -> np.ndarray:
-    """Any library's array as NumPy's, without a copy where it can be.
-
-    Args:
-        values: array or tensor.
-    """
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
-def as_array(values: Any, what: str) -> Any:
-    """Nested lists as an array; an array or a tensor as it is.
-
-    Args:
-        values: what was given.
-        what: what it is called in the sentence.
-
-    Raises:
-        ValueError: if the lists are no array of numbers.
-    """
-    if hasattr(values, "shape") and hasattr(values, "dtype"):
-        return values
-    try:
-        found = np.asarray(values)
-    except ValueError:  # of unequal lengths
-        found = np.empty(0, object)
-    if found.dtype.kind not in "buif" or not found.ndim:
-        raise ValueError(
-            f"{what} are a {type(values).__name__} that is no array of numbers; expected an array."
-        )
-    return found
-
-
 def is_dataset(data: Any) -> bool:
     """Whether batches are drawn from it in Python.
 
@@ -416,52 +345,3 @@ def is_dataset(data: Any) -> bool:
 def _of_another_library(data) -> bool:
     """Something else that Keras may know, such as a dataset of Grain's; nothing of Python's own."""
     return type(data).__module__ not in ("builtins", "pathlib", "collections")
-
-
-def split(
-    x,
-    y,
-    tasks: Sequence[Task],
-    parts: int,
-    batch_size: int | None = None,
-    *,
-    training: bool = False,
-    weighted: bool = False,
-) -> tuple:
-    """The data in batches that divide by the devices of `keras_mtl.distribution`.
-
-    Args:
-        x, y: checked.
-        tasks: the model's.
-        parts: into how many parts a batch is split.
-        batch_size: of arrays; 32 if there is none, as in Keras.
-        training: whether an image that only fills up a batch would be trained on.
-        weighted: whether there are weights besides the labels, which cannot be filled up.
-
-    Returns:
-        `(x, y)`; a last batch that holds less is filled up with unlabelled images.
-
-    Raises:
-        ValueError: if the batches cannot be split.
-    """
-    if parts == 1:
-        return x, y
-    if y is not None:
-        size, rest = batch_size or 32, np.shape(x)[0] % parts
-    elif hasattr(x, "element_spec"):
-        spec = x.element_spec
-        size, weighted = spec[0].shape[0], len(spec) > 2
-        rest = parts if size is None else 0  # unknown
-    else:
-        return x, y
-    if (size or 0) % parts or (rest and (training or weighted)):
-        last = "the last batch may hold less" if not (size or 0) % parts else f"it holds {size}"
-        raise ValueError(
-            f"Every batch must divide by {parts} devices, and {last}; choose a batch size that "
-            f"is a multiple of {parts}, and drop the remainder."
-        )
-    if not rest:
-        return x, y
-    if y is None:
-        return distribution.fill_up(x, tasks, parts), None
-    return distribution.fill_up((np.asarray(x), y), tasks, parts)

@@ -170,9 +170,10 @@ class TaskTrainer(keras.Model):
             kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
+        trains = kwargs.get("epochs", 1) > kwargs.get("initial_epoch", 0)
         self._in_fit = True
         try:
-            with compiler_memory_given_back(), takes.in_our_words(reads=False):
+            with compiler_memory_given_back(), takes.in_our_words(reads=trains):
                 return super().fit(x, y, validation_data=validation_data, **kwargs)
         finally:
             self._in_fit = False

@@ -1,0 +1,215 @@
+"""No misuse takes a model's weights away, and a user's mistake is answered by one sentence."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mtl
+from keras_mtl.tasks import nyud
+from tests import small
+
+SIZE = (16, 24)
+IMAGES = np.random.default_rng(0).uniform(0, 255, (3, *SIZE, 3)).astype("float32")
+LABELS = {
+    "depth": np.full((3, *SIZE, 1), 2.0, "float32"),
+    "semseg": np.ones((3, *SIZE), "int32"),
+}
+
+
+@pytest.fixture(scope="module")
+def model():
+    built = keras_mtl.MultiTaskBaseline(small.vit(SIZE), nyud("depth", "semseg"), head_width=4)
+    built.compile("sgd")
+    return built
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, i):
+        return self.batches[i]
+
+
+def spoilt(name, value):
+    label = LABELS[name].copy()
+    label[0, 3, 4] = value
+    return {**LABELS, name: label}
+
+
+# What is wrong with images and labels, and what the sentence says.
+WRONG = {
+    "no numbers": (IMAGES * np.nan, LABELS, "NaN or infinite"),
+    "infinite": (np.where(IMAGES > 200, np.inf, IMAGES), LABELS, "NaN or infinite"),
+    "text": (np.full(IMAGES.shape, "a"), LABELS, "RGB"),
+    "small": (IMAGES[:, :8], LABELS, "Images have shape"),
+    "grey": (IMAGES[..., :1], LABELS, "Images have shape"),
+    "labels in a list": (IMAGES, [1, 2], "Labels are a list"),
+    "a task missing": (IMAGES, {"depth": LABELS["depth"]}, "no labels for semseg"),
+    "three channels": (IMAGES, {**LABELS, "depth": IMAGES}, "'depth' have shape"),
+    "swapped": (
+        IMAGES,
+        {"depth": LABELS["semseg"], "semseg": LABELS["depth"]},
+        "'depth' have shape",
+    ),
+    "fewer labels": (IMAGES, {**LABELS, "depth": LABELS["depth"][:2]}, "'depth' for 2 images"),
+    "a class too many": (IMAGES, spoilt("semseg", 40), "'semseg' hold the value 40"),
+    "a negative class": (IMAGES, spoilt("semseg", -1), "'semseg' hold the value -1"),
+    "depth of nan": (IMAGES, spoilt("depth", np.nan), "'depth' hold the value nan"),
+    "negative depth": (IMAGES, spoilt("depth", -1.0), "'depth' hold the value -1.0"),
+    "none": (IMAGES[:0], {n: label[:0] for n, label in LABELS.items()}, "no images"),
+}
+DOORS = {
+    "fit": lambda m, x, y: m.fit(x, y, verbose=0),
+    "evaluate": lambda m, x, y: m.evaluate(x, y, verbose=0),
+    "validation": lambda m, x, y: m.fit(IMAGES, LABELS, validation_data=(x, y), verbose=0),
+    "one batch": lambda m, x, y: m.train_on_batch(x, y),
+    "iterator": lambda m, x, y: m.fit(iter([(x, y)]), verbose=0),
+    "PyDataset": lambda m, x, y: m.fit(Batches((x, y)), verbose=0),
+}
+ARGUMENTS = [
+    *({name: value} for name in ("batch_size", "steps_per_epoch") for value in (-2, 0, 2.5)),
+    *({"validation_freq": 0}, {"epochs": -1}, {"epochs": 1.5}, {"initial_epoch": -1}),
+    *({"validation_split": 1.5}, {"class_weight": {0: 1.0}}),
+]
+
+
+def assert_refused(model, call, part=""):
+    before = model.get_weights()
+    with pytest.raises(ValueError) as error:
+        call()
+    text = str(error.value)
+    assert part in text and "\n" not in text and text.endswith(".") and len(text) < 350, text
+    for found, was in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, was)
+
+
+@pytest.mark.parametrize("door", list(DOORS))
+def test_wrong_data(model, door):
+    for images, labels, part in WRONG.values():
+        assert_refused(model, lambda x=images, y=labels: DOORS[door](model, x, y), part)
+    model.fit(IMAGES, LABELS, verbose=0)  # without another compile
+
+
+def test_wrong_arguments(model):
+    for how in ARGUMENTS:
+        (name,) = how
+        assert_refused(model, lambda how=how: model.fit(IMAGES, LABELS, verbose=0, **how), name)
+    for data in ("a path", 3, None, {"image": IMAGES}, iter([]), Batches(), [[1], [2, 3]]):
+        for call in (model.fit, model.evaluate):
+            assert_refused(model, lambda call=call, data=data: call(data, verbose=0))
+    for images in (IMAGES * np.nan, IMAGES[:0], "a path"):
+        assert_refused(model, lambda images=images: model.predict(images, verbose=0))
+    assert_refused(model, lambda: model.predict_maps(IMAGES[0] * np.nan), "NaN")
+
+
+def test_tensorflow_datasets(model):
+    tf = pytest.importorskip("tensorflow")
+    for name in ("no numbers", "a class too many", "depth of nan"):
+        images, labels, part = WRONG[name]
+        dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
+        for call in (model.fit, model.evaluate):
+            assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
+    none = dataset.filter(lambda images, labels: False)  # which TensorFlow learns by reading
+    for call in (model.fit, model.evaluate):
+        assert_refused(model, lambda call=call: call(none, verbose=0), "no batch")
+
+
+class Stop(keras.callbacks.Callback):
+    """Is interrupted at one moment."""
+
+    def __init__(self, moment):
+        super().__init__()
+        setattr(self, moment, self.stop)
+
+    def stop(self, *arguments):
+        raise KeyboardInterrupt
+
+
+MOMENTS = ["begin", "batch_begin", "batch_end", "end"]
+
+
+def test_interrupted(model):
+    """Training may have changed the weights by then; they are there."""
+    for call, moment in itertools.product(("train", "test", "predict"), MOMENTS):
+        run = {
+            "train": lambda stop: model.fit(IMAGES, LABELS, verbose=0, callbacks=[stop]),
+            "test": lambda stop: model.evaluate(IMAGES, LABELS, verbose=0, callbacks=[stop]),
+            "predict": lambda stop: model.predict(IMAGES, verbose=0, callbacks=[stop]),
+        }[call]
+        before = model.get_weights()
+        with pytest.raises(KeyboardInterrupt):
+            run(Stop(f"on_{call}_{moment}"))
+        after = model.get_weights()
+        assert all(np.isfinite(value).all() for value in after)
+        if call != "train" or moment == "begin":
+            for found, was in zip(after, before, strict=True):
+                np.testing.assert_array_equal(found, was)
+
+
+def test_data_that_fails_on_the_way(model):
+    def failing(after, last):
+        for _ in range(after):
+            yield IMAGES, LABELS
+        yield IMAGES, last() if callable(last) else last
+
+    def no_disk():
+        raise RuntimeError("no disk")
+
+    with pytest.raises(Exception, match="no disk"):  # TensorFlow has a type of its own for it
+        model.fit(failing(3, no_disk), verbose=0)
+    with pytest.raises(ValueError, match=r"^There are no labels for semseg among depth; [^\n]*$"):
+        model.fit(failing(3, {"depth": LABELS["depth"]}), verbose=0)
+    assert all(np.isfinite(value).all() for value in model.get_weights())
+    model.fit(failing(3, LABELS), verbose=0)
+
+
+def test_an_iterator_is_read_from_its_first_batch(model):
+    seen = []
+
+    def batches():
+        for i in range(4):
+            seen.append(i)
+            yield IMAGES, {**LABELS, "more": LABELS["depth"]}
+
+    endless = batches()
+    model.fit(endless, steps_per_epoch=4, verbose=0)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_several_threads_predict(model):
+    rng = np.random.default_rng(0)
+    photographs = [rng.integers(0, 256, (20 + i % 3, 30, 3), "uint8") for i in range(5)]
+    alone = [model.predict_maps(photograph) for photograph in photographs]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(model.predict_maps, photographs * 8))
+    for found, wanted in zip(together, alone * 8, strict=True):
+        for name, values in wanted.items():
+            np.testing.assert_array_equal(found[name], values)
+
+
+def test_losses_add_up(model):
+    """The last batch is smaller."""
+    scores = model.evaluate(IMAGES, LABELS, batch_size=2, verbose=0, return_dict=True)
+    total = sum(task.loss_weight * scores[f"{task.name}_loss"] for task in model.tasks)
+    assert scores["loss"] == pytest.approx(total, rel=1e-5)
+
+
+def test_callbacks_know_what_is_better(model):
+    for monitor, mode in (("semseg_mIoU", "max"), ("val_depth_RMSE", "min"), ("loss", "min")):
+        callback = keras.callbacks.EarlyStopping(monitor)
+        model.fit(IMAGES, LABELS, validation_data=(IMAGES, LABELS), verbose=0, callbacks=[callback])
+        assert callback.mode == mode and np.isfinite(callback.best)
+
+
+@pytest.mark.parametrize("name", ["val_depth", "loss", "depth_loss", "learning_rate"])
+def test_names_of_the_logs(name):
+    with pytest.raises(ValueError, match="logs of fit"):
+        keras_mtl.tasks.task.check_tasks([keras_mtl.tasks.DepthEstimation(name)])

@@ -22,7 +22,13 @@ from keras_mtl.backbones.keras_hub import (
     prefix_tokens,
     swin_stages,
 )
-from keras_mtl.backbones.swin_transformer import SwinTransformer, embed_patches, merge, run_blocks
+from keras_mtl.backbones.swin_transformer import (
+    SwinTransformer,
+    embed_patches,
+    merge,
+    on_tokens,
+    run_blocks,
+)
 
 
 @dataclass(frozen=True)
@@ -172,9 +178,12 @@ def _maps(pyramid, channels: dict[int, int], dtype: str) -> list[keras.KerasTens
 
 def _normalized(pyramid, norm, channels) -> Computation:
     """A LayerNorm of one map, in the pyramid's precision."""
-    outputs = _maps(pyramid, channels, pyramid.compute_dtype)
     dtype = pyramid.compute_dtype
-    return Computation([norm], lambda x, training: [ops.cast(norm(x[0]), dtype)], outputs)
+
+    def run(x, training):
+        return [ops.cast(on_tokens(norm, x[0]), dtype)]
+
+    return Computation([norm], run, _maps(pyramid, channels, dtype))
 
 
 # Functional models are cut at the tensors between their stages.

@@ -212,7 +212,7 @@ class SwinTransformer(FeaturePyramid):
 
     def build(self, images_shape):
         for norm, width in zip(self.norms, list(self.channels.values())[:-1], strict=True):
-            norm.build((None, None, None, width))
+            norm.build((None, None, width))  # as keras-hub's own, see `on_tokens`
         self.grids = [
             WindowGrid.of(self.image_shape, stride, self.backbone.window_size)
             for stride in self.channels
@@ -226,7 +226,7 @@ class SwinTransformer(FeaturePyramid):
             self.channels, swin_stages(self.backbone), self.grids, norms, strict=True
         ):
             x = run_blocks(stage.blocks, x, grid, self.remat and training, self.roll)
-            features[stride] = ops.cast(norm(x), self.compute_dtype)
+            features[stride] = ops.cast(on_tokens(norm, x), self.compute_dtype)
             if stage.merging is not None:
                 x = merge(stage.merging, x)
         return features
@@ -286,6 +286,15 @@ def embed_patches(layers: Sequence[keras.layers.Layer], images, patch: int):
     return ops.reshape(x, (-1, height // patch, width // patch, x.shape[-1]))
 
 
+def on_tokens(layer: Callable, x):
+    """A map `(B, h, w, C)` as a layer makes it that was built on tokens `(B, h * w, C)`.
+
+    A LayerNorm keeps the number of the axis it was built for, so it is right on that rank only.
+    """
+    _, height, width, channels = x.shape
+    return ops.reshape(layer(ops.reshape(x, (-1, height * width, channels))), (-1, *x.shape[1:]))
+
+
 def merge(merging: keras.layers.Layer, x):
     """A map to half its size and twice its width, by the layer that ends a keras-hub stage."""
     _, height, width, channels = x.shape
@@ -329,12 +338,12 @@ def _pad_to_multiple(x, length: int):
 
 def _attention_branch(block, shift, mask, roll, x):
     parts = parts_of(block)
-    return _window_attention(parts.attention, parts.norm1(x), shift, mask, roll)
+    return _window_attention(parts.attention, on_tokens(parts.norm1, x), shift, mask, roll)
 
 
 def _mlp_branch(block, x):
     parts = parts_of(block)
-    return parts.mlp(parts.norm2(x))
+    return on_tokens(lambda tokens: parts.mlp(parts.norm2(tokens)), x)
 
 
 def _window_attention(attention, x, shift: int, mask, roll):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_mtl.backbones import copy_backbone, feature_pyramid, stages
+from keras_mtl.computation.sublayers import every_layer
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
 
@@ -110,6 +111,19 @@ def test_stage_by_stage_is_the_whole(kind, pyramid, expected, last_blocks):
     ]
     whole = [id(weight) for layer in pyramid.pretrained_layers() for weight in layer.weights]
     assert sorted(pretrained) == sorted(whole)
+
+
+def test_norms_meet_the_rank_they_were_built_for(kind, pyramid, expected):
+    """Keras 3.16 fixes a norm's axis when it is built; before, any rank would do."""
+    copy = copy_backbone(pyramid)
+    for layer in every_layer(copy):
+        if isinstance(layer, keras.layers.LayerNormalization):
+            layer.axis = [len(layer.get_build_config()["input_shape"]) - 1]
+    whole, parts = model_of(copy), model_of_stages(copy, stages(copy))
+    for model in (whole, parts):
+        found = predict(model, some_images(pyramid.image_shape))
+        for x, wanted in zip(found, expected, strict=True):
+            np.testing.assert_allclose(x, wanted, rtol=0, atol=1e-6 * np.abs(wanted).max())
 
 
 def test_windows_are_shifted_as_written(small):

@@ -163,9 +163,8 @@ class MultiTaskModel(NetworkParts):
         """
         check_images(np.shape(x), self.image_size)
         check_image_values(x)
-        with self._predicting:
-            raw = super().predict_on_batch(x)
-        return _first(len(x), raw)  # each TensorFlow replica has predicted all of it
+        with self._predicting:  # each TensorFlow replica predicts all of it
+            return _first(len(x), super().predict_on_batch(x))
 
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
         """Final maps of photographs of any size; several threads may ask, while no `fit` runs.

@@ -122,6 +122,27 @@ def test_tensorflow_datasets(model):
         assert_refused(model, lambda call=call: call(none, verbose=0), "no batch")
 
 
+def test_a_loader_of_pytorch(model):
+    """Looking at it draws nothing from the generators that shuffle it."""
+    torch = pytest.importorskip("torch")
+
+    def loader(labels):
+        items = [(IMAGES[i], {n: label[i] for n, label in labels.items()}) for i in range(3)]
+        return torch.utils.data.DataLoader(items, 3, shuffle=True)
+
+    for name in ("a class too many", "depth of nan", "a task missing"):
+        _, labels, part = WRONG[name]
+        for call in (model.fit, model.evaluate):
+            assert_refused(
+                model, lambda call=call, labels=labels: call(loader(labels), verbose=0), part
+            )
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match="40"):
+        model.evaluate(loader(WRONG["a class too many"][1]), verbose=0)
+    assert (torch.get_rng_state() == before).all()
+    model.fit(loader(LABELS), verbose=0)
+
+
 class Stop(keras.callbacks.Callback):
     """Is interrupted at one moment."""
 
@@ -129,7 +150,7 @@ class Stop(keras.callbacks.Callback):
         super().__init__()
         setattr(self, moment, self.stop)
 
-    def stop(self, *arguments):
+    def stop(self, *arguments, **logs):
         raise KeyboardInterrupt
 
 

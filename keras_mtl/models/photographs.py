@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_mtl.images import IMAGE_MEAN
+from keras_mtl.pictures import as_photograph
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,12 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
 
     Args:
         model: `keras_mtl.MultiTaskModel`.
-        images: one photograph, array or Pillow image, or a sequence of them.
+        images: one photograph, as an array, a Pillow image or a path, or a sequence of them.
         batch_size: int. Photographs run through the network at a time.
     """
-    if hasattr(images, "__array_interface__"):  # Pillow's images too
-        images = np.asarray(images)
-    single = getattr(images, "ndim", None) in (2, 3)
-    images = [np.asarray(image) for image in ([images] if single else images)]
-    fitted = [fit(image, model.image_size) for image in images]
+    single = getattr(images, "ndim", 3) in (2, 3) and not isinstance(images, (list, tuple))
+    photographs = [as_photograph(image) for image in ([images] if single else images)]
+    fitted = [fit(photograph, model.image_size) for photograph in photographs]
     found = []
     for start in range(0, len(fitted), batch_size):
         chunk = fitted[start : start + batch_size]

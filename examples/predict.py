@@ -6,8 +6,8 @@
 
 Of photo.jpg, of any size, it writes photo-panel.png (the photograph beside a picture of each map)
 and photo-maps.npz (the maps themselves: class ids, metres, unit vectors, probabilities); of every
-photograph in a folder the same, and one that cannot be read does not keep it from the others. Of
-walk.mp4 it writes walk-panel.mp4: every frame beside its maps, at the video's frame rate.
+photograph in a folder the same; what cannot be read is named at the end, with exit status 1. Of
+walk.mp4 it writes walk-panel.mp4: every frame beside its maps, shown as long as in the video.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from keras_mtl import load_model
 from keras_mtl.commands.command_line import refusals, say
+from keras_mtl.pictures import read_photograph
 from keras_mtl.visualize import predictions, video
 
 
@@ -49,7 +50,7 @@ def main() -> None:
                 count = video.save_video(model, source, target, options.batch_size)
             print(f"Wrote {target}: {count} frames")
             return
-        photograph, model = predictions.read_photograph(given), load_model(options.model)
+        photograph, model = read_photograph(given), load_model(options.model)
         stem, (height, width) = out / given.stem, photograph.shape[:2]
         maps = predictions.save_prediction(model, photograph, stem, prompts)
         print(f"Wrote {stem}-panel.png and {stem}-maps.npz: {', '.join(maps)} at {height}x{width}")

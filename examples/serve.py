@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 
 def main() -> None:
@@ -30,13 +29,12 @@ def main() -> None:
     if not about.is_file():
         sys.exit(f"serve.py: {options.saved_model} is no SavedModel of examples/export.py.")
     about = json.loads(about.read_text())
-    try:
-        with Image.open(options.photograph) as image:
-            photograph = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), "float32")
-    except OSError as error:
-        sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
+    from serving import fit, picture, read, restore, tf, unit
 
-    from serving import fit, picture, restore, tf, unit
+    try:
+        photograph = read(options.photograph)
+    except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
+        sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
     image, inside = fit(photograph, about["image_size"])

@@ -20,7 +20,15 @@ _FILTERS = threading.Lock()  # Python's filters of warnings belong to all thread
 
 
 class PictureError(ValueError):
-    """A picture cannot be read; the message begins with its name."""
+    """A picture cannot be read; the message begins with its name.
+
+    Attributes:
+        reason: str, the message without the name.
+    """
+
+    def __init__(self, sentence: str, reason: str):
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def open_picture(source: Any, name: str | None = None):
@@ -76,12 +84,7 @@ def check_pixels(height: int, width: int, name: str) -> None:
 the 50 million that are read; scale it down.
     """
     if height * width > PIXELS:
-        raise PictureError(
-            f"{name} is {height}x{width} pixels (height x width), {_TOO_MANY}; scale it down."
-        )
-
-
-_TOO_MANY = f"more than the {PIXELS // 10**6} million that are read"
+        raise _too_large(name, f"is {height}x{width} pixels (height x width)")
 
 
 def read_photograph(source: Any, name: str | None = None) -> np.ndarray:
@@ -204,9 +207,18 @@ def _header(source, name: str):
             return Image.open(source, formats=formats)
     except Image.UnidentifiedImageError:  # in its message is the stream
         kinds = f"{', '.join(formats[:-1])} or {formats[-1]}"
-        raise PictureError(f"{name} cannot be read as an image: it is no {kinds}.") from None
+        raise _unreadable(name, f"it is no {kinds}") from None
     except Image.DecompressionBombError:  # which knows no height and width
-        raise PictureError(f"{name} has {_TOO_MANY}; scale it down.") from None
+        raise _too_large(name, "has more than 100 million pixels") from None
+
+
+def _too_large(name: str, size: str) -> PictureError:
+    reason = f"{size}, more than the {PIXELS // 10**6} million that are read"
+    return PictureError(f"{name} {reason}; scale it down.", reason)
+
+
+def _unreadable(name: str, reason: str) -> PictureError:
+    return PictureError(f"{name} cannot be read as an image: {reason}.", reason)
 
 
 @contextmanager
@@ -217,11 +229,10 @@ def _said(name: str) -> Iterator[None]:
     except (PictureError, ImportError):
         raise
     except FileNotFoundError:
-        raise PictureError(f"There is no file {name}.") from None
+        raise PictureError(f"There is no file {name}.", "there is no such file") from None
     except Exception as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        reason = reason.rstrip(".") or type(error).__name__
-        raise PictureError(f"{name} cannot be read as an image: {reason}.") from None
+        raise _unreadable(name, reason.rstrip(".") or type(error).__name__) from None
 
 
 # === Pixels ===
@@ -232,9 +243,7 @@ def _rgb(image, name: str) -> np.ndarray:
     wide = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")
     if image.mode in ("I", "F") and not wide:
         what = "floats" if image.mode == "F" else "numbers of 32 bits"
-        raise PictureError(
-            f"{name} holds {what}, which have no known white; store 8 or 16 bits a channel."
-        )
+        raise _unreadable(name, f"it holds {what}, which have no known white; store 8 or 16 bits")
     pixels = np.empty((image.height, image.width, 3), "uint8")
     for top in range(0, image.height, _ROWS):
         rows = image.crop((0, top, image.width, min(top + _ROWS, image.height)))

@@ -2,7 +2,7 @@
 
 The folder holds the images, and for each task a folder with labels of the same name:
 
-    FOLDER/images/kitchen_1.jpg        RGB, .jpg or .png, of any size, stored upright
+    FOLDER/images/kitchen_1.jpg        a photograph of any format and size, read upright
     FOLDER/semseg/kitchen_1.png        8 bit: class ids from 0 on; 255 = no label
     FOLDER/human_parts/                8 bit, likewise
     FOLDER/sal/kitchen_1.png           8 bit: 1 on salient objects, else 0; 255 = no label
@@ -11,8 +11,8 @@ The folder holds the images, and for each task a folder with labels of the same 
     FOLDER/normals/kitchen_1.npy       unit vectors (x right, y down, z forward); 0 = no label,
     FOLDER/normals/kitchen_1.png       or 8-bit RGB, n = 2 v / 255 - 1; black = no label
 
-Labels have the height and width of their image. An image may lack some of them: it is then used for
-the other tasks only. The result is read by its folder or name:
+Labels have the height and width of their image, upright. An image may lack some of them: it is then
+used for the other tasks only. The result is read by its folder or name:
 
     python examples/prepare_folder.py photographs --name my_rooms --output prepared
     python examples/train_nyud.py --data prepared/my_rooms
@@ -28,11 +28,12 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import ExifTags, Image
 from tqdm import tqdm
 
 from keras_mtl import tasks
+from keras_mtl.data.stored_images import to_store
 from keras_mtl.files import whole_folder
+from keras_mtl.pictures import PictureError, endings, open_picture
 from keras_mtl.tasks import Task
 
 TASKS = {task.name: task for task in (*tasks.nyud(), *tasks.pascal_context())}
@@ -73,8 +74,8 @@ def prepare_folder(
 
     def examples(stems, split):
         for stem in tqdm(stems, desc=split, unit="image"):
-            height, width = _size(images[stem])
-            example = {"image": str(images[stem]), "id": stem}  # the file as it is
+            image, (height, width) = to_store(images[stem])
+            example = {"image": image, "id": stem}
             for name, files in labels.items():
                 example[name] = _label(TASKS[name], files.get(stem), kinds[name], height, width)
             yield stem, example
@@ -104,9 +105,9 @@ def prepare_folder(
 
 def _found(folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, Path]]]:
     """The files of the images, and those of each task's labels, by their names."""
-    images = _by_name(folder / "images", (".jpg", ".jpeg", ".png"))
+    images = _by_name(folder / "images", endings())
     if not images:
-        raise ValueError(f"{folder}/images holds no .jpg or .png; put the images there.")
+        raise ValueError(f"{folder}/images holds no image file; put the images there.")
     labels = {
         name: _by_name(folder / name, (".npy", ".png"))
         for name in TASKS
@@ -161,30 +162,15 @@ def _check_files(task: Task, files: dict[str, Path]) -> None:
             )
 
 
-def _size(path: Path) -> tuple[int, int]:
-    """Height and width of an image to be stored as it is."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 1
-            size = image.height, image.width
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); replace it or remove it.") from None
-    if turned:
-        raise ValueError(
-            f"{path} is turned by its EXIF orientation, which training does not read; store its "
-            "pixels upright."
-        )
-    return size
-
-
 def _read(path: Path) -> np.ndarray:
     """The array of a label's file."""
     try:
         if path.suffix == ".npy":
             return np.load(path)
-        with Image.open(path) as image:  # not by way of RGB: a palette's numbers are the classes
+        with open_picture(path) as image:  # not as RGB: a palette's numbers are the classes
             return np.asarray(image)
+    except PictureError:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ValueError(f"{path} cannot be read ({error}); replace it or remove it.") from None
 

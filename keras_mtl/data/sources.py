@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_mtl import rooms
 from keras_mtl.commands.quiet import find_devices
+from keras_mtl.data.stored_images import decode_image
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
 
@@ -92,10 +93,7 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
 
     def decode(encoded):
         example = {name: info.features[name].decode_example(encoded[name]) for name in names[1:]}
-        # PNG too. By default TensorFlow decodes JPEG another way than Pillow and OpenCV, with which
-        # the published networks were trained: one level off on average.
-        image = tf.io.decode_jpeg(encoded["image"], channels=3, dct_method="INTEGER_ACCURATE")
-        example["image"] = image
+        image = example["image"] = decode_image(encoded["image"])
         size = tf.shape(image)[:2]
         for task in tasks:
             if task.output != "map":

@@ -173,8 +173,8 @@ class MultiTaskModel(NetworkParts):
         colour, and the raw maps are cropped and scaled back before they are decoded.
 
         Args:
-            images: one photograph `(H, W, 3)`, RGB in 0..255, array or Pillow image, or a sequence
-                of them, of any sizes.
+            images: one photograph, an array `(H, W, 3)`, RGB in 0..255, a Pillow image or a path
+                (see `keras_mtl.pictures.as_photograph`), or a sequence of them, of any sizes.
             batch_size: int. Photographs run through the network at a time.
 
         Returns:
@@ -183,7 +183,7 @@ class MultiTaskModel(NetworkParts):
             `(H, W)`); a list of them if a sequence was given.
 
         Raises:
-            ValueError: if a photograph is not an RGB array.
+            ValueError: if a photograph cannot be read, or is no picture.
         """
         return photographs.predict_maps(self, images, batch_size)
 

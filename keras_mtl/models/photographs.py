@@ -5,6 +5,7 @@ raw = model.predict_on_batch(image[None])["depth"][0]
 depth = task.restore(raw, place)  # at the photograph's size
 """
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_mtl.images import IMAGE_MEAN
+from keras_mtl.pictures import as_photograph
 from keras_mtl.training.arrays import check_image_values
 
 
@@ -133,16 +135,15 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
 
     Args:
         model: `keras_mtl.MultiTaskModel`.
-        images: one photograph, array or Pillow image, or a sequence of them.
+        images: one photograph, as an array, a Pillow image or a path, or a sequence of them.
         batch_size: int. Photographs run through the network at a time.
     """
-    if hasattr(images, "__array_interface__"):  # Pillow's images too
-        images = np.asarray(images)
-    single = getattr(images, "ndim", None) in (2, 3)
-    images = [np.asarray(image) for image in ([images] if single else images)]
-    for image in images:
-        check_image_values(image)
-    fitted = [fit(image, model.image_size) for image in images]
+    file = isinstance(images, (str, os.PathLike)) or hasattr(images, "getexif")
+    single = file or getattr(images, "ndim", None) in (2, 3)
+    photographs = [as_photograph(image) for image in ([images] if single else images)]
+    for photograph in photographs:
+        check_image_values(photograph)
+    fitted = [fit(photograph, model.image_size) for photograph in photographs]
     found = []
     for start in range(0, len(fitted), batch_size):
         chunk = fitted[start : start + batch_size]

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_mtl.models import MultiTaskModel
+from keras_mtl.pictures import as_photograph
 from keras_mtl.visualize.panels import rgb
 
 
@@ -17,15 +18,15 @@ class View:
 
     Args:
         model: a model of this package.
-        photograph: array `(H, W, 3)`, RGB in 0..255, of any size.
+        photograph: as `keras_mtl.pictures.as_photograph` takes it, of any size.
 
     Raises:
-        ValueError: if the photograph is not an RGB array.
+        ValueError: if the photograph cannot be read, or is no picture.
     """
 
     def __init__(self, model: MultiTaskModel, photograph):
         self.model = model
-        self.photograph = np.asarray(photograph)
+        self.photograph = as_photograph(photograph)
         self.image, (top, left, height, width) = model.fit_to_input(self.photograph)
         self.box = (top, top + height, left, left + width)
 

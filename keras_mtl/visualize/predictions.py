@@ -9,40 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl.pictures import PictureError, endings, read_photograph
 from keras_mtl.visualize.affinity import affinity
 from keras_mtl.visualize.panels import panel
 
 _PICTURES = ("-panel.png", "-affinity.png")  # what is written beside photographs is none
-
-
-def read_photograph(path: str | Path) -> np.ndarray:
-    """An image file as an array.
-
-    Args:
-        path: of a file that Pillow reads.
-
-    Returns:
-        Array `(H, W, 3)`, uint8 RGB, upright.
-
-    Raises:
-        ValueError: if there is none, or it cannot be read.
-
-    Example:
-
-    >>> from PIL import Image
-    >>> Image.new("RGB", (64, 48)).save("photo.png")
-    >>> read_photograph("photo.png").shape
-    (48, 64, 3)
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise ValueError(f"There is no file {path}.") from None
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}.") from None
 
 
 def photographs(folder: str | Path) -> list[Path]:
@@ -54,13 +25,11 @@ def photographs(folder: str | Path) -> list[Path]:
     Raises:
         ValueError: if there is none.
     """
-    from PIL import Image
-
+    known = endings()
     paths = [
         path
         for path in sorted(Path(folder).iterdir())
-        if path.suffix.lower() in Image.registered_extensions()
-        and not path.name.endswith(_PICTURES)
+        if path.suffix.lower() in known and not path.name.endswith(_PICTURES)
     ]
     if not paths:
         raise ValueError(f"There is no image file in {folder}.")
@@ -109,22 +78,22 @@ def save_predictions(
         output: folder for the files of `save_prediction`; `a.jpg` and `a.png` keep their endings
             in the names, to be told apart.
         prompts: as there.
-        report: called with a sentence for each file that cannot be read.
+        report: called at the end with a sentence for each file that cannot be read.
 
     Returns:
         How many could be read.
     """
     from tqdm import tqdm
 
-    stems, count = [path.stem for path in paths], 0
+    stems, faults = [path.stem for path in paths], []
     for path in tqdm(paths, unit="photograph", disable=None):
         try:
             photograph = read_photograph(path)
-        except ValueError as error:
-            with tqdm.external_write_mode():
-                report(str(error))
+        except PictureError as error:
+            faults.append(str(error))
             continue
         name = path.stem if stems.count(path.stem) == 1 else path.name
         save_prediction(model, photograph, Path(output) / name, prompts)
-        count += 1
-    return count
+    for fault in faults:
+        report(fault)
+    return len(paths) - len(faults)

@@ -33,10 +33,10 @@ def masks_of_255(folder):
     Image.fromarray(mask).save(folder / "edge" / "0.png")
 
 
-def a_turned_photograph(folder):
+def a_label_that_is_not_turned(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (48, 32)).save(folder / "images" / "7.jpg", exif=exif)
+    Image.new("RGB", (48, 32)).save(folder / "images" / "0.png", exif=exif)
 
 
 def two_of_one_name(folder):
@@ -58,7 +58,7 @@ def a_broken_label(folder):
         (a_wide_png, "semseg/0.png: .* the value 300;"),
         (a_picture_of_depth, "depth/0.png is an image, .*store metres as .npy"),
         (masks_of_255, "edge holds the values 0 and 255 and never 1; write 1 for yes"),
-        (a_turned_photograph, "7.jpg is turned by its EXIF orientation"),
+        (a_label_that_is_not_turned, r"semseg/0.png has shape \(32, 48\); expected \(48, 32, 1\)"),
         (two_of_one_name, "0.jpg and .*0.png have the same name; keep one"),
         (a_broken_image, "images/0.png cannot be read"),
         (a_broken_label, "semseg/0.png cannot be read"),

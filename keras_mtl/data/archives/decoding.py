@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
-from PIL import Image
 
 from keras_mtl import declared
+from keras_mtl.pictures import PictureError, open_picture
 
 
 class ArchiveError(ValueError):
@@ -23,7 +23,7 @@ def missing(file: str, what: str) -> str:
     return f"{file} is missing, expected {what}; copy it from another copy of the archive."
 
 
-def _unreadable(file: str, expected: str, error: Exception) -> ArchiveError:
+def _unreadable(file: str, expected: str, error: Exception | str) -> ArchiveError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ArchiveError(
         f"{file} is not readable ({reason}), expected {expected}; get an intact copy of it."
@@ -102,24 +102,20 @@ def picture(data: bytes, file: str, modes: tuple[str, ...]) -> np.ndarray:
 
     Example:
 
+    >>> from PIL import Image
     >>> stream = io.BytesIO()
     >>> Image.fromarray(np.full((2, 3), 7, np.uint8)).save(stream, "PNG")
     >>> picture(stream.getvalue(), "edge/1.png", ("L",)).tolist()
     [[7, 7, 7], [7, 7, 7]]
     """
     expected = f"an 8-bit PNG or JPEG image of mode {' or '.join(modes)}"
-    # Pillow raises whatever its decoders meet in a broken file: OSError, SyntaxError, ValueError,
-    # struct.error, DecompressionBombError; each means the same here.
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_picture(io.BytesIO(data), file) as image:
             mode = image.mode
             if mode in modes:
                 pixels = np.array(image.convert("RGB") if modes[0] == "RGB" else image)
-    except Exception as error:
-        # Pillow names the stream, which means nothing to a reader.
-        if isinstance(error, Image.UnidentifiedImageError):
-            error = OSError("not an image")
-        raise _unreadable(file, expected, error) from error
+    except PictureError as error:
+        raise _unreadable(file, expected, error.reason) from None
     if mode not in modes:
         raise ArchiveError(f"{file} has mode {mode}, expected {expected}; convert it.")
     return pixels

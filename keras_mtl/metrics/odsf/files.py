@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_mtl import declared
 from keras_mtl.metrics.odsf.image import Counts, evaluate_image
+from keras_mtl.pictures import PictureError, open_picture
 
 LABEL_FILES = {"nyud": (".png",), "pascal": (".png", ".npy", ".mat")}
 
@@ -188,15 +189,15 @@ def _read_label_map(path: Path) -> np.ndarray:
 
 
 def _read_png(path: Path, what: str) -> tuple[np.ndarray, str]:
-    from PIL import Image
-
+    if not path.exists():
+        raise BrokenFile(_missing(path, what))
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with open_picture(path) as image:
+            if image.format != "PNG":
+                raise BrokenFile(unreadable(path, f"it is a {image.format}, and no PNG"))
             return np.array(image), image.mode
-    except FileNotFoundError:
-        raise BrokenFile(_missing(path, what)) from None
-    except Exception as error:  # Pillow raises many kinds on damaged files, SyntaxError too
-        raise BrokenFile(unreadable(path, error)) from None
+    except PictureError as error:
+        raise BrokenFile(unreadable(path, error.reason)) from None
 
 
 def _kind(mode: str) -> str:
@@ -207,7 +208,7 @@ def _missing(path: Path, what: str) -> str:
     return f"{path} is missing, expected the {what} of image {path.stem}."
 
 
-def unreadable(path: Path, error: Exception) -> str:
+def unreadable(path: Path, error: Exception | str) -> str:
     """The sentence on a file that a library cannot read."""
     reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return f"{path} is not readable ({reason}); copy or write it again."

@@ -267,7 +267,7 @@ def test_voc_classes_come_first(tmp_path):
             r"^f holds the value 41 \(2 pixels .* 1 to 40; get",
         ),
         (nyud_v2, "semseg", as_png([[1]], "RGB"), "^f has mode RGB, expected .* mode L or P; conv"),
-        (nyud_v2, "semseg", b"nothing", r"^f is not readable \(not an image\), expected an 8-bit"),
+        (nyud_v2, "semseg", b"nothing", r"^f is not readable \(it is no .*\), expected an 8-bit"),
         (nyud_v2, "edge", as_png([[1]]), "^f holds the value 1 .* expected 0, or 255 on bound"),
         (nyud_v2, "normals", as_png([[1]]), "^f has mode L, expected .* RGB"),
         (nyud_v2, "depth", as_npy([[np.nan]]), "^f holds the value nan .* expected metres"),

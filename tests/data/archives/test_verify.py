@@ -157,7 +157,7 @@ BROKEN = [
         "is 480x640 pixels (height x width), expected 24x",
     ),
     ("nyud_v2", "edge/0004.png", value(100), "holds the value 100"),
-    ("nyud_v2", "depth/0001.npy", truncate, "is not readable"),
+    ("nyud_v2", "depth/0001.npy", truncate, "it is damaged"),
     ("nyud_v2", "depth/0003.npy", not_a_number, "holds the value nan"),
     ("pascal_context", "ImageSets/Context/train.txt", remove, "is missing"),
     ("pascal_context", "JPEGImages/2008_000001.jpg", truncate, "is not readable"),

@@ -116,7 +116,7 @@ def read_json(path: str | Path) -> Any:
         raise
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a thousand brackets
         reason = " ".join(str(error).split())
-        raise Refused(f"{path} is no JSON or only part of a file ({reason}).") from error
+        raise Refused(f"{path} is no whole JSON.") from error
 
 
 def check_zip(archive: zipfile.ZipFile, path: str | Path) -> None:

@@ -52,6 +52,7 @@ def interrupts_afterwards() -> Iterator[None]:
 
     Example:
 
+    >>> before = signal.signal(signal.SIGINT, signal.default_int_handler)
     >>> try:
     ...     with interrupts_afterwards():
     ...         signal.raise_signal(signal.SIGINT)
@@ -60,6 +61,8 @@ def interrupts_afterwards() -> Iterator[None]:
     ...     print("and is interrupted")
     goes on to the end
     and is interrupted
+    >>> signal.signal(signal.SIGINT, before) is signal.default_int_handler
+    True
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):

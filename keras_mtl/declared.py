@@ -115,7 +115,6 @@ def read_json(path: str | Path) -> Any:
     except Refused:
         raise
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a thousand brackets
-        reason = " ".join(str(error).split())
         raise Refused(f"{path} is no whole JSON.") from error
 
 

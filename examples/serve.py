@@ -29,12 +29,14 @@ def main() -> None:
     if not about.is_file():
         sys.exit(f"serve.py: {options.saved_model} is no SavedModel of examples/export.py.")
     about = json.loads(about.read_text())
-    from serving import fit, picture, read, restore, tf, unit
+    from reading import read
 
     try:
         photograph = read(options.photograph)
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
+
+    from serving import fit, picture, restore, tf, unit
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
     image, inside = fit(photograph, about["image_size"])

@@ -175,12 +175,12 @@ def test_every_reader_reads_the_same(tmp_path, monkeypatch, recwarn):
         label = np.zeros(expected[path.stem].shape[:2], "uint8")
         Image.fromarray(label).save(tmp_path / "mine" / "sal" / f"{path.stem}.png")
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import serving
+    import reading
 
     tasks = keras_mtl.tasks.pascal_context("sal")
     model = keras_mtl.MultiTaskBaseline(small.vit((HEIGHT, WIDTH)), tasks, head_width=4)
     for path in (tmp_path / "mine" / "images").iterdir():
-        np.testing.assert_array_equal(serving.read(path), expected[path.stem])
+        np.testing.assert_array_equal(reading.read(path), expected[path.stem])
         by_path, by_array = model.predict_maps([path, expected[path.stem]])
         np.testing.assert_array_equal(by_path["sal"], by_array["sal"])
     folder = prepare_folder(tmp_path / "mine", tmp_path, "stored", val_share=0.2)
@@ -199,13 +199,13 @@ def test_no_reader_reads_it(tmp_path, name, monkeypatch):
     from keras_mtl.data.folders import prepare_folder
 
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import serving
+    import reading
 
     for part in ("images", "sal"):
         (tmp_path / part).mkdir()
     path = written(tmp_path, name).rename(tmp_path / "images" / name)
     with pytest.raises(Exception):  # noqa: B017  (serve.py makes one sentence of any)
-        serving.read(path)
+        reading.read(path)
     Image.new("L", (WIDTH, HEIGHT)).save(tmp_path / "sal" / f"{path.stem}.png")
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "other.png")
     with pytest.raises(pictures.PictureError, match=UNREADABLE[name][1]):

@@ -140,7 +140,7 @@ def test_many_photographs_of_many_sizes(colours):
     assert colours.predict_maps([]) == []
 
 
-@pytest.mark.parametrize("shape", [(37,), (37, 20, 2), (0, 20, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(37, 20, 2), (0, 20, 3)], ids=str)
 def test_what_is_no_rgb_photograph(colours, shape):
     photograph = np.zeros(shape, "uint8")
     with pytest.raises(ValueError) as error:

@@ -131,4 +131,4 @@ def test_what_cannot_be_shown(prompter, tpanet, photograph):
         with pytest.raises(ValueError, match=f"level is {level}, but this model decodes 2 levels"):
             visualize.affinity_maps(prompter, photograph, level)
     with pytest.raises(ValueError, match="photograph has shape"):
-        visualize.affinity_maps(prompter, photograph[..., 0])
+        visualize.affinity_maps(prompter, photograph[..., :2])

@@ -191,7 +191,12 @@ def test_broken_arrays(tmp_path):
     (tmp_path / "b.npy").write_text("text")
     np.save(tmp_path / "d.npy", np.ones((30, 40), int))
     truncate(tmp_path / "d.npy")
-    for name, problem in (("a", "float64"), ("b", "not readable"), ("c", "missing"), ("d", "not")):
+    for name, problem in (
+        ("a", "float64"),
+        ("b", "not readable"),
+        ("c", "missing"),
+        ("d", "damaged"),
+    ):
         with pytest.raises(BrokenFile, match=problem):
             read_label(tmp_path / f"{name}.npy", "pascal")
     with pytest.raises(BrokenFile, match="missing"):

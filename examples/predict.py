@@ -7,7 +7,7 @@
 Of photo.jpg, of any size, it writes photo-panel.png (the photograph beside a picture of each map)
 and photo-maps.npz (the maps themselves: class ids, metres, unit vectors, probabilities); of every
 photograph in a folder the same; what cannot be read is named at the end, with exit status 1. Of
-walk.mp4 it writes walk-panel.mp4: every frame beside its maps, shown as long as in the video.
+walk.mp4 it writes walk-panel.mp4: every frame beside its maps, at the video's frame rate.
 """
 
 import argparse

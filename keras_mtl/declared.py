@@ -77,21 +77,6 @@ def leads_out(name: str) -> bool:
     return ".." in parts or not name or not parts[0] or bool(re.match("[A-Za-z]:", name))
 
 
-def part_of(path: Path, name: object) -> Path:
-    """The file that another one names, beside it.
-
-    Args:
-        path: the file that names it.
-        name: what it says.
-
-    Raises:
-        Refused: if it is no name of a file in the same folder.
-    """
-    if not isinstance(name, str) or leads_out(name) or "/" in name or "\\" in name:
-        raise Refused(f"{path} names the file {name!r}; expected files in its own folder only.")
-    return path.with_name(name)
-
-
 # === Kinds of files ===
 
 
@@ -179,14 +164,13 @@ def read_npy(stream: BinaryIO, path: str | Path, held: int) -> np.ndarray:
     return np.lib.format.read_array(stream, allow_pickle=False)
 
 
-def check_hdf5(file, path: str | Path, held: int, numbers: bool = True) -> None:
+def check_hdf5(file, path: str | Path, held: int) -> None:
     """Refuses an HDF5 file that leads elsewhere, declares too much or holds no weights.
 
     Args:
         file: the open `h5py.File`.
         path: its path.
         held: bytes that it has.
-        numbers: whether to read all arrays and look at their numbers.
 
     Raises:
         Refused: if it has links to other files, sizes that are not its own, or numbers that are
@@ -203,7 +187,7 @@ def check_hdf5(file, path: str | Path, held: int, numbers: bool = True) -> None:
         total += cells * dataset.dtype.itemsize
         check_size(path, dataset.name, cells * dataset.dtype.itemsize, held)
         check_size(path, "all in it", total, held)
-        if numbers and dataset.dtype.kind == "f":
+        if dataset.dtype.kind == "f":
             check_numbers(path, dataset.name, dataset[()])
 
 

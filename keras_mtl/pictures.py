@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-PIXELS = 50_000_000  # of the largest picture that is read; decoding it takes up to about 500 MB
+PIXELS = 50_000_000  # of the largest picture that is read
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 _ROWS = 256  # converted at a time
 _FILTERS = threading.Lock()  # Python's filters of warnings belong to all threads

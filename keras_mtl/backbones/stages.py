@@ -42,7 +42,7 @@ class Stage:
                 `(B, height, width, 3)`.
             training: bool or `None`, as for a Keras layer.
         """
-        return self.layer(features, training=training)
+        return self.layer(features, **_said(training))
 
     def maps(self, features: Sequence, training: bool | None = None) -> dict:
         """What the backbone's pyramid has for a list of this stage's features.
@@ -55,8 +55,13 @@ class Stage:
             Dict `{stride: tensor (B, h, w, levels[stride])}`.
         """
         if self.norm is not None:
-            features = self.norm(features, training=training)
+            features = self.norm(features, **_said(training))
         return dict(zip(self.levels, features, strict=True))
+
+
+def _said(training: bool | None) -> dict:
+    """Keras 3.16 keeps a `None` in a functional model, which then never trains."""
+    return {} if training is None else {"training": training}
 
 
 def stages(

@@ -1,4 +1,4 @@
-"""ONNX files of networks at image sizes drawn at random, against the models; `--help` explains it."""
+"""ONNX files at image sizes drawn at random, against their models; `--help` explains it."""
 
 import argparse
 import os

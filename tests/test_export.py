@@ -122,6 +122,89 @@ def test_other_networks(build, tmp_path, format):
     assert max(exported.differences.values()) < 1e-5
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Levels(keras_mtl.MultiTaskModel):
+    """Maps that are resized from one size of a pyramid's levels to the next, as HRNet does."""
+
+    def __init__(self, sizes, interpolation="bilinear", **kwargs):
+        image = x = keras.Input((8, 12, 3))
+        for size in sizes:
+            x = keras.ops.image.resize(x, size, interpolation=interpolation)
+        super().__init__(image, {"depth": x[..., :1]}, [DepthEstimation()], **kwargs)
+        self._config = {"sizes": sizes, "interpolation": interpolation}
+
+
+@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+@pytest.mark.parametrize(
+    "interpolation, allowed",
+    [("bilinear", 1e-5), ("nearest", 1e-5), ("bicubic", 1e-3)],  # TensorFlow's cubic is a table
+)
+def test_sizes_whose_quotient_is_rounded_down(tmp_path, interpolation, allowed):
+    """5 * float32(9 / 5) and the like lie below the whole number."""
+    if BACKEND != "tensorflow":
+        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
+    model = Levels([(5, 7), (9, 15), (15, 57), (29, 113), (8, 12)], interpolation)
+    exported = export_model(model, tmp_path / "model.onnx", "onnx", tolerance=allowed)
+    assert exported.differences["depth"] < allowed
+
+
+@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+def test_onnx_operator_sets(model, tmp_path):
+    import onnx
+
+    path = tmp_path / "model.onnx"
+    assert max(export_model(model, path, "onnx", opset=12).differences.values()) < 1e-5
+    assert {o.domain: o.version for o in onnx.load(path).opset_import}[""] == 12
+
+
+@pytest.mark.parametrize("weights, allowed, share", [("float16", 1e-2, 0.75), ("int8", 0.1, 0.6)])
+def test_litert_of_fewer_bits(tmp_path, weights, allowed, share):
+    if BACKEND == "jax":
+        pytest.skip("the same process as under PyTorch")
+    backbone = keras_mtl.backbones.vision_transformer(
+        "tiny", (*SIZE, 3), num_layers=1, num_heads=2, hidden_dim=64, mlp_dim=256
+    )
+    model = keras_mtl.MultiTaskBaseline(backbone, nyud("semseg", "depth"), head_width=4)
+    whole = export_model(model, tmp_path / "float32.tflite", "litert")
+    exported = export_model(model, tmp_path / "model.tflite", "litert", weights=weights)
+    assert exported.tolerance == allowed and exported.size < share * whole.size
+    assert 1e-5 < max(exported.differences.values()) < allowed
+    assert f"litert with {weights} weights" in str(exported)
+    assert f"of which {allowed:g} is allowed" in str(exported)
+    path = tmp_path / "strict.tflite"
+    with pytest.raises(ValueError) as error:
+        export_model(model, path, "litert", weights=weights, tolerance=1e-6)
+    assert_one_sentence(error, "differs from the model's", "1e-06", "nothing was written")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "format, options, parts",
+    [
+        ("onnx", {"opset": 11}, ("opset is 11", "12 to 18")),
+        ("onnx", {"opset": 21}, ("opset is 21", "12 to 18")),
+        ("litert", {"opset": 17}, ("opset is 17 for litert", 'format="onnx"')),
+        ("litert", {"weights": "int4"}, ("'int4'", "float32, float16, int8")),
+        ("onnx", {"weights": "int8"}, ("'int8'", 'format="litert"')),
+        ("saved_model", {"weights": "float16"}, ("'float16'", 'format="litert"')),
+    ],
+)
+def test_options_of_other_formats(model, tmp_path, format, options, parts):
+    with pytest.raises(ValueError) as error:
+        export_model(model, tmp_path / NAMES[format], format, **options)
+    assert_one_sentence(error, *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_reason_is_whole():
+    """What onnxruntime says of a file ends with what is wrong."""
+    from keras_mtl.export.formats import reason
+
+    said = f"FAIL : Load model from /tmp/{'a' * 150}.onnx failed: Op. (Add) Incompatible dimensions"
+    assert reason(RuntimeError(f"\n{said}.\n  pages")) == said
+    assert reason(RuntimeError()) == "RuntimeError()"
+
+
 def test_queries_in_pieces(tmp_path, monkeypatch):
     if BACKEND != "tensorflow":
         pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
@@ -292,11 +375,11 @@ def written(monkeypatch):
     """`written(change)`: from now on files give the model's maps after this change."""
 
     def change_maps(change):
-        def write_and_run(model, fresh, format, decoded, images):
+        def write_and_run(model, fresh, form, images):
             fresh.mkdir()
             (fresh / "saved_model.pb").write_bytes(b"new")
             maps = {n: agreement.raw_maps(model, images[:n]) for n in (1, 3)}
-            if decoded:
+            if form.decoded:
                 for found in maps.values():
                     for task in model.tasks:
                         found[task.name] = agreement._decoded(task, found[task.name])

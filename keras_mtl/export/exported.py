@@ -11,11 +11,16 @@ import numpy as np
 
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.export.agreement import check_images, compared, raw_maps
-from keras_mtl.export.formats import FORMATS, in_another_process, write_and_run
+from keras_mtl.export.formats import (
+    FORMATS,
+    OPSETS,
+    TOLERANCES,
+    Form,
+    in_another_process,
+    write_and_run,
+)
 from keras_mtl.files import whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
-
-TOLERANCE = 1e-4  # of the largest value of a task's map
 
 
 @dataclasses.dataclass
@@ -29,6 +34,8 @@ class Exported:
         seconds: float, that writing and checking took.
         differences: dict by task name: the largest difference between the file's maps and the
             model's, in units of the largest value of the model's map.
+        tolerance: float, the difference that was allowed.
+        weights: str, how the file stores them.
         note: str. What there is to know besides; empty most of the time.
     """
 
@@ -37,12 +44,16 @@ class Exported:
     size: int
     seconds: float
     differences: dict[str, float]
+    tolerance: float = TOLERANCES["float32"]
+    weights: str = "float32"
     note: str = ""
 
     def __str__(self) -> str:
         differences = ", ".join(f"{name} {x:.1e}" for name, x in self.differences.items())
-        text = f"{self.path}: {self.format}, {self.size / 1e6:.1f} MB, {self.seconds:.0f} s; "
-        text += f"largest difference to the model, of scale: {differences}"
+        stored = "" if self.weights == "float32" else f" with {self.weights} weights"
+        text = f"{self.path}: {self.format}{stored}, {self.size / 1e6:.1f} MB, "
+        text += f"{self.seconds:.0f} s; largest difference to the model, of scale, of which "
+        text += f"{self.tolerance:g} is allowed: {differences}"
         return f"{text}. {self.note}" if self.note else text
 
 
@@ -51,14 +62,17 @@ def export_model(
     path: str | Path,
     format: str = "saved_model",
     decoded: bool = False,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     verbose: bool = True,
+    opset: int | None = None,
+    weights: str = "float32",
 ) -> Exported:
     """Writes a model for programs that have no Keras, and checks that it gives the same maps.
 
     The file takes a batch of any number of images, float32 `(B, H, W, 3)` RGB in 0..255 at the
-    model's size, as the input `image`, and returns a map for each task, named as the task. It
-    computes in float32, also where the model was trained in mixed precision.
+    model's size, as the input `image`, and returns a map for each task, named as the task. Its
+    weights are float32 unless `weights` says otherwise, also where the model was trained in mixed
+    precision.
 
     The check runs the file on noise and on generated rooms, one image and three at a time.
 
@@ -71,9 +85,15 @@ def export_model(
         decoded: bool. Whether the file gives final maps, as `task.decode` makes them (class ids,
             metres, unit vectors, probabilities), instead of raw ones.
         tolerance: float. The largest difference allowed, in units of the largest value of the
-            model's map. For class ids it is how much lower the model scores the file's class
-            than its own; for normals it is weighted by the length of the raw vectors.
+            model's map; `None` means 1e-4, or what `weights` says. For class ids it is how much
+            lower the model scores the file's class than its own; for normals it is weighted by
+            the length of the raw vectors.
         verbose: bool. Whether the answer is printed.
+        opset: int, 12 to 18: ONNX's set of operators, for a runtime that knows an older one only;
+            `None` means 18. Of ONNX alone.
+        weights: how LiteRT stores them: `"float32"`; `"float16"`, half the size, a tolerance of
+            0.01; or `"int8"`, a quarter of the size, where activations are rounded to 8 bits too
+            while the file runs, a tolerance of 0.1. Of LiteRT alone.
 
     Returns:
         `Exported`.
@@ -96,6 +116,7 @@ def export_model(
     start = time.perf_counter()
     path = Path(path)
     _check_target(path, format)
+    _check_options(format, opset, weights)
     _check_libraries(format)
     if not isinstance(model, MultiTaskModel):
         if not isinstance(model, (str, os.PathLike)):
@@ -113,6 +134,8 @@ def export_model(
                 f"The output of task {task.name!r} is several tensors, which exported files do "
                 "not hold; give the task one tensor as its output."
             )
+    form = Form(format, decoded, opset or OPSETS[-1], weights)
+    tolerance = TOLERANCES[weights] if tolerance is None else tolerance
     images = check_images(model.image_size)
     raw = raw_maps(model, images)
     for name, value in raw.items():
@@ -121,14 +144,15 @@ def export_model(
     try:
         with whole(path) if FORMATS[format] else whole_folder(path, replace=True) as fresh:
             if keras.backend.backend() == "tensorflow":
-                found = write_and_run(model, fresh, format, decoded, images)
+                found = write_and_run(model, fresh, form, images)
             else:
-                found = in_another_process(model, fresh, format, decoded, images)
+                found = in_another_process(model, fresh, form, images)
             differences, note = compared(model, images, raw, found, decoded, tolerance)
             size = sum(f.stat().st_size for f in (fresh, *fresh.rglob("*")) if f.is_file())
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror or error}).") from error
-    exported = Exported(path, format, size, time.perf_counter() - start, differences, note)
+    seconds = time.perf_counter() - start
+    exported = Exported(path, format, size, seconds, differences, tolerance, weights, note)
     if verbose:
         print(exported)
     return exported
@@ -152,6 +176,21 @@ def _check_target(path: Path, format: str) -> None:
         replaceable |= path.is_dir() and not any(path.iterdir())
     if not replaceable:
         raise ValueError(f"{path} is something else than an exported model; name another path.")
+
+
+def _check_options(format: str, opset: int | None, weights: str) -> None:
+    if opset is not None and (format != "onnx" or opset not in OPSETS):
+        raise ValueError(
+            f"opset is {opset} for {format}; give one of {OPSETS[0]} to {OPSETS[-1]} with "
+            'format="onnx", or leave it out.'
+        )
+    if weights not in TOLERANCES:
+        raise ValueError(f"Unknown weights {weights!r}; choose one of {', '.join(TOLERANCES)}.")
+    if weights != "float32" and format != "litert":
+        raise ValueError(
+            f'{format} keeps weights in float32, but weights is {weights!r}; use format="litert", '
+            "or leave weights out."
+        )
 
 
 def _check_libraries(format: str) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,29 @@ from keras_mtl.models.files import first_sentence
 
 FORMATS = {"saved_model": "", "onnx": ".onnx", "litert": ".tflite"}  # and how their names end
 DESCRIPTION = "assets.extra/keras_mtl.json"  # in a SavedModel: what its maps are
-OPSET = 18  # of ONNX
+OPSETS = range(12, 19)  # of ONNX: from the first that has all operations to tf2onnx's last
+# How LiteRT stores weights, and the difference of a file's maps from the model's that is allowed,
+# of their largest value: weights of 11 bits, and weights and activations of 8.
+TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "int8": 0.1}
 
 
-def in_another_process(model, fresh: Path, format: str, decoded: bool, images) -> dict:
+@dataclass(frozen=True)
+class Form:
+    """What is to be written: arguments of `export_model`."""
+
+    format: str
+    decoded: bool = False
+    opset: int = OPSETS[-1]
+    weights: str = "float32"
+
+
+def in_another_process(model, fresh: Path, form: Form, images) -> dict:
     """`write_and_run` where Keras runs on TensorFlow."""
     with tempfile.TemporaryDirectory() as folder:
-        return _in_another_process(Path(folder), model, fresh, format, decoded, images)
+        return _in_another_process(Path(folder), model, fresh, form, images)
 
 
-def _in_another_process(folder: Path, model, fresh: Path, format: str, decoded: bool, images):
+def _in_another_process(folder: Path, model, fresh: Path, form: Form, images):
     model.save(folder / "model.keras")
     np.save(folder / "images.npy", images)
     here = str(Path(__file__).parents[2])
@@ -44,7 +58,7 @@ def _in_another_process(folder: Path, model, fresh: Path, format: str, decoded: 
     }
     code = "import sys; from keras_mtl.export.formats import work; work(*sys.argv[1:])"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(folder), str(fresh), format, *["decoded"] * decoded],
+        [sys.executable, "-c", code, str(folder), str(fresh), json.dumps(asdict(form))],
         env=environment,
         capture_output=True,
         text=True,
@@ -55,7 +69,7 @@ def _in_another_process(folder: Path, model, fresh: Path, format: str, decoded: 
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
         raise ValueError(
-            f"TensorFlow's process, which writes {format}, ended with code {done.returncode}: "
+            f"TensorFlow's process, which writes {form.format}, ended with code {done.returncode}: "
             f"{last.rstrip('.')}."
         )
     with np.load(folder / "found.npz") as arrays:
@@ -66,7 +80,7 @@ def _in_another_process(folder: Path, model, fresh: Path, format: str, decoded: 
     return found
 
 
-def work(folder: str, fresh: str, format: str, decoded: str = "") -> None:
+def work(folder: str, fresh: str, form: str) -> None:
     """What `in_another_process` starts."""
     folder = Path(folder)
     try:
@@ -79,7 +93,7 @@ def work(folder: str, fresh: str, format: str, decoded: str = "") -> None:
                 "your own, export it in a program that runs with KERAS_BACKEND=tensorflow."
             ) from error
         images = np.load(folder / "images.npy")
-        found = write_and_run(model, Path(fresh), format, bool(decoded), images)
+        found = write_and_run(model, Path(fresh), Form(**json.loads(form)), images)
     except ValueError as error:
         (folder / "error.txt").write_text(str(error))
         return
@@ -87,41 +101,41 @@ def work(folder: str, fresh: str, format: str, decoded: str = "") -> None:
     np.savez(folder / "found.npz", **named)
 
 
-def write_and_run(model, fresh: Path, format: str, decoded: bool, images) -> dict:
+def write_and_run(model, fresh: Path, form: Form, images) -> dict:
     """Writes the model and runs what was written.
 
     Returns:
         Dict by number of images of dicts by task name of arrays.
     """
-    write = {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[format]
+    write = {"saved_model": _saved_model, "onnx": _onnx, "litert": _litert}[form.format]
     try:
         with _quiet():
-            run = write(model, fresh, decoded)
+            run = write(model, fresh, form)
             return {len(batch): run(batch) for batch in (images[:1], images)}
     except Exception as error:
         raise ValueError(
-            f"This {type(model).__name__} cannot be written as {format}: {first_sentence(error)}."
+            f"This {type(model).__name__} cannot be written as {form.format}: {reason(error)}."
         ) from error
 
 
-def _saved_model(model, fresh: Path, decoded: bool) -> Callable:
+def _saved_model(model, fresh: Path, form: Form) -> Callable:
     import tensorflow as tf
 
     # keras.export.ExportArchive would store every weight twice.
     holder = _holder(model)
-    holder.serve = tf.function(_function(model, decoded), input_signature=[_image_spec(model)])
+    holder.serve = tf.function(_function(model, form.decoded), input_signature=[_image_spec(model)])
     signatures = {"serving_default": holder.serve}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # not to be trained
     with attention_mask_accepted():
         tf.saved_model.save(holder, str(fresh), signatures, options)
     description = fresh / DESCRIPTION
     description.parent.mkdir()
-    description.write_text(json.dumps(_description(model, decoded), indent=2) + "\n")
+    description.write_text(json.dumps(_description(model, form.decoded), indent=2) + "\n")
     loaded = tf.saved_model.load(str(fresh))
     return lambda images: {k: v.numpy() for k, v in loaded.serve(tf.constant(images)).items()}
 
 
-def _onnx(model, fresh: Path, decoded: bool) -> Callable:
+def _onnx(model, fresh: Path, form: Form) -> Callable:
     import onnx
     import onnxruntime
     import tf2onnx
@@ -130,7 +144,9 @@ def _onnx(model, fresh: Path, decoded: bool) -> Callable:
     # way takes constants that Keras has computed for inputs of the network.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    graph = convert_variables_to_constants_v2(_traced(model, decoded), lower_control_flow=False)
+    graph = convert_variables_to_constants_v2(
+        _traced(model, form.decoded), lower_control_flow=False
+    )
     outputs = [tensor.name for tensor in graph.outputs]
     names = sorted(task.name for task in model.tasks)  # the order in which TensorFlow has a dict
     network, _ = tf2onnx.convert.from_graph_def(
@@ -139,12 +155,12 @@ def _onnx(model, fresh: Path, decoded: bool) -> Callable:
         input_names=[graph.inputs[0].name],
         output_names=outputs,
         tensors_to_rename={graph.inputs[0].name: "image", **dict(zip(outputs, names, strict=True))},
-        opset=OPSET,
-        custom_op_handlers={"Erfc": (_erfc, [])},
+        opset=form.opset,
+        custom_op_handlers={"Erfc": (_erfc, []), **{name: (_resize, []) for name in RESIZES}},
     )
     for value in (*network.graph.input, *network.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    properties = {"keras_mtl": json.dumps(_description(model, decoded))}
+    properties = {"keras_mtl": json.dumps(_description(model, form.decoded))}
     onnx.helper.set_model_props(network, properties)
     onnx.checker.check_model(network)
     onnx.save(network, str(fresh))
@@ -163,7 +179,23 @@ def _erfc(graph, node, name, args) -> None:
     graph.replace_all_inputs(erf, complement.output[0], ops=users)
 
 
-def _litert(model, fresh: Path, decoded: bool) -> Callable:
+RESIZES = ("ResizeBilinear", "ResizeNearestNeighbor", "ResizeBicubic")
+
+
+def _resize(graph, node, name, args) -> None:
+    """tf2onnx's own, with the size that is wanted.
+
+    Of a size that it knows tf2onnx makes a factor, and a runtime multiplies with it and rounds
+    down: from 5 to 9 pixels this can be 8.
+    """
+    from tf2onnx.onnx_opset.nn import Resize
+
+    size = graph.make_node("Identity", [node.input[1]])  # no constant any more
+    graph.replace_input(node, node.input[1], size.output[0], 1)
+    Resize.version_11(graph, node)
+
+
+def _litert(model, fresh: Path, form: Form) -> Callable:
     import tensorflow as tf
 
     try:
@@ -171,8 +203,12 @@ def _litert(model, fresh: Path, decoded: bool) -> Callable:
     except ImportError:
         Interpreter = tf.lite.Interpreter  # the same, as long as TensorFlow brings it
 
-    function = _traced(model, decoded)
+    function = _traced(model, form.decoded)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], _holder(model))
+    if form.weights != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]  # 8 bits, if nothing else is said
+    if form.weights == "float16":
+        converter.target_spec.supported_types = [tf.float16]
     fresh.write_bytes(converter.convert())
     runner = Interpreter(model_path=str(fresh)).get_signature_runner()
     return lambda images: {name: np.array(x) for name, x in runner(image=images).items()}
@@ -220,6 +256,11 @@ def _description(model, decoded: bool) -> dict:
         for task in model.tasks
     ]
     return {"image_size": list(model.image_size), "decoded": decoded, "tasks": tasks}
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a converter says, whole: what is wrong stands at its end."""
+    return next(filter(None, map(str.strip, str(error).splitlines())), repr(error)).rstrip(".")
 
 
 @contextlib.contextmanager

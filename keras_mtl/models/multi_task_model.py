@@ -290,29 +290,33 @@ class MultiTaskModel(NetworkParts):
         """
         files.load_weights(self, super().load_weights, filepath, **kwargs)
 
-    def export(self, filepath, **kwargs):
+    def export(self, filepath, format="tf_saved_model", **kwargs):
         """Writes a SavedModel that takes raw RGB `(B, H, W, 3)` and returns the raw outputs.
 
-        `keras_mtl.export.export_model` does it from PyTorch too, checks what it has written, and
-        knows other formats.
+        Keras can do so under TensorFlow. `keras_mtl.export.export_model` does it from every
+        backend, checks what it has written, and knows other formats.
 
         Args:
             filepath: path of a folder.
+            format: str, as in `keras.Model.export`.
             **kwargs: as in `keras.Model.export`.
 
         Raises:
-            ValueError: if a SavedModel is asked for under PyTorch.
+            ValueError: if a SavedModel is asked for under JAX or PyTorch.
         """
-        if keras.backend.backend() == "torch" and kwargs.get("format", "tf_saved_model") == (
-            "tf_saved_model"
-        ):
+        why = {
+            "jax": "under JAX Keras' SavedModel runs on this machine's kind of device alone",
+            "torch": "under PyTorch Keras cannot write a SavedModel",
+        }.get(keras.backend.backend())
+        if why and format == "tf_saved_model":
             raise ValueError(
-                "Keras cannot write a SavedModel under PyTorch; use "
-                "keras_mtl.export.export_model(model, path), which can."
+                f"Nothing was written, for {why}; use "
+                f"keras_mtl.export.export_model(model, {str(filepath)!r}), which writes one that "
+                "runs wherever TensorFlow does."
             )
         kwargs.setdefault("verbose", False)
         with attention_mask_accepted():
-            return super().export(filepath, **kwargs)
+            return super().export(filepath, format, **kwargs)
 
 
 def _first(count: int | None, raw):

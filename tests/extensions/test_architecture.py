@@ -154,8 +154,8 @@ def test_training_and_files(model, scenes, tmp_path):
 
 def test_nothing_auxiliary_is_exported(model, tmp_path):
     pytest.importorskip("tensorflow")
-    if keras.backend.backend() == "torch":
-        pytest.skip("Keras writes no SavedModel under PyTorch")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("under JAX and PyTorch Keras' own export is refused")
     import tensorflow as tf
 
     model.export(tmp_path / "saved")

@@ -55,6 +55,7 @@ def main() -> int:
     for size in sizes:
         found = []
         for make in BACKBONES.values():
+            keras.utils.clear_session()  # or the memory of 60 networks adds up
             tasks = keras_mtl.tasks.nyud("semseg", "depth")
             model = keras_mtl.MultiTaskBaseline(make(tuple(size)), tasks, head_width=4)
             with tempfile.TemporaryDirectory() as folder:

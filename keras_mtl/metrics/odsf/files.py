@@ -8,7 +8,7 @@ from keras_mtl import declared
 from keras_mtl.metrics.odsf.image import Counts, evaluate_image
 from keras_mtl.pictures import PictureError, open_picture
 
-LABEL_FILES = {"nyud": (".png",), "pascal": (".png", ".npy", ".mat")}
+LABEL_FILES = {"nyud": (".png",), "pascal": (".png", ".npy", ".mat"), "bsds": (".mat",)}
 
 
 class BrokenFile(ValueError):
@@ -44,19 +44,20 @@ def read_prediction(path: Path) -> np.ndarray:
 
 
 def read_label(path: Path, protocol: str) -> np.ndarray:
-    """Reads a label: the edge PNG of "nyud", the PNG (8 or 16 bits), `.npy` or `.mat` of "pascal".
+    """Reads a label: edge PNG ("nyud"), PNG (8 or 16 bits), `.npy`, `.mat` ("pascal", "bsds").
 
-    A `.mat` is one of PASCAL-Context's own files, MATLAB 5 with a variable LabelMap. A label
-    without any labelled pixel is refused: "nyud" 255 everywhere, which no edge image is, "pascal"
-    0 everywhere. An edge image of 0 everywhere is a label like any other, of no boundary, and so
-    is a LabelMap of one class.
+    A `.mat` is one of the dataset's own files, MATLAB 5: PASCAL-Context's with a variable LabelMap,
+    BSDS500's with a cell groundTruth that has the Boundaries of each annotator. A label without any
+    labelled pixel is refused: "nyud" 255 everywhere, which no edge image is, "pascal" 0 everywhere.
+    An edge image of 0 everywhere is a label like any other, of no boundary, and so is a LabelMap of
+    one class, and an annotator who saw no boundary.
 
     Args:
         path: the file.
-        protocol: "nyud" or "pascal".
+        protocol: "nyud", "pascal" or "bsds".
 
     Returns:
-        whole numbers, `(H, W)`.
+        whole numbers, `(H, W)`; of "bsds" `(A, H, W)`, 0 or 1.
 
     Raises:
         BrokenFile: if the file is missing, unreadable, of another kind or without any label.
@@ -68,6 +69,8 @@ def read_label(path: Path, protocol: str) -> np.ndarray:
     [[1, 2, 459]]
     """
     path = Path(path)
+    if protocol == "bsds":
+        return _read_annotators(path)
     read = {".npy": _read_npy, ".mat": _read_label_map}.get(path.suffix, _read_label_png)
     pixels = read(path)
     if protocol == "pascal":
@@ -95,7 +98,7 @@ def evaluate_files(prediction: Path, label: Path, protocol: str) -> Counts:
     Args:
         prediction: PNG, see `read_prediction`.
         label: PNG, `.npy` or `.mat`, see `read_label`.
-        protocol: "nyud" or "pascal".
+        protocol: "nyud", "pascal" or "bsds".
 
     Returns:
         The counts.
@@ -115,10 +118,11 @@ def evaluate_files(prediction: Path, label: Path, protocol: str) -> Counts:
     """
     prediction, label = Path(prediction), Path(label)
     pixels, truth = read_prediction(prediction), read_label(label, protocol)
-    if pixels.shape != truth.shape:
+    height, width = truth.shape[-2:]
+    if pixels.shape != (height, width):
         raise BrokenFile(
             f"{prediction} is {pixels.shape[0]}x{pixels.shape[1]} pixels (height x width), "
-            f"expected {truth.shape[0]}x{truth.shape[1]} as in {label}; crop or resize it."
+            f"expected {height}x{width} as in {label}; crop or resize it."
         )
     return evaluate_image(pixels, truth, protocol)
 
@@ -157,19 +161,60 @@ def _read_npy(path: Path) -> np.ndarray:
     return pixels
 
 
-def _read_label_map(path: Path) -> np.ndarray:
-    from scipy.io import loadmat
+def _read_mat(path: Path, name: str, dataset: str) -> np.ndarray:
+    """One variable of a MATLAB file."""
+    from scipy.io import loadmat, whosmat
 
     try:
-        pixels = loadmat(path, variable_names=["LabelMap"]).get("LabelMap")
+        found = loadmat(path, variable_names=[name]).get(name)
+        others = [] if found is not None else [name for name, *_ in whosmat(path)]
     except FileNotFoundError:
         raise BrokenFile(_missing(path, "label")) from None
     except Exception as error:  # SciPy's parser raises whatever broken bytes cause
         raise BrokenFile(unreadable(path, error)) from None
-    if pixels is None:
+    if found is not None:
+        return found
+    other = {"LabelMap": "pascal", "groundTruth": "bsds"}
+    protocol = next((other[each] for each in others if each in other), None)
+    what = f'use the protocol "{protocol}"' if protocol else f"take {dataset}'s own file"
+    raise BrokenFile(f"{path} has no variable {name}, expected one; {what}.")
+
+
+def _read_annotators(path: Path) -> np.ndarray:
+    """BSDS500's boundaries: a 1xN cell of annotators, each a 1x1 struct."""
+    cell = _read_mat(path, "groundTruth", "BSDS500")
+    maps = []
+    for annotator in cell.ravel() if cell.dtype == object else []:
+        fields = getattr(annotator.dtype, "names", None) or ()
+        if "Boundaries" not in fields or annotator.size != 1:
+            break
+        found = annotator["Boundaries"].item()
+        if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "buif":
+            break
+        maps.append(found)
+    if not maps or len(maps) != cell.size:
         raise BrokenFile(
-            f"{path} has no variable LabelMap, expected one; take PASCAL-Context's own file."
+            f"{path} holds a groundTruth of {cell.size} entries whose Boundaries are not all maps "
+            "(H, W), expected those of one or more annotators; take BSDS500's own file."
         )
+    sizes = sorted({each.shape for each in maps})
+    if len(sizes) > 1 or not all(sizes[0]):
+        raise BrokenFile(
+            f"{path} holds Boundaries of the shapes {', '.join(map(str, sizes))}, expected one "
+            "(H, W); take BSDS500's own file."
+        )
+    for each in maps:
+        other = each[(each != 0) & (each != 1)]
+        if other.size:
+            raise BrokenFile(
+                f"{path} holds the value {other[0]} in its Boundaries, expected 0 or 1; take "
+                "BSDS500's own file."
+            )
+    return np.stack(maps) == 1
+
+
+def _read_label_map(path: Path) -> np.ndarray:
+    pixels = _read_mat(path, "LabelMap", "PASCAL-Context")
     if pixels.ndim != 2 or pixels.dtype.kind not in "uif":
         raise BrokenFile(
             f"{path} holds a LabelMap of shape {pixels.shape} and type {pixels.dtype}, expected "

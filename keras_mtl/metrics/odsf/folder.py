@@ -3,11 +3,13 @@
     python -m keras_mtl.evaluation.boundary --predictions DIR --labels DIR --protocol nyud
 
 A prediction is a PNG of 255 times the probability, truncated, at the size of its label, which is
-the edge image of NYUD or the LabelMap of PASCAL-Context. The prediction is made one pixel wide
-(non-maximum suppression), and at each of 101 thresholds thinned and matched one to one with the
-thinned boundaries of the label, within a distance that grows with the image: 0.011 of its diagonal
-in NYUD, 0.0075 in PASCAL. The matching is a maximum one, so that the figure is the same at every
-run; the published tool's matching, random in part, reads 0.02 to 0.03 points less.
+the edge image of NYUD, the LabelMap of PASCAL-Context or the groundTruth of BSDS500. The prediction
+is made one pixel wide (non-maximum suppression), and at each of 101 thresholds thinned and matched
+one to one with the thinned boundaries of the label, within a distance that grows with the image:
+0.011 of its diagonal in NYUD, 0.0075 in PASCAL and BSDS. Of several annotators (BSDS) each is
+matched: a predicted pixel is right if any has a pair for it, and the pixels of all are to be found.
+The matching is a maximum one, so that the figure is the same at every run; the published tool's
+matching, random in part, reads 0.02 to 0.03 points less on NYUD and PASCAL.
 """
 
 import argparse
@@ -51,7 +53,7 @@ class Report:
     """What `evaluate_folder` found.
 
     Args:
-        protocol: "nyud" or "pascal".
+        protocol: "nyud", "pascal" or "bsds".
         scores: over the images that could be evaluated.
         faults: sentences, each on one image that could not.
     """
@@ -108,11 +110,12 @@ def evaluate_folder(
     """Evaluates `predictions/ID.png` against the label of the same name for each image id.
 
     A label is `labels/ID.png`, of "pascal" also `ID.npy` or `ID.mat`; of several the first counts.
+    Of "bsds" it is `labels/ID.mat`.
 
     Args:
         predictions: folder, see `read_prediction`.
         labels: folder, see `read_label`.
-        protocol: "nyud" or "pascal".
+        protocol: "nyud", "pascal" or "bsds".
         ids: the images; all of the labels' folder unless given.
         processes: how many work side by side.
         partial: a file to keep the counts of finished images in, so that a run that was killed goes
@@ -244,7 +247,8 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="DIR",
         required=True,
         help="nyud: DIR/ID.png, the edge image, 0 or 255; pascal: DIR/ID.png (8 or 16 bits) or "
-        "ID.npy, the LabelMap, or ID.mat, PASCAL-Context's own file with it",
+        "ID.npy, the LabelMap, or ID.mat, PASCAL-Context's own file with it; bsds: DIR/ID.mat, "
+        "BSDS500's own file, with every annotator's boundaries",
     )
     parser.add_argument(
         "--protocol",

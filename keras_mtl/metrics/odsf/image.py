@@ -13,7 +13,8 @@ THRESHOLDS = np.concatenate([[0.001], np.arange(1, 100) / 100, [0.999]]).astype(
 # that weighs boundaries more makes probabilities high. All of them are among THRESHOLDS, so that
 # odsF from these is a lower bound of odsF from those; OIS and AP may come out on either side.
 FAST_THRESHOLDS = THRESHOLDS[[*range(5, 80, 5), *range(80, 99, 2)]]
-MAX_DISTANCE = {"nyud": 0.011, "pascal": 0.0075}  # as a share of the image's diagonal
+# As a share of the image's diagonal.
+MAX_DISTANCE = {"nyud": 0.011, "pascal": 0.0075, "bsds": 0.0075}
 _SMOOTHING = 4  # radius of the triangle filter, in pixels
 _BORDER = 5  # pixels along the border that fade out
 
@@ -22,14 +23,17 @@ class Counts(NamedTuple):
     """What one image adds to the curve.
 
     Args:
-        matched: int64 `(T,)`, pairs of predicted and labelled pixels at each threshold.
+        matched: int64 `(T,)`, predicted pixels that have a labelled one at each threshold.
         predicted: int64 `(T,)`, predicted pixels after thinning.
-        labelled: int, labelled pixels after thinning.
+        labelled: int, labelled pixels after thinning, of all annotators.
+        found: int64 `(T,)`, labelled pixels that have a predicted one; `None` means as many as
+            `matched`, as of one annotator.
     """
 
     matched: np.ndarray
     predicted: np.ndarray
     labelled: int
+    found: np.ndarray | None = None
 
 
 def evaluate_image(
@@ -44,8 +48,9 @@ def evaluate_image(
         prediction: `(H, W)`, uint8 (255 times the probability, truncated), or a float probability
             in 0..1, which is brought to that.
         label: `(H, W)`. "nyud": the edge image, 0 or 255 (or bool). "pascal": whole numbers, one
-            for each kind of region (the LabelMap of PASCAL-Context).
-        protocol: "nyud" or "pascal".
+            for each kind of region (the LabelMap of PASCAL-Context). "bsds": `(A, H, W)`, each
+            annotator's boundaries, 0 or 1 (or bool).
+        protocol: "nyud", "pascal" or "bsds".
         thresholds: ascending, each 0 or more; `FAST_THRESHOLDS` for a quick look. Predicted is
             what is strictly above.
 
@@ -71,18 +76,29 @@ def evaluate_image(
     if not thresholds[0] >= 0:
         raise ValueError(f"The thresholds begin with {thresholds[0]}, expected 0 or more.")
     prediction, label = _as_uint8(prediction), np.asarray(label)
-    if prediction.shape != label.shape:
+    expected = "one shape (H, W) of both"
+    of_label = label.shape
+    if protocol == "bsds":
+        expected, of_label = "(H, W) and (annotators, H, W)", label.shape[1:]
+    if prediction.shape != of_label:
         raise ValueError(
             f"The prediction is of shape {prediction.shape} and the label of shape {label.shape}, "
-            "expected one shape (H, W) of both; crop or resize the prediction."
+            f"expected {expected}; crop or resize the prediction."
         )
     boundaries = label_boundaries(label, protocol)
-    radius = MAX_DISTANCE[protocol] * float(np.hypot(*label.shape))
+    radius = MAX_DISTANCE[protocol] * float(np.hypot(*prediction.shape))
+    labelled = int(boundaries.sum())
+    if protocol == "bsds":
+        from keras_mtl.metrics.odsf.annotators import count_annotated
+
+        strength = suppress(prediction, fade=False)
+        right, predicted, found = count_annotated(strength, boundaries, thresholds, radius).T
+        return Counts(right, predicted, labelled, found)
     counts = matching.count_matches(suppress(prediction), boundaries, thresholds, radius)
-    return Counts(counts[:, 0], counts[:, 1], int(boundaries.sum()))
+    return Counts(counts[:, 0], counts[:, 1], labelled)
 
 
-def suppress(prediction: np.ndarray) -> np.ndarray:
+def suppress(prediction: np.ndarray, fade: bool = True) -> np.ndarray:
     """Non-maximum suppression: keeps what is strongest across the direction of a boundary.
 
     The direction is that of the strongest curvature of the smoothed map; a pixel goes if the
@@ -91,6 +107,8 @@ def suppress(prediction: np.ndarray) -> np.ndarray:
 
     Args:
         prediction: uint8 `(H, W)`.
+        fade: whether the border fades out. BSDS500's own tool knows nothing of it, and a boundary
+            that ends at the border is one there.
 
     Returns:
         float32 `(H, W)` in 0..1.
@@ -106,8 +124,9 @@ def suppress(prediction: np.ndarray) -> np.ndarray:
 
     strength = prediction.astype("float32") / np.float32(255)
     height, width = strength.shape
+    fading = _fading(height)[:, None] * _fading(width) if fade else np.float32(1)
     if min(height, width) < 2:  # no direction: curvature needs two pixels
-        return strength * _fading(height)[:, None] * _fading(width)
+        return strength * fading
     ramp = np.arange(1, _SMOOTHING + 1)
     triangle = np.concatenate([ramp, [_SMOOTHING + 1], ramp[::-1]]) / (_SMOOTHING + 1) ** 2
     smooth = correlate1d(correlate1d(strength, triangle, 0, mode="reflect"), triangle, 1)
@@ -128,7 +147,7 @@ def suppress(prediction: np.ndarray) -> np.ndarray:
         beaten |= np.float32(1.01) * values < neighbour
     kept = strength.copy()
     kept[y[beaten], x[beaten]] = 0
-    return kept * _fading(height)[:, None] * _fading(width)
+    return kept * fading
 
 
 def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
@@ -137,14 +156,14 @@ def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
     A pixel is boundary if its region differs from that of its right, lower or lower right
     neighbour; the result is thinned. The regions of "nyud" are the edge image's own two values
     (so that each drawn line has two boundaries before thinning), those of "pascal" the 4-connected
-    components of the label map.
+    components of the label map. "bsds" has the boundaries themselves, which are thinned.
 
     Args:
-        label: `(H, W)`, as for `evaluate_image`.
-        protocol: "nyud" or "pascal".
+        label: as for `evaluate_image`.
+        protocol: "nyud", "pascal" or "bsds".
 
     Returns:
-        bool `(H, W)`.
+        bool `(H, W)`, or of "bsds" `(A, H, W)`.
 
     Raises:
         ValueError: if the protocol is unknown or values are out of range.
@@ -158,11 +177,19 @@ def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
     label = np.asarray(label)
     if protocol not in MAX_DISTANCE:
         raise ValueError(f"Unknown protocol {protocol!r}; use {' or '.join(MAX_DISTANCE)}.")
-    if label.ndim != 2 or label.dtype.kind not in "bui":
+    shape = "(annotators, H, W)" if protocol == "bsds" else "(H, W)"
+    if label.ndim != shape.count(",") + 1 or label.dtype.kind not in "bui":
         raise ValueError(
             f"The label is of shape {label.shape} and type {label.dtype}, expected whole numbers "
-            "of shape (H, W)."
+            f"of shape {shape}."
         )
+    if protocol == "bsds":
+        if not len(label) or label.min(initial=0) < 0 or label.max(initial=0) > 1:
+            raise ValueError(
+                f"The label holds {len(label)} annotators and the value "
+                f"{label.max(initial=0)}, expected one or more and 0 or 1."
+            )
+        return np.stack([matching.thin(boundaries) for boundaries in label])
     if protocol == "pascal":
         from skimage.measure import label as components
 

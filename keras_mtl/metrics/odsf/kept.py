@@ -35,9 +35,10 @@ class Kept:
                     file["matched"],
                     file["predicted"],
                     file["labelled"].tolist(),
+                    file["found"],
                     strict=True,
                 )
-                self.done = {i: (s, Counts(m, p, n)) for i, s, m, p, n in rows}
+                self.done = {i: (s, Counts(*counts)) for i, s, *counts in rows}
         except Exception:  # damaged, or something else: begin anew
             self.done = {}
 
@@ -67,6 +68,7 @@ class Kept:
                 matched=np.array([c.matched for c in counts]),
                 predicted=np.array([c.predicted for c in counts]),
                 labelled=np.array([c.labelled for c in counts]),
+                found=np.array([c.matched if c.found is None else c.found for c in counts]),
             )
 
     def remove(self) -> None:

@@ -16,7 +16,7 @@ side.
 import numba
 import numpy as np
 
-_FREE = -1
+FREE = -1
 
 
 # === What the caller sees ===
@@ -52,7 +52,7 @@ def count_matches(
     values, pixels = _above(strength, labelled, float(thresholds[0]))
     # Ascending negated values: how many lie strictly below -t is how many are above t.
     above = np.searchsorted(-values, -np.asarray(thresholds, "float32"), side="left")
-    first, half_widths = _ranges(np.asarray(labelled, bool), radius)
+    first, half_widths = ranges(np.asarray(labelled, bool), radius)
     counts = _count_over_thresholds(
         pixels, above[::-1].astype("int64"), strength.shape[1] + 2, first, half_widths, _REMOVABLE
     )
@@ -80,7 +80,7 @@ def match_pixels(predicted: np.ndarray, labelled: np.ndarray, radius: float) -> 
     """
     predicted = np.asarray(predicted, bool)
     _, pixels = _above(predicted.astype("float32"), labelled, 0.0)
-    first, half_widths = _ranges(np.asarray(labelled, bool), radius)
+    first, half_widths = ranges(np.asarray(labelled, bool), radius)
     keep = np.zeros_like(_REMOVABLE)
     width = predicted.shape[1] + 2
     above = np.array([len(pixels)])
@@ -101,7 +101,7 @@ def thin(image: np.ndarray) -> np.ndarray:
     >>> thin(np.ones((3, 6), bool)).astype(int).tolist()
     [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0]]
     """
-    padded = np.pad(np.asarray(image, bool), 1).astype("uint8")
+    padded = np.pad(np.asarray(image, bool), 1).astype("uint8", order="C")  # MATLAB's is "F"
     pixels = np.flatnonzero(padded)
     flat = padded.ravel()
     _thin(flat, pixels, len(pixels), padded.shape[1], _REMOVABLE, *_thinning_space(flat, pixels))
@@ -147,7 +147,7 @@ def _above(strength, labelled, lowest) -> tuple[np.ndarray, np.ndarray]:
     return flat[pixels][order], pixels[order]
 
 
-def _ranges(labelled, radius) -> tuple[np.ndarray, np.ndarray]:
+def ranges(labelled, radius) -> tuple[np.ndarray, np.ndarray]:
     """How many labelled pixels lie before each place, and half the disc's width in each row."""
     height, width = labelled.shape
     first = np.zeros((height, width + 1), "int32")
@@ -222,8 +222,8 @@ def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
     waiting = np.zeros(len(image), np.uint8)
     queue = np.empty((2, len(pixels)), np.int64)
     removed = np.empty(len(pixels), np.int64)
-    pair_of_pixel = np.full(len(image), _FREE, np.int32)
-    pair_of_label = np.full(n_labelled, _FREE, np.int32)
+    pair_of_pixel = np.full(len(image), FREE, np.int32)
+    pair_of_label = np.full(n_labelled, FREE, np.int32)
     in_reach = np.zeros(len(image), np.bool_)
     for p in pixels:
         in_reach[p] = _has_label(p, width, first, half_widths)
@@ -246,8 +246,8 @@ def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
         # Thinned maps are not nested, but nearly: a pair stays while its pixel does.
         for g in range(n_labelled):
             p = pair_of_label[g]
-            if p != _FREE and not image[p]:
-                pair_of_label[g] = pair_of_pixel[p] = _FREE
+            if p != FREE and not image[p]:
+                pair_of_label[g] = pair_of_pixel[p] = FREE
                 matched -= 1
         predicted = n_free = useful = 0
         for k in range(n):
@@ -257,12 +257,12 @@ def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
                 predicted += 1
                 if in_reach[p]:
                     useful += 1
-                    if pair_of_pixel[p] == _FREE:
+                    if pair_of_pixel[p] == FREE:
                         free[n_free] = p
                         n_free += 1
         most = min(useful, n_labelled)
         while matched < most:
-            more = _phase(
+            more = add_pairs(
                 free, n_free, pair_of_pixel, pair_of_label, width, first, half_widths,
                 level, unseen, search, depth, path,
             )  # fmt: skip
@@ -271,7 +271,7 @@ def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
             matched += more
             kept = 0
             for k in range(n_free):
-                if pair_of_pixel[free[k]] == _FREE:
+                if pair_of_pixel[free[k]] == FREE:
                     free[kept] = free[k]
                     kept += 1
             n_free = kept
@@ -311,14 +311,14 @@ def _next(unseen, g):
 
 
 @numba.njit(cache=True)
-def _phase(
+def add_pairs(
     free, n_free, pair_of_pixel, pair_of_label, width, first, half_widths,
     level, unseen, search, depth, path,
 ):  # fmt: skip
     """Lengthens the matching along a maximal set of disjoint shortest paths; returns its gain."""
     n_labelled, n_rows = len(pair_of_label), len(half_widths)
     for g in range(n_labelled):
-        level[g] = _FREE
+        level[g] = FREE
         unseen[g] = g
     unseen[n_labelled] = n_labelled
     # Breadth first: the length of the shortest way from a free pixel to each labelled one.
@@ -338,7 +338,7 @@ def _phase(
                 unseen[g] = g + 1
                 level[g] = depth[k]
                 q = pair_of_label[g]
-                if q == _FREE:
+                if q == FREE:
                     last = depth[k]
                 else:
                     search[end_of_search] = q
@@ -354,7 +354,7 @@ def _phase(
         d = 0
         path[0, 0] = free[k]
         path[1, 0] = 0
-        path[2, 0] = _FREE
+        path[2, 0] = FREE
         while d >= 0:
             y, x = path[0, d] // width - 1, path[0, d] % width - 1
             found = -1
@@ -362,25 +362,25 @@ def _phase(
                 start, end = _range(y, x, path[1, d], first, half_widths)
                 g = max(start, path[2, d])
                 while g < end:
-                    if level[g] == d and (d < last or pair_of_label[g] == _FREE):
+                    if level[g] == d and (d < last or pair_of_label[g] == FREE):
                         found = g
                         break
                     g += 1
                 if found >= 0:
                     break
                 path[1, d] += 1
-                path[2, d] = _FREE
+                path[2, d] = FREE
             if found < 0:
                 d -= 1
                 continue
-            level[found] = _FREE
+            level[found] = FREE
             path[2, d] = found  # where to go on if this way fails, and the pair if it does not
             q = pair_of_label[found]
-            if q != _FREE:
+            if q != FREE:
                 d += 1
                 path[0, d] = q
                 path[1, d] = 0
-                path[2, d] = _FREE
+                path[2, d] = FREE
                 continue
             gain += 1
             while d >= 0:

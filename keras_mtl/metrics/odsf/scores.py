@@ -20,8 +20,8 @@ class BoundaryScores:
     """odsF, OIS and AP over a dataset, in percent, higher is better.
 
     It keeps sums only, the same few numbers after one image and after thousands: for each threshold
-    the pairs and the predicted pixels, the labelled pixels, and for OIS the pairs and predicted
-    pixels of each image at its own best threshold.
+    the predicted pixels and how many are right, the labelled pixels and how many are found, and for
+    OIS the same of each image at its own best threshold.
 
     Args:
         thresholds: those that the images were evaluated at.
@@ -43,8 +43,9 @@ class BoundaryScores:
         self.images = 0
         self._matched = np.zeros(len(self.thresholds), "int64")
         self._predicted = np.zeros(len(self.thresholds), "int64")
+        self._found = np.zeros(len(self.thresholds), "int64")
         self._labelled = 0
-        self._best_matched = self._best_predicted = 0
+        self._best_matched = self._best_predicted = self._best_found = 0
 
     def add(self, counts: Counts) -> None:
         """Adds one image.
@@ -56,18 +57,21 @@ class BoundaryScores:
             ValueError: if the counts are not for these thresholds.
         """
         matched, predicted = np.asarray(counts.matched), np.asarray(counts.predicted)
-        if not matched.shape == predicted.shape == self.thresholds.shape:
+        found = matched if counts.found is None else np.asarray(counts.found)
+        if not matched.shape == predicted.shape == found.shape == self.thresholds.shape:
             raise ValueError(
                 f"The counts are for {len(matched)} thresholds, expected {len(self.thresholds)}."
             )
         self._matched += matched
         self._predicted += predicted
+        self._found += found
         self._labelled += int(counts.labelled)
         # Of several best thresholds the first, as in the reference: where nothing matches at all
         # (an image without a boundary), all that is predicted counts as wrong.
-        best = np.argmax(_f(matched, predicted, counts.labelled))
+        best = np.argmax(_f(matched, predicted, found, counts.labelled))
         self._best_matched += int(matched[best])
         self._best_predicted += int(predicted[best])
+        self._best_found += int(found[best])
         self.images += 1
 
     @property
@@ -76,8 +80,8 @@ class BoundaryScores:
         return Curve(
             self.thresholds,
             100 * self._matched / np.maximum(self._predicted, 1),
-            100 * self._matched / max(self._labelled, 1),
-            100 * _f(self._matched, self._predicted, self._labelled),
+            100 * self._found / max(self._labelled, 1),
+            100 * _f(self._matched, self._predicted, self._found, self._labelled),
         )
 
     @property
@@ -93,7 +97,8 @@ class BoundaryScores:
     @property
     def OIS(self) -> float:
         """F of the sums over images, each at its own best threshold."""
-        return 100 * float(_f(self._best_matched, self._best_predicted, self._labelled))
+        best = (self._best_matched, self._best_predicted, self._best_found)
+        return 100 * float(_f(*best, self._labelled))
 
     @property
     def AP(self) -> float:
@@ -111,6 +116,7 @@ class BoundaryScores:
         )
 
 
-def _f(matched, predicted, labelled):
+def _f(matched, predicted, found, labelled):
     # 2PR / (P + R), with the sums put in; 0 where there is nothing.
-    return 2 * matched / np.maximum(predicted + labelled, 1)
+    both = np.float64(matched) * labelled + np.float64(found) * predicted
+    return 2.0 * matched * found / np.maximum(both, 1)

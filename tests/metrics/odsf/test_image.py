@@ -109,7 +109,7 @@ def test_tiny_images():
 @pytest.mark.parametrize("kind", ["saturated", "constant", "checkerboard", "random"])
 def test_broken_predictions_do_not_stall(kind, protocol):
     """At the size of NYUD; the benchmark times them, here only a standstill would show."""
-    shape = (425, 560)
+    shape = (150, 200) if protocol == "bsds" else (425, 560)
     y, x = np.indices(shape)
     prediction = {
         "saturated": np.full(shape, 255),
@@ -118,6 +118,7 @@ def test_broken_predictions_do_not_stall(kind, protocol):
         "random": np.random.default_rng(0).integers(0, 256, shape),
     }[kind].astype("uint8")
     label = 255 * ((x % 40 == 0) | (y % 40 == 0))
+    label = np.stack([label > 0] * 2) if protocol == "bsds" else label
     counts = evaluate_image(prediction, label, protocol)
     assert (counts.matched <= counts.predicted).all()
     assert (counts.matched <= counts.labelled).all()
@@ -133,7 +134,9 @@ def test_broken_predictions_do_not_stall(kind, protocol):
         (np.zeros((4, 5, 1)), np.zeros((4, 5), "uint8"), "nyud", r"expected \(H, W\)"),
         (np.zeros((4, 5)), np.full((4, 5), 7, "uint8"), "nyud", "the value 7, expected 0 or 255"),
         (np.zeros((4, 5)), np.zeros((4, 5)), "pascal", "expected whole numbers"),
-        (np.zeros((4, 5)), np.zeros((4, 5), "uint8"), "bsds", "Unknown protocol 'bsds'"),
+        (np.zeros((4, 5)), np.zeros((4, 5), "uint8"), "bsd", "Unknown protocol 'bsd'"),
+        (np.zeros((4, 5)), np.zeros((4, 5), "uint8"), "bsds", r"expected .*annotators, H, W"),
+        (np.zeros((4, 5)), np.full((2, 4, 5), 255), "bsds", "the value 255, expected .* 0 or 1"),
     ],
 )
 def test_wrong_arguments(prediction, label, protocol, problem):
@@ -161,6 +164,8 @@ def test_threads_count_the_same(protocol, scene):
     """What is compiled releases the GIL: images are matched at the same moment."""
     shape = (180, 240)
     images = [scene(seed, shape) for seed in range(12)]
+    if protocol == "bsds":
+        images = [(prediction, np.stack([label > 0] * 2)) for prediction, label in images[:4]]
     one_by_one = [evaluate_image(*image, protocol) for image in images]
     with ThreadPoolExecutor(4) as pool:
         side_by_side = list(pool.map(lambda image: evaluate_image(*image, protocol), images))

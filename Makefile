@@ -11,7 +11,11 @@ ARGS ?=
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make venv
 TORCH ?= torch==2.13.0
 
+# What `make test-next` tries besides Keras' nightlies. PyTorch's is named by TORCH, for its wheels are large.
+CANDIDATES ?= jax tensorflow
+
 VENV := .venv
+NEXT := .venv-next
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -22,7 +26,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv train test test-jax test-tensorflow test-torch lint format clean
+.PHONY: help venv train test test-jax test-tensorflow test-torch test-next lint format clean
 
 help: ## List the targets
 	@echo "Usage: make <target>"
@@ -56,6 +60,19 @@ test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 	@echo "=== pytest on the $* backend ==="
 	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) $(ARGS)
 
+# keras-nightly and keras lie in the same folder: one goes before the other comes. pip says that the versions are not
+# those that keras-hub and this package ask for, which is the point.
+test-next: ## The tests with nightlies and release candidates, in .venv-next (BACKEND=jax, TORCH=torch==2.15.0, CANDIDATES="jax tensorflow")
+	$(PYTHON) -m venv --clear $(NEXT)
+	$(NEXT)/bin/python -m pip install --quiet "$(TORCH)"
+	$(NEXT)/bin/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,tuning,dev]"
+	$(NEXT)/bin/python -m pip install --quiet --pre --upgrade $(CANDIDATES)
+	$(NEXT)/bin/python -m pip uninstall --quiet --yes keras keras-hub
+	$(NEXT)/bin/python -m pip install --quiet --pre --no-deps keras-nightly keras-hub-nightly
+	@echo "=== pytest on the $(BACKEND) backend, with the libraries of tomorrow ==="
+	@$(NEXT)/bin/python -m pip list 2>/dev/null | grep -i -E '^(keras|jax|tensorflow|torch)'
+	@$(THREADS) KERAS_BACKEND=$(BACKEND) $(NEXT)/bin/pytest -n $(WORKERS) $(ARGS)
+
 lint: $(INSTALLED) ## Check style, formatting, directions of imports and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -66,6 +83,6 @@ format: $(INSTALLED) ## Fix style and formatting in place
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove caches and build output (.venv and runs/ stay)
+clean: ## Remove caches and build output (.venv, .venv-next and runs/ stay)
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
-	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . \( -path ./$(VENV) -o -path ./$(NEXT) \) -prune -o -type d -name __pycache__ -exec rm -rf {} +

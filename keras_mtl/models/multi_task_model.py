@@ -293,8 +293,7 @@ class MultiTaskModel(NetworkParts):
     def export(self, filepath, format="tf_saved_model", **kwargs):
         """Writes a SavedModel that takes raw RGB `(B, H, W, 3)` and returns the raw outputs.
 
-        Keras can do so under TensorFlow. `keras_mtl.export.export_model` does it from every
-        backend, checks what it has written, and knows other formats.
+        `keras_mtl.export.export_model` does it from every backend and checks what it has written.
 
         Args:
             filepath: path of a folder.
@@ -302,17 +301,14 @@ class MultiTaskModel(NetworkParts):
             **kwargs: as in `keras.Model.export`.
 
         Raises:
-            ValueError: if a SavedModel is asked for under JAX or PyTorch.
+            ValueError: if a SavedModel is asked for under JAX, where Keras writes one for this
+                machine's kind of device alone, or under PyTorch, where it writes none.
         """
-        why = {
-            "jax": "under JAX Keras' SavedModel runs on this machine's kind of device alone",
-            "torch": "under PyTorch Keras cannot write a SavedModel",
-        }.get(keras.backend.backend())
-        if why and format == "tf_saved_model":
+        backend = {"jax": "JAX", "torch": "PyTorch"}.get(keras.backend.backend())
+        if backend and format == "tf_saved_model":
             raise ValueError(
-                f"Nothing was written, for {why}; use "
-                f"keras_mtl.export.export_model(model, {str(filepath)!r}), which writes one that "
-                "runs wherever TensorFlow does."
+                f"Under {backend} Keras writes no SavedModel that runs elsewhere; use "
+                f"keras_mtl.export.export_model(model, {str(filepath)!r}), which does."
             )
         kwargs.setdefault("verbose", False)
         with attention_mask_accepted():

@@ -1,11 +1,12 @@
 """Runs an exported SavedModel on a photograph, with TensorFlow and Pillow alone.
 
-    python examples/export.py model.keras --format saved_model --decoded
+    python examples/export.py model.keras --format saved_model
     python examples/serve.py saved_model photo.jpg --output served
 
 Neither Keras nor keras_mtl is needed. The photograph, of any size, is scaled to fit the model's
-image size and padded; of the maps the photograph's part is cut out and scaled back. Of photo.jpg it
-writes photo-maps.npz, and of final maps (--decoded above) a picture each, photo-TASK.png.
+image size and padded; its part of the raw maps is cut out, scaled back and decoded, as in
+MultiTaskModel.predict_maps. Of photo.jpg it writes photo-maps.npz, and of every map a picture,
+photo-TASK.png.
 """
 
 import argparse
@@ -36,19 +37,19 @@ def main() -> None:
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
 
-    from serving import fit, picture, restore, tf, unit
+    from serving import fit, picture, tf
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
+    if not hasattr(model, "final_maps"):
+        sys.exit(f"serve.py: {options.saved_model} is of an older version; export it again.")
     image, inside = fit(photograph, about["image_size"])
-    maps = model.serve(tf.constant(image[None]))
-    maps = {name: restore(x[0][inside], photograph.shape[:2]) for name, x in maps.items()}
+    maps = model.final_maps(image, inside, photograph.shape[:2])
+    maps = {name: x.numpy() for name, x in maps.items()}
 
     options.output.mkdir(parents=True, exist_ok=True)
     stem = options.output / options.photograph.stem
-    if about["decoded"]:
-        for task in about["tasks"]:
-            if task["kind"] == "SurfaceNormals":  # scaling shortens unit vectors
-                maps[task["name"]] = unit(maps[task["name"]])
+    for task in about["tasks"]:
+        if task["name"] in maps:
             picture(maps[task["name"]], task["kind"]).save(f"{stem}-{task['name']}.png")
     np.savez_compressed(f"{stem}-maps.npz", **maps)
     height, width = photograph.shape[:2]

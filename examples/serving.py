@@ -1,4 +1,4 @@
-"""A photograph for an exported model, and its maps at the photograph's size, without Keras.
+"""A photograph for an exported model, and pictures of its maps, without Keras.
 
 `serve.py` beside this file shows how they are used; copy this one into a program of yours.
 """
@@ -15,7 +15,7 @@ MEAN_COLOUR = (0.485 * 255, 0.456 * 255, 0.406 * 255)  # what the models are use
 
 
 def fit(photograph: np.ndarray, size: list[int]):
-    """The photograph scaled into an image of this size, and where it lies there."""
+    """The photograph scaled into an image of this size, and where: top, left, height, width."""
     lengths = photograph.shape[:2]
     scale = min(limit / length for limit, length in zip(size, lengths, strict=True))
     inner = [max(1, min(s, round(n * scale))) for s, n in zip(size, lengths, strict=True)]
@@ -24,21 +24,7 @@ def fit(photograph: np.ndarray, size: list[int]):
     image = np.broadcast_to(np.float32(MEAN_COLOUR), (*size, 3)).copy()
     photograph = photograph.astype("float32")
     image[inside] = tf.image.resize(photograph, inner, antialias=scale < 1).numpy()
-    return image, inside
-
-
-def restore(x, size) -> np.ndarray:
-    """A map at the photograph's size; class ids are repeated, not mixed."""
-    flat = x.shape.rank == 2
-    x = x[..., None] if flat else x
-    x = tf.image.resize(x, size, method="nearest" if x.dtype.is_integer else "bilinear").numpy()
-    return x[..., 0] if flat else x
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Vectors of length 1, and zeros where they were zeros."""
-    length = np.linalg.norm(x, axis=-1, keepdims=True)
-    return x / np.where(length > 0, length, 1)
+    return image, [top, left, *inner]
 
 
 def picture(x: np.ndarray, kind: str) -> Image.Image:

@@ -246,7 +246,7 @@ def test_mixed_precision(tmp_path):
 
 
 def test_export_and_serve(model, tmp_path):
-    """A photograph's maps, from a process that has TensorFlow and no Keras."""
+    """A photograph's maps, from a process that has TensorFlow and no Keras, are predict_maps'."""
     if BACKEND != "tensorflow":
         pytest.skip("the scripts are the same on every backend; TensorFlow needs no other process")
     keras_file = tmp_path / "model.keras"
@@ -254,7 +254,7 @@ def test_export_and_serve(model, tmp_path):
     done = run("export.py", keras_file, "--format", "saved_model", "--decoded")
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"| saved_model | {tmp_path / 'saved_model'} | " in done.stdout
-    photograph = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype("uint8")
+    photograph = np.random.default_rng(0).integers(0, 256, (300, 431, 3)).astype("uint8")
     Image.fromarray(photograph).save(tmp_path / "photo.png")
     arguments = (tmp_path / "saved_model", tmp_path / "photo.png", "--output", tmp_path / "out")
     done = run("serve.py", *arguments, blocked=("keras", "keras_mtl", "keras_hub"))
@@ -285,20 +285,6 @@ def test_serving_any_size(tmp_path):
         done = run("serve.py", *broken, blocked=("keras", "keras_mtl"))
         assert done.returncode == 1
         assert done.stderr.startswith("serve.py: ") and len(done.stderr.splitlines()) == 1
-
-
-def test_served_normals_are_unit_vectors(monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import serving
-    import tensorflow as tf
-
-    normals = np.zeros((2, 4, 3), "float32")
-    normals[0, :2], normals[0, 2:] = (1, 0, 0), (0, 0, -1)
-    found = serving.unit(serving.restore(tf.constant(normals), (2, 9)))
-    np.testing.assert_allclose(np.linalg.norm(found[0], axis=-1), 1, atol=1e-6)
-    np.testing.assert_array_equal(found[1], 0)
-    assert serving.restore(tf.zeros((2, 4, 1)), (4, 8)).shape == (4, 8, 1)
-    assert serving.restore(tf.zeros((2, 4), "int32"), (4, 8)).shape == (4, 8)
 
 
 # === What is refused ===

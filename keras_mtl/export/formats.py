@@ -124,6 +124,7 @@ def _saved_model(model, fresh: Path, form: Form) -> Callable:
     # keras.export.ExportArchive would store every weight twice.
     holder = _holder(model)
     holder.serve = tf.function(_function(model, form.decoded), input_signature=[_image_spec(model)])
+    holder.final_maps = _final_maps(model)
     signatures = {"serving_default": holder.serve}
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # not to be trained
     with attention_mask_accepted():
@@ -235,6 +236,27 @@ def _function(model, decoded: bool) -> Callable:
         return {t.name: t.decode(maps[t.name]) if decoded else maps[t.name] for t in model.tasks}
 
     return serve
+
+
+def _final_maps(model):
+    """As `MultiTaskModel.predict_maps`, but the photograph lies in an image of the model's already:
+    raw maps are cut out and scaled to its size, and only then decoded."""
+    import tensorflow as tf
+
+    def final_maps(image, inside, size):
+        raw = model(image[None], training=False)
+        top, left, height, width = tf.unstack(inside)
+        found = {}
+        for task in model.tasks:
+            if task.output == "map":
+                cut = raw[task.name][0, top : top + height, left : left + width]
+                found[task.name] = task.decode(tf.image.resize(cut, size))
+        return found
+
+    image = tf.TensorSpec((*model.image_size, 3), tf.float32, name="image")
+    inside = tf.TensorSpec((4,), tf.int32, name="inside")  # top, left, height, width
+    size = tf.TensorSpec((2,), tf.int32, name="size")  # height, width of the photograph
+    return tf.function(final_maps, input_signature=[image, inside, size])
 
 
 def _traced(model, decoded: bool):

@@ -7,7 +7,7 @@ import keras
 from keras_mtl.arguments import check_integer
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
-from keras_mtl.images import normalized_images
+from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
@@ -60,6 +60,9 @@ class MultiTaskBaseline(MultiTaskModel):
         head_width: int or None. Channels inside a head; `None` means a quarter of the features'.
         upsampling: int. Bilinear enlargement of the features before the heads; 4 is what
             TaskPrompter's heads do.
+        image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,
+            by which images are normalised; `None` means what the backbone's folder said
+            (`keras_mtl.backbones.from_preset`), or else ImageNet's.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
@@ -87,17 +90,19 @@ class MultiTaskBaseline(MultiTaskModel):
         tasks: Sequence[Task],
         head_width: int | None = None,
         upsampling: int = 1,
+        image_statistics: ImageStatistics | None = None,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
         check_integer("upsampling", upsampling, 1)
+        statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
         # Some backbones give maps finer than the papers' stride 4, too.
         strides = [stride for stride in pyramid.channels if stride >= 4] or list(pyramid.channels)
         channels = sum(pyramid.channels[stride] for stride in strides)
 
         inputs = keras.Input(pyramid.image_shape, name="image")
-        features = pyramid(normalized_images(inputs))
+        features = pyramid(normalized_images(inputs, statistics))
         x = concatenate_features(features, strides, features[strides[0]].shape[1:3])
         raw = {
             task.name: task.head(
@@ -116,4 +121,5 @@ class MultiTaskBaseline(MultiTaskModel):
             "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
             "head_width": head_width,
             "upsampling": upsampling,
+            "image_statistics": statistics,
         }

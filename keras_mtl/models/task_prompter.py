@@ -13,7 +13,7 @@ from keras_mtl.backbones.keras_hub import blocks_of, final_norm, kind_of
 from keras_mtl.backbones.stages import copy_backbone
 from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
 from keras_mtl.backbones.weights.files import read_weights
-from keras_mtl.images import normalized_images
+from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers import (
     CrossTaskReweighting,
     PromptedEncoderBlock,
@@ -59,6 +59,9 @@ class TaskPrompter(MultiTaskModel):
         stochastic_depth: float. Drop rate of the last block; rises linearly from 0.
         remat: bool. For the gradient, keep only every block's inputs and outputs and compute
             the rest of it again: less memory in training, more time.
+        image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,
+            by which images are normalised; `None` means what the backbone's folder said
+            (`keras_mtl.backbones.from_preset`), or else ImageNet's.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
@@ -95,11 +98,13 @@ class TaskPrompter(MultiTaskModel):
         final_dim: int | None = None,
         stochastic_depth: float = 0.15,
         remat: bool = False,
+        image_statistics: ImageStatistics | None = None,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
         _check_arguments(backbone, variant, spatial_prompts, channel_prompts)
         grid = grid_of(backbone)
+        statistics = statistics_of(backbone, image_statistics)
         windows = _checked_windows(backbone, grid, channel_windows) if channel_prompts else None
         depth = backbone.num_layers
         if not 1 <= prompting_levels <= min(4, depth):
@@ -166,7 +171,7 @@ class TaskPrompter(MultiTaskModel):
             return {task.name: summed[:, t] for t, task in enumerate(group)}
 
         inputs = keras.Input(backbone.image_shape, name="image")
-        images = normalized_images(inputs)
+        images = normalized_images(inputs, statistics)
         features = {}
         if task_specific_encoders:
             for t, task in enumerate(tasks):
@@ -197,6 +202,7 @@ class TaskPrompter(MultiTaskModel):
             "final_dim": final_dim,
             "stochastic_depth": stochastic_depth,
             "remat": remat,
+            "image_statistics": statistics,
         }
 
     @classmethod

@@ -12,7 +12,7 @@ import keras
 from keras_mtl.arguments import check_integer
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
-from keras_mtl.images import normalized_images
+from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers import (
     AdaptiveTaskMixing,
     CrossAttention,
@@ -76,6 +76,9 @@ class TPANet(MultiTaskModel):
         scales: int, 1 to 4. Feature maps used, from the coarsest (Table 3b).
         dropout: float. Drop rate in the perceptron after the cross attention (Table 4).
         stochastic_depth: float. Chance to leave that perceptron out for an image in training.
+        image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,
+            by which images are normalised; `None` means what the backbone's folder said
+            (`keras_mtl.backbones.from_preset`), or else ImageNet's.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
@@ -112,10 +115,12 @@ class TPANet(MultiTaskModel):
         scales: int = 4,
         dropout: float = 0.0,
         stochastic_depth: float = 0.1,
+        image_statistics: ImageStatistics | None = None,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
         check_integer("scales", scales, 1, len(STRIDES))
+        statistics = statistics_of(backbone, image_statistics)
         if (task_mixing or cross_attention) and not task_prior:
             raise ValueError(
                 "task_prior is off, but task_mixing and cross_attention work on what it extracts; "
@@ -142,7 +147,7 @@ class TPANet(MultiTaskModel):
 
         # === Functional model ===
         inputs = keras.Input(pyramid.image_shape, name="image")
-        x = concatenate_features(pyramid(normalized_images(inputs)), strides, size)
+        x = concatenate_features(pyramid(normalized_images(inputs, statistics)), strides, size)
         features = [x] * len(tasks)
         if task_prior:
             extracted = TaskPriorExtractor(len(tasks), dim, groups, name="task_prior_extractor")(x)
@@ -180,4 +185,5 @@ class TPANet(MultiTaskModel):
             "scales": scales,
             "dropout": dropout,
             "stochastic_depth": stochastic_depth,
+            "image_statistics": statistics,
         }

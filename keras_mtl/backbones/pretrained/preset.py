@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_mtl.backbones.keras_hub import attention_mask_accepted, image_backbones, kind_of
 from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
+from keras_mtl.backbones.pretrained.statistics import read_statistics
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -37,7 +38,9 @@ def from_preset(
     Returns:
         A `SwinTransformer` for a Swin Transformer, else the backbone of `keras_hub.models`. Models
         of this package and `feature_pyramid` take either. The LayerNorms of a `SwinTransformer`'s
-        outputs, all but the last, are new: classifiers have none.
+        outputs, all but the last, are new: classifiers have none. If the folder says how images are
+        to be normalised (`preprocessor_config.json`, `image_converter.json`), models of this
+        package built on the backbone do so, and keep it.
 
     Raises:
         ValueError: if there is no such preset or folder, it cannot be downloaded, is broken or
@@ -62,13 +65,15 @@ def from_preset(
                 f"image_shape is {image_shape}; expected a known height and width and 3 channels, "
                 "for example (448, 576, 3)."
             )
+    statistics = read_statistics(folder)
     with attention_mask_accepted():
         if "registered_name" in config:
             backbone, shape = from_keras_hub(folder, config, image_shape, overrides)
         else:
             backbone, shape = from_hugging_face(folder, config, image_shape, overrides)
         if kind_of(backbone) == "swin":
-            return SwinTransformer(backbone, shape)
+            backbone = SwinTransformer(backbone, shape)
+    backbone.image_statistics = statistics
     return backbone
 
 
@@ -97,10 +102,11 @@ def _downloaded(name: str) -> Path:
         if scheme == "hf":
             import huggingface_hub
 
-            wanted = ["config.json", "model*.safetensors*", "model*.weights.*"]
+            about = ["config.json", "preprocessor_config.json", "image_converter.json"]
+            wanted = [*about, "model*.safetensors*", "model*.weights.*"]
             folder = Path(huggingface_hub.snapshot_download(handle, allow_patterns=wanted))
             if not any(folder.glob("model*")):  # many have the same weights in both kinds
-                wanted = ["config.json", "pytorch_model*.bin*"]
+                wanted = [*about, "pytorch_model*.bin*"]
                 folder = Path(huggingface_hub.snapshot_download(handle, allow_patterns=wanted))
             return folder
     except ImportError as error:

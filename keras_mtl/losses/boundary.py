@@ -6,7 +6,13 @@ import keras
 from keras import ops
 
 from keras_mtl.losses.labelled import LabelledPixelLoss
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, weighted_logistic_loss
+from keras_mtl.losses.maps import (
+    NO_LABEL,
+    Tensor,
+    check_maps,
+    labelled_binary,
+    weighted_logistic_loss,
+)
 
 
 def boundary_loss_map(
@@ -15,7 +21,8 @@ def boundary_loss_map(
     """Weighted binary cross-entropy of boundaries, pixel by pixel.
 
     Args:
-        y_true: float tensor `(B, H, W, 1)`, 1 boundary, 0 not, `ignore` where there is no label.
+        y_true: float tensor `(B, H, W, 1)`, 1 boundary, 0 not, `ignore` where there is no label;
+            nor does what lies outside 0..1 count as one.
         y_pred: float tensor `(B, H, W, 1)`, logits.
         positive_weight: float in `(0, 1)`, weight of boundary pixels; the others weigh
             `1 - positive_weight`.
@@ -36,7 +43,7 @@ def boundary_loss_map(
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The boundary loss", y_true, y_pred, "(B, H, W, 1)", "(B, H, W, 1)")
     y_true, y_pred = y_true[..., 0], y_pred[..., 0]
-    labelled = y_true != ignore
+    labelled = labelled_binary(y_true, ignore)
     positive = ops.where(labelled, y_true, 0.0)
     loss = weighted_logistic_loss(positive, y_pred, positive_weight)
     return ops.where(labelled, loss, 0.0), labelled

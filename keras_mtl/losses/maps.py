@@ -69,6 +69,64 @@ def labelled_depth(
     return (depth != ignore) & (depth > nearest) & (depth < farthest)
 
 
+def labelled_classes(ids: Tensor, num_classes: int, ignore: float = NO_LABEL) -> Tensor:
+    """Which class ids are labels; written with plain comparisons, for NumPy arrays too.
+
+    Args:
+        ids: tensor of any shape, floating point or wide enough for `num_classes`.
+        num_classes: int.
+        ignore: float, what means "no label here".
+
+    Returns:
+        bool tensor of the same shape; an id that is no class is no label, nor is NaN.
+
+    Example:
+
+    >>> labelled_classes(np.array([0.0, 2.0, 3.0, -1.0, np.nan]), num_classes=3).tolist()
+    [True, True, False, False, False]
+    """
+    return (ids != ignore) & (ids >= 0) & (ids < num_classes)
+
+
+def labelled_binary(values: Tensor, ignore: float = NO_LABEL) -> Tensor:
+    """Which values of a yes-or-no map are labels: those from 0 to 1.
+
+    Args:
+        values: float tensor of any shape.
+        ignore: float, what means "no label here".
+
+    Returns:
+        bool tensor of the same shape; NaN is no label.
+
+    Example:
+
+    >>> labelled_binary(np.array([0.0, 1.0, 2.0, 255.0, np.nan])).tolist()
+    [True, True, False, False, False]
+    """
+    return (values != ignore) & (values >= 0) & (values <= 1)
+
+
+def labelled_vectors(vectors: Tensor, ignore: float = 0.0) -> Tensor:
+    """Which vectors are labels: those with finite components that are not all `ignore`.
+
+    Args:
+        vectors: float tensor `(..., C)`.
+        ignore: float, what means "no label here".
+
+    Returns:
+        bool tensor `(...)`.
+
+    Example:
+
+    >>> found = labelled_vectors([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [float("nan"), 0.0, 1.0]])
+    >>> [bool(each) for each in found]
+    [True, False, False]
+    """
+    vectors = ops.convert_to_tensor(vectors)
+    finite = ops.all(ops.isfinite(vectors), axis=-1)
+    return ops.any(vectors != ignore, axis=-1) & finite
+
+
 def unit_vectors(vectors: Tensor) -> Tensor:
     """Scales vectors to unit length; the zero vector stays zero, with zero gradient.
 

@@ -6,14 +6,15 @@ import keras
 from keras import ops
 
 from keras_mtl.losses.labelled import LabelledPixelLoss
-from keras_mtl.losses.maps import Tensor, check_maps, unit_vectors
+from keras_mtl.losses.maps import Tensor, check_maps, labelled_vectors, unit_vectors
 
 
 def normals_loss_map(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tuple[Tensor, Tensor]:
     """L1 distance of unit normals, summed over the three components, pixel by pixel.
 
     Args:
-        y_true: float tensor `(B, H, W, 3)`, unit vectors, all `ignore` where there is no label.
+        y_true: float tensor `(B, H, W, 3)`, unit vectors, all `ignore` where there is no label;
+            a vector that is not finite counts as none.
         y_pred: float tensor `(B, H, W, 3)`, of any length: made unit vectors here.
         ignore: float.
 
@@ -31,7 +32,9 @@ def normals_loss_map(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tup
     """
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The normals loss", y_true, y_pred, "(B, H, W, 3)", "(B, H, W, 3)")
-    labelled = ops.any(y_true != ignore, axis=-1)
+    labelled = labelled_vectors(y_true, ignore)
+    # Selected before the difference is taken: a label of NaN would spoil the gradient.
+    y_true = ops.where(labelled[..., None], y_true, 0.0)
     loss = ops.sum(ops.abs(unit_vectors(y_pred) - y_true), axis=-1)
     return ops.where(labelled, loss, 0.0), labelled
 

@@ -6,7 +6,13 @@ import keras
 from keras import ops
 
 from keras_mtl.losses.labelled import LabelledPixelLoss, mean_over_replicas
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, weighted_logistic_loss
+from keras_mtl.losses.maps import (
+    NO_LABEL,
+    Tensor,
+    check_maps,
+    labelled_binary,
+    weighted_logistic_loss,
+)
 
 
 def saliency_loss_map(
@@ -17,7 +23,8 @@ def saliency_loss_map(
     Each class weighs the share of the other one among the labelled pixels of the batch.
 
     Args:
-        y_true: integer tensor `(B, H, W)`, 1 salient, 0 not, `ignore` where there is no label.
+        y_true: integer tensor `(B, H, W)`, 1 salient, 0 not, `ignore` where there is no label;
+            nor does what lies outside 0..1 count as one.
         y_pred: float tensor `(B, H, W, 2)`, logits.
         ignore: int.
 
@@ -33,9 +40,9 @@ def saliency_loss_map(
 
     Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
     """
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The saliency loss", y_true, y_pred, "(B, H, W)", "(B, H, W, 2)")
-    labelled = y_true != ignore
+    labelled = labelled_binary(y_true, ignore)
     positive = ops.cast(labelled & (y_true == 1), "float32")
     share_labelled = mean_over_replicas(ops.mean(ops.cast(labelled, "float32")))
     share_positive = mean_over_replicas(ops.mean(positive))

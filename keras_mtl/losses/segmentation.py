@@ -1,23 +1,29 @@
 """Softmax cross-entropy of classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from keras_mtl.losses.labelled import LabelledPixelLoss
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, labelled_classes
 
 
 def segmentation_loss_map(
-    y_true: Tensor, y_pred: Tensor, ignore: int = NO_LABEL
+    y_true: Tensor,
+    y_pred: Tensor,
+    ignore: int = NO_LABEL,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Softmax cross-entropy of classes, pixel by pixel.
 
     Args:
-        y_true: integer tensor `(B, H, W)`, class ids, `ignore` where there is no label.
+        y_true: integer tensor `(B, H, W)`, class ids, `ignore` where there is no label; an id
+            that is none of the C classes counts as none, as in `keras_mtl.metrics.MeanIoU`.
         y_pred: float tensor `(B, H, W, C)`, logits.
         ignore: int.
+        class_weights: C numbers that the losses of each class's pixels are multiplied by, or None.
 
     Returns:
         The loss, float32 `(B, H, W)`, 0 where there is no label, and the mask of labelled
@@ -31,11 +37,14 @@ def segmentation_loss_map(
 
     Source: Ye and Xu, TaskPrompter, ICLR 2023, Sec. A.3.
     """
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.cast(y_pred, "float32")
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("The segmentation loss", y_true, y_pred, "(B, H, W)", "(B, H, W, C)")
-    labelled = y_true != ignore
-    classes = ops.cast(ops.where(labelled, y_true, 0), "int32")
+    # Beyond the classes backends differ: one answers with a loss, another one dies.
+    labelled = labelled_classes(y_true, y_pred.shape[-1], ignore)
+    classes = ops.cast(ops.where(labelled, y_true, 0.0), "int32")
     loss = ops.sparse_categorical_crossentropy(classes, y_pred, from_logits=True)
+    if class_weights is not None:
+        loss = loss * ops.take(ops.convert_to_tensor(class_weights, "float32"), classes)
     return ops.where(labelled, loss, 0.0), labelled
 
 
@@ -48,10 +57,13 @@ class SegmentationLoss(LabelledPixelLoss):
     several TensorFlow devices that one averages the devices' means.
 
     Args:
-        ignore: int, the label that means "no label here".
+        ignore: int, the label that means "no label here"; ids that are no class count as none
+            either.
         name: string.
         reduction: as in `LabelledPixelLoss`.
         dtype: optional dtype, float32 by default.
+        class_weights: a number for each class, which the losses of its pixels are multiplied by
+            (the mean is still over the labelled pixels), or None: all weigh the same.
 
     Example:
 
@@ -67,12 +79,15 @@ class SegmentationLoss(LabelledPixelLoss):
         name: str = "segmentation_loss",
         reduction: str | None = "sum_over_batch_size",
         dtype: str | None = None,
+        class_weights: Sequence[float] | None = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.ignore = ignore
+        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        return segmentation_loss_map(y_true, y_pred, self.ignore)
+        return segmentation_loss_map(y_true, y_pred, self.ignore, self.class_weights)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "ignore": self.ignore}
+        weighted = {} if self.class_weights is None else {"class_weights": self.class_weights}
+        return {**super().get_config(), "ignore": self.ignore, **weighted}

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, labelled_binary
 from keras_mtl.metrics.accumulate import DatasetMetric, count_per_bin, count_up, read_counter
 from keras_mtl.metrics.saliency import count_from_level
 
@@ -67,7 +67,7 @@ class BoundaryF(DatasetMetric):
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
         y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         check_maps("BoundaryF", y_true, y_pred, "(B, H, W, 1)", "(B, H, W, 1)")
-        labelled = y_true != self.ignore
+        labelled = labelled_binary(y_true, self.ignore)
         boundary = labelled & (y_true == 1)
         probability = ops.where(labelled, ops.sigmoid(y_pred), 0.0)
         # The largest probability nearby reaches a threshold if any does: one map serves all.

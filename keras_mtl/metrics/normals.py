@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses.maps import Tensor, check_maps, unit_vectors
+from keras_mtl.losses.maps import Tensor, check_maps, labelled_vectors, unit_vectors
 from keras_mtl.metrics.accumulate import (
     DatasetMetric,
     MeanOverPixels,
@@ -40,7 +40,8 @@ def normals_angle(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tuple[
     """
     y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
     check_maps("A normals metric", y_true, y_pred, "(B, H, W, 3)", "(B, H, W, 3)")
-    labelled = ops.any(y_true != ignore, axis=-1)
+    labelled = labelled_vectors(y_true, ignore)
+    y_true = ops.where(labelled[..., None], y_true, 0.0)
     # Labels decoded from images are a little off unit length, which the formula does not forgive.
     y_true, y_pred = unit_vectors(y_true), unit_vectors(y_pred)
     # Unlike the arc cosine of the dot product, this is exact for small angles too.

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, labelled_binary
 from keras_mtl.metrics.accumulate import DatasetMetric, count_per_bin, count_up, read_counter
 
 _LEVELS = 20  # thresholds 1/20 .. 19/20
@@ -58,7 +58,7 @@ class SaliencyMaxF(DatasetMetric):
         self.counts = self.add_counter(2 * _LEVELS, name="counts")
 
     def accumulate(self, y_true: Tensor, y_pred: Tensor) -> None:
-        y_true, y_pred = ops.cast(y_true, "int32"), ops.cast(y_pred, "float32")
+        y_true, y_pred = ops.cast(y_true, "float32"), ops.cast(y_pred, "float32")
         check_maps("maxF", y_true, y_pred, "(B, H, W)", "(B, H, W, 2)")
         probability = ops.sigmoid(y_pred[..., 1] - y_pred[..., 0])  # softmax of two classes
         if self.protocol == "taskprompter":
@@ -66,7 +66,8 @@ class SaliencyMaxF(DatasetMetric):
         # Sorting each pixel by the thresholds it reaches once replaces a pass per threshold.
         level = ops.minimum(ops.cast(probability * _LEVELS, "int32"), _LEVELS - 1)
         label = ops.cast(y_true == 1, "int32")
-        counts = count_per_bin(label * _LEVELS + level, y_true != self.ignore, 2 * _LEVELS)
+        labelled = labelled_binary(y_true, self.ignore)
+        counts = count_per_bin(label * _LEVELS + level, labelled, 2 * _LEVELS)
         count_up(self.counts, counts)
 
     def result(self) -> Tensor:

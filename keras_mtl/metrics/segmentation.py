@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps
+from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, labelled_classes
 from keras_mtl.metrics.accumulate import DatasetMetric, count_per_bin, count_up, read_counter
 
 
@@ -30,10 +30,11 @@ def confusion_matrix(
     >>> [[int(n) for n in row] for row in counts]
     [[0, 1], [0, 0]]
     """
-    y_true, y_pred = ops.cast(y_true, "int32"), ops.convert_to_tensor(y_pred)
+    y_true, y_pred = ops.cast(y_true, "float32"), ops.convert_to_tensor(y_pred)
     check_maps("mIoU", y_true, y_pred, "(B, H, W)", f"(B, H, W, {num_classes})")
-    labelled = (y_true != ignore) & (y_true >= 0) & (y_true < num_classes)
-    cell = y_true * num_classes + ops.cast(ops.argmax(y_pred, axis=-1), "int32")
+    labelled = labelled_classes(y_true, num_classes, ignore)
+    classes = ops.cast(ops.where(labelled, y_true, 0.0), "int32")
+    cell = classes * num_classes + ops.cast(ops.argmax(y_pred, axis=-1), "int32")
     counts = count_per_bin(cell, labelled, num_classes**2)
     return ops.reshape(counts, (num_classes, num_classes))
 
@@ -85,11 +86,20 @@ class MeanIoU(DatasetMetric):
 
     def class_iou(self) -> Tensor:
         """The IoU of each class in percent, float32 `(num_classes,)`."""
+        correct, union = self._correct_and_union()
+        return 100.0 * correct / ops.maximum(union, 1.0)
+
+    def of_occurring(self) -> Tensor:
+        """The mean over the classes that occur, labelled or predicted; float32 scalar, percent."""
+        _, union = self._correct_and_union()
+        occurring = ops.sum(ops.cast(union > 0, "float32"))
+        return ops.sum(self.class_iou()) / ops.maximum(occurring, 1.0)
+
+    def _correct_and_union(self) -> tuple[Tensor, Tensor]:
         shape = (self.num_classes, self.num_classes)
         confusion = ops.reshape(read_counter(self.confusion), shape)
         correct = ops.diagonal(confusion)
-        union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - correct
-        return 100.0 * correct / ops.maximum(union, 1.0)
+        return correct, ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - correct
 
     def result(self) -> Tensor:
         return ops.mean(self.class_iou())

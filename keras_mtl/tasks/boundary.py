@@ -5,7 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
+from keras_mtl.losses.maps import labelled_binary
 from keras_mtl.tasks.dense import MapEvaluator, first_not_binary
+from keras_mtl.tasks.encodings import BOUNDARIES
 from keras_mtl.tasks.task import Task
 
 
@@ -32,6 +34,8 @@ class BoundaryDetection(Task):
     higher_is_better = True
     ignore = 255
     label_values = (0, 1)
+    stores = "0 and 1"
+    encodings = BOUNDARIES
     label_dtype = "float32"
     label_channels = 1
     only_channels = 1
@@ -54,8 +58,11 @@ class BoundaryDetection(Task):
     def label_of(self, scene):
         return scene["edge"]
 
+    def labelled_pixels(self, label):
+        return labelled_binary(np.asarray(label)[..., 0], self.ignore)
+
     def constant(self, labels):
-        return np.array([-10.0], "float32")
+        return np.array([10.0], "float32")  # everywhere: no boundary at all has an F of 0
 
     def picture(self, final):
         edge = np.asarray(final)[..., 0]

@@ -3,7 +3,6 @@
 Functions take the task first; `keras_mtl.tasks.Task` calls them.
 """
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,7 @@ def check_map(spec: Any, name: str, channels: int) -> None:
 def first_not_binary(task, labels: np.ndarray) -> tuple[float, str] | None:
     """A value other than 0, 1 and the task's `ignore`, and what was expected."""
     wrong = labels[~np.isin(labels, (0, 1, task.ignore))]
-    if wrong.size:
-        return wrong.flat[0], "0 or 1"
-    if (labels == task.ignore).any() and (labels == 0).any() and not (labels == 1).any():
-        warnings.warn(
-            f"Labels of task {task.name!r} hold 0 and {task.ignore} and never 1; {task.ignore} "
-            "means 'no label here': divide by 255 if it should mean yes.",
-            stacklevel=5,
-        )
-    return None
+    return (wrong.flat[0], "0 or 1") if wrong.size else None
 
 
 # === Labels as TensorFlow tensors ===

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_mtl import losses, metrics
 from keras_mtl.losses.maps import VALID_DEPTH, labelled_depth
+from keras_mtl.tasks import encodings
 from keras_mtl.tasks.task import Task
 
 
@@ -34,7 +35,8 @@ class DepthEstimation(Task):
     higher_is_better = False
     ignore = 0
     unit = "m"
-    measured_in = "metres"
+    stores = "metres"
+    encodings = encodings.METRES
     label_dtype = "float32"
     label_channels = 1
     farthest = 10.0  # metres; the far end of the colour scale of a picture by itself
@@ -79,7 +81,20 @@ class DepthEstimation(Task):
         return ops.maximum(raw, 0.0)
 
     def constant(self, labels):
-        return np.array([labels[self.labelled_pixels(labels)].mean()], "float32")
+        known = labels[self.labelled_pixels(labels)]
+        return np.array([known.mean(dtype="float64") if known.size else 0.0], "float32")
+
+    def unpack(self, stored):
+        import tensorflow as tf
+
+        label = super().unpack(stored)
+        # Before it is scaled, which would move what is too far away into the range.
+        known = labelled_depth(label, self.ignore, self.valid_range)
+        return tf.where(known, label, float(self.ignore))
+
+    def without_voids(self, label):
+        void = ~np.isfinite(label) | encodings.is_nothing_measured(label)
+        return np.where(void, np.float32(self.ignore), label)
 
     def scaled_label(self, label, factor):
         return label / factor  # what appears larger is nearer
@@ -113,9 +128,11 @@ class DepthEstimation(Task):
         wrong = labels[(labels != self.ignore) & (~(labels >= 0) | ~np.isfinite(labels))]
         if wrong.size:
             return wrong.flat[0], "metres above 0"
-        given = labels[(labels != self.ignore) & (labels > 0)]
-        if given.size and given.min() >= self.valid_range[1]:
-            return given.max(), "metres, not millimetres"
+        if labels.size and labels.max() >= self.valid_range[1]:
+            if encodings.mostly_beyond(self, labels):
+                return encodings.measured(self, labels).max(), "metres, not millimetres"
+            if encodings.grey_levels(self, labels):
+                return encodings.measured(self, labels).max(), "metres"
         return None
 
     def get_config(self):

@@ -1,11 +1,13 @@
 """What a task says about its labels: how they look, which are wrong, and how images move them."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_mtl.tasks import dense
+from keras_mtl.tasks.encodings import Encoding, recognised
 
 
 class ArraySpec(NamedTuple):
@@ -48,7 +50,8 @@ class LabelContract:
     label_dtype = "int32"
     label_channels: int | None = None
     label_values: tuple[int, ...] | None = None
-    measured_in: str | None = None
+    stores = "numbers"
+    encodings: tuple[Encoding, ...] = ()
 
     def label_shape(self, height: int, width: int) -> tuple[int, ...]:
         """Shape of one image's label, where it is one map.
@@ -120,7 +123,7 @@ class LabelContract:
         return None
 
     def check_labels(self, labels: Any, height: int, width: int) -> None:
-        """Refuses labels that training would misread.
+        """Refuses labels that training would misread, and warns of what is doubtful.
 
         Args:
             labels: array `(B, height, width)` or `(B, height, width, c)`.
@@ -131,13 +134,45 @@ class LabelContract:
             ValueError: if the shape or a value is wrong.
         """
         self.check_label_spec(each_array(np.shape, labels), height, width)
-        wrong = self.wrong_label(each_array(np.asarray, labels))
-        if wrong is not None:
-            value, expected = wrong
-            raise ValueError(
-                f"Labels of task {self.name!r} hold the value {value}; expected {expected}, "
-                f"or {self.ignore} where there is no label."
-            )
+        labels = each_array(np.asarray, labels)
+        if fault := self.fault(labels):
+            raise ValueError(fault)
+        if doubt := self.doubt(labels):
+            warnings.warn(doubt, stacklevel=3)
+
+    def fault(self, labels: Any) -> str | None:
+        """The sentence on labels that hold a wrong value, or `None`.
+
+        Args:
+            labels: array `(B, H, W)` or `(B, H, W, c)`; for class ids, and for 0 and 1, an array
+                of any shape.
+
+        Example:
+
+        >>> keras_mtl.tasks.SemanticSegmentation(channels=3).fault(np.array([1, 2, 3]))
+        "Labels of task 'semseg' hold the value 3; expected class ids 0 to 2, or 255 where there \
+is no label: this looks like ids that are counted from 1 on; subtract 1 and write 255 where there \
+is no label."
+        """
+        wrong = self.wrong_label(labels)
+        if wrong is None:
+            return None
+        value, expected = wrong
+        encoding = recognised(self, labels, certain=True) if self.encodings else None
+        return (
+            f"Labels of task {self.name!r} hold the value {value}; expected {expected}, "
+            f"or {self.ignore} where there is no label"
+            + (f": {encoding.sentence(self)}." if encoding else ".")
+        )
+
+    def doubt(self, labels: Any) -> str | None:
+        """A sentence on labels that are right as they stand, but look like another encoding.
+
+        Args:
+            labels: as for `fault`.
+        """
+        encoding = recognised(self, labels, certain=False) if np.size(labels) else None
+        return f"Labels of task {self.name!r}: {encoding.sentence(self)}." if encoding else None
 
     def check_label_spec(self, shapes: Any, height: int, width: int) -> None:
         """Refuses the shapes of labels.
@@ -192,8 +227,19 @@ class LabelContract:
             text = "(batch, " + ", ".join(map(str, spec.shape)) + ")"
             raise ValueError(
                 f"Labels of task {self.name!r} have shape {tuple(shape)}; expected {text}, "
-                "the size of the model's images."
+                f"the size of the model's images{self._advice_on_shape(shape, expected)}."
             )
+
+    def _advice_on_shape(self, shape, expected) -> str:
+        """What a last axis that should not be there gives away."""
+        if self.output != "map" or self.label_channels not in (None, 1) or len(shape) != 4:
+            return ""
+        last = shape[-1]
+        if self.class_ids is not None and last == len(self.class_ids) and last > 4:
+            return ": of one-hot labels take the argmax along the last axis"
+        if last in (3, 4):
+            return f": store {self.stores}, not colours"
+        return ": leave the last axis out" if last == 1 and len(expected) == 3 else ""
 
     def wrong_label(self, labels: np.ndarray) -> tuple[object, str] | None:
         """A value that is no label of this task, and what was expected; `None` if all are.
@@ -202,6 +248,22 @@ class LabelContract:
             labels: array `(B, H, W)` or `(B, H, W, c)`.
         """
         return None
+
+    def without_voids(self, label: np.ndarray) -> np.ndarray:
+        """A map in which numbers that elsewhere stand for "nothing here" are this task's `ignore`.
+
+        Args:
+            label: `(H, W)` or `(H, W, c)`.
+        """
+        return label
+
+    def with_classes(self, names: Sequence[str]) -> "LabelContract":
+        """The task for other classes; itself, where it has none.
+
+        Args:
+            names: of all classes.
+        """
+        return self
 
     # === Moved with the image ===
 

@@ -5,12 +5,16 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
+from keras_mtl.tasks import encodings
 from keras_mtl.tasks.task import Task
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class SurfaceNormals(Task):
     """Unit surface normals in the camera frame: L1 of unit vectors, mean angular error.
+
+    The frame is x right, y down, z forward, so that what the camera sees points towards it: z is
+    below 0.
 
     Args:
         name: str.
@@ -30,6 +34,8 @@ class SurfaceNormals(Task):
     unit = "degrees"
     label_dtype = "float32"
     label_channels = 3
+    stores = "unit vectors"
+    encodings = encodings.NORMALS
     only_channels = 3
 
     def __init__(self, name: str = "normals", channels: int = 3, loss_weight: float = 10.0):
@@ -49,9 +55,17 @@ class SurfaceNormals(Task):
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)
 
+    def labelled_pixels(self, label):
+        label = np.asarray(label)
+        return super().labelled_pixels(label) & np.isfinite(label).all(axis=-1)
+
     def constant(self, labels):
-        labels = labels[self.labelled_pixels(labels)]
-        return labels.mean(axis=0, dtype="float64").astype("float32")
+        return direction_of_least_angle(labels[self.labelled_pixels(labels)])
+
+    def without_voids(self, label):
+        length = encodings.lengths(label)
+        void = ~(length >= encodings.TOO_SHORT) | ~np.isfinite(length)
+        return np.where(void[..., None], np.float32(self.ignore), label)
 
     def flipped_label(self, label):
         return label * np.array([-1, 1, 1], "float32")  # x points to the right
@@ -84,15 +98,16 @@ class SurfaceNormals(Task):
         return colours.clip(0, 255).astype("uint8")
 
     def wrong_label(self, labels):
-        length = np.sqrt((labels.astype("float64") ** 2).sum(-1))
-        wrong = labels[self.labelled_pixels(labels) & ~(np.abs(length - 1) < 0.05)]
+        length = encodings.lengths(labels)
+        said = (np.asarray(labels) != self.ignore).any(axis=-1)
+        wrong = labels[said & ~(np.abs(length - 1) < 0.05)]
         if wrong.size:
             return wrong[0].tolist(), "vectors of length 1"
         return None
 
 
 def unit_vectors(colours):
-    """Normals from 8-bit colours: n = 2 v / 255 - 1, of length 1; black stays (0, 0, 0).
+    """Normals from 8-bit colours: n = 2 v / 255 - 1, of length 1; black and grey are (0, 0, 0).
 
     Args:
         colours: uint8 TensorFlow tensor `(..., 3)`.
@@ -109,6 +124,36 @@ def unit_vectors(colours):
     vectors = tf.transpose(tf.reshape(tf.cast(colours, tf.float32), [-1, 3])) * (2 / 255) - 1
     x, y, z = tf.unstack(vectors)
     square = x * x + y * y + z * z
-    # Black has the square 3, and unit vectors 1 but for the rounding to 8 bits.
-    vectors *= tf.where(square > 2.9, 0.0, tf.math.rsqrt(square))
+    # Black has the square 3, grey next to 0, and unit vectors 1 but for the rounding to 8 bits.
+    none = tf.logical_or(square > 2.9, square < encodings.TOO_SHORT**2)
+    vectors *= tf.where(none, 0.0, tf.math.rsqrt(square))
     return tf.reshape(tf.transpose(vectors), tf.shape(colours))
+
+
+def direction_of_least_angle(normals: np.ndarray) -> np.ndarray:
+    """The direction whose mean angle to normals is least, float32 `(3,)`; forward if none is there.
+
+    Args:
+        normals: `(N, 3)`, unit vectors.
+
+    Example:
+
+    >>> normals = np.array([[0, 0, -1.0]] * 3 + [[1.0, 0, 0]] * 2)  # their mean lies between
+    >>> direction_of_least_angle(normals).round(2).tolist()
+    [0.0, 0.0, -1.0]
+    """
+    best = np.array([0.0, 0.0, -1.0])
+    if not len(normals):
+        return best.astype("float32")
+    seen = normals[:: -(-len(normals) // 10_000)].astype("float64")
+    rng = np.random.default_rng(0)
+    # Directions all around, those that are labels among them, then ever closer to the best one.
+    around = np.concatenate([rng.normal(size=(300, 3)), seen[:: -(-len(seen) // 300)]])
+    for spread in (None, 0.2, 0.05, 0.01):
+        if spread is not None:
+            around = best + spread * rng.normal(size=(100, 3))
+        directions = np.concatenate([best[None], around])
+        directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+        angles = np.arccos(np.clip(directions @ seen.T, -1, 1)).mean(axis=1)
+        best = directions[angles.argmin()]
+    return best.astype("float32")

@@ -1,10 +1,13 @@
 """Semantic segmentation, and that of human parts."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
+from keras_mtl.losses.maps import labelled_classes
 from keras_mtl.tasks.classes import (
     NYUD_CLASSES,
     NYUD_COLOURS,
@@ -13,6 +16,7 @@ from keras_mtl.tasks.classes import (
     voc_colours,
 )
 from keras_mtl.tasks.dense import MapEvaluator
+from keras_mtl.tasks.encodings import CLASS_IDS
 from keras_mtl.tasks.task import Task
 
 
@@ -27,9 +31,15 @@ class SemanticSegmentation(Task):
         labels: list of class names, or None.
         palette: list of colours such as `"ff8000"`, one for each class, or None: PASCAL VOC's, or
             for NYUD's classes their own.
+        mirrored_pairs: list of pairs of ids, such as `[(3, 4)]`, that change places where
+            augmentation mirrors the image, or None: the classes whose names differ in "left" and
+            "right" alone; `[]`: none.
+        class_weights: list of numbers, what the loss of each class's pixels is multiplied by
+            (`keras_mtl.data.median_frequency_weights` computes some), or None.
 
     Raises:
-        ValueError: if there are more than 255 classes, or not one name or colour for each.
+        ValueError: if there are more than 255 classes, not one name, colour or weight for each, or
+            a pair is none of two classes.
 
     Example:
 
@@ -42,6 +52,8 @@ class SemanticSegmentation(Task):
     higher_is_better = True
     ignore = 255
     settles_crops = True
+    stores = "class ids"
+    encodings = CLASS_IDS
 
     def __init__(
         self,
@@ -50,6 +62,8 @@ class SemanticSegmentation(Task):
         loss_weight: float = 1.0,
         labels: list[str] | None = None,
         palette: list[str] | None = None,
+        mirrored_pairs: Sequence[tuple[int, int]] | None = None,
+        class_weights: Sequence[float] | None = None,
     ):
         super().__init__(name, channels, loss_weight)
         if channels < 1 or channels > self.ignore >= 0:
@@ -69,6 +83,37 @@ class SemanticSegmentation(Task):
                 f"Task {name!r} has {channels} classes but {len(palette)} colours; give one colour "
                 'for each class, such as "ff8000".'
             )
+        self._pairs = mirrored_pairs
+        self.mirrored_pairs = self._checked_pairs(mirrored_pairs)
+        self.class_weights = self._checked_weights(class_weights)
+
+    def _checked_pairs(self, pairs) -> list[tuple[int, int]]:
+        if pairs is None:
+            return sides(self.labels)
+        found = [tuple(int(i) for i in pair) for pair in pairs]
+        ids = [i for pair in found for i in pair]
+        if any(len(pair) != 2 for pair in found) or len(set(ids)) < len(ids):
+            raise ValueError(
+                f"The mirrored_pairs of task {self.name!r} are {pairs!r}; expected pairs of class "
+                "ids, each id in one of them at most, such as [(3, 4)]."
+            )
+        if wrong := [i for i in ids if i not in self.class_ids]:
+            raise ValueError(
+                f"The mirrored_pairs of task {self.name!r} name class {wrong[0]}; expected class "
+                f"ids 0 to {self.channels - 1}."
+            )
+        return found
+
+    def _checked_weights(self, weights) -> list[float] | None:
+        if weights is None:
+            return None
+        found = np.asarray(weights, "float64")
+        if found.shape != (self.channels,) or not (np.isfinite(found) & (found >= 0)).all():
+            raise ValueError(
+                f"The class_weights of task {self.name!r} are {weights!r}; expected "
+                f"{self.channels} numbers of 0 or more, one for each class."
+            )
+        return found.tolist()
 
     @property
     def palette(self) -> np.ndarray:
@@ -85,7 +130,7 @@ class SemanticSegmentation(Task):
             ) from None
 
     def loss(self):
-        return losses.SegmentationLoss(ignore=self.ignore)
+        return losses.SegmentationLoss(ignore=self.ignore, class_weights=self.class_weights)
 
     def metrics(self):
         return [metrics.MeanIoU(self.channels, ignore=self.ignore)]
@@ -99,7 +144,8 @@ class SemanticSegmentation(Task):
         return ops.cast(ops.argmax(raw, axis=-1), "int32")
 
     def constant(self, labels):
-        counts = np.bincount(labels[labels != self.ignore], minlength=self.channels)
+        known = labels[self.labelled_pixels(labels)].astype("int64")
+        counts = np.bincount(known, minlength=self.channels)
         return np.eye(self.channels, dtype="float32")[counts.argmax()]
 
     def picture(self, final):
@@ -114,6 +160,25 @@ class SemanticSegmentation(Task):
         if wrong.size:
             return wrong.flat[0], f"class ids 0 to {self.channels - 1}"
         return None
+
+    def labelled_pixels(self, label):
+        return labelled_classes(np.asarray(label), self.channels, self.ignore)
+
+    def with_classes(self, names):
+        if list(names) == self.labels:
+            return self
+        config = self.get_config()
+        for of_classes in ("palette", "mirrored_pairs", "class_weights"):
+            config.pop(of_classes, None)
+        return type(self).from_config({**config, "channels": len(names), "labels": list(names)})
+
+    def flipped_label(self, label):
+        for left, right in self.mirrored_pairs:
+            # 1 where the label is that class, else 0; of bool TensorFlow makes no number.
+            is_left = 1 // (1 + abs(label - np.int32(left)))
+            is_right = 1 // (1 + abs(label - np.int32(right)))
+            label = label + (right - left) * (is_left - is_right)
+        return label
 
     @property
     def class_ids(self) -> range:
@@ -145,27 +210,53 @@ class SemanticSegmentation(Task):
         return named + [("no label", (1.0, 1.0, 1.0))] * (self.ignore in present)
 
     def get_config(self):
-        own = {} if self._colours is None else {"palette": self._colours}
-        return {**super().get_config(), "labels": self.labels, **own}
+        own = {
+            "palette": self._colours,
+            "mirrored_pairs": None if self._pairs is None else self.mirrored_pairs,
+            "class_weights": self.class_weights,
+        }
+        given = {name: value for name, value in own.items() if value is not None}
+        return {**super().get_config(), "labels": self.labels, **given}
+
+
+def sides(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of classes whose names differ in "left" and "right" alone.
+
+    Args:
+        names: of all classes.
+
+    Example:
+
+    >>> sides(["torso", "left arm", "right arm", "Right_Leg", "Left_Leg", "bright"])
+    [(1, 2), (4, 3)]
+    """
+    ids = {name.lower(): i for i, name in enumerate(names)}
+    others = {name: name.replace("left", "right") for name in ids if "left" in name}
+    return [(ids[name], ids[other]) for name, other in others.items() if other in ids]
 
 
 class ClassEvaluator(MapEvaluator):
-    """Besides the mean of the classes' IoU, that of each class."""
+    """Besides the mean of the classes' IoU, that of each class, and of those that occur."""
 
     def results(self):
         found = super().results()
         if self.images:
             iou = ops.convert_to_numpy(self.metrics[0].class_iou())
             found["classes"] = dict(zip(self.task.labels, iou.tolist(), strict=True))
+        occurring = float(self.metrics[0].of_occurring()) if self.images else None
+        found["scores"]["mIoU_of_occurring"] = occurring
         return found
 
     def protocol(self):
-        return f"mean over all {self.task.channels} classes, absent ones 0"
+        return (
+            f"mean over all {self.task.channels} classes, absent ones 0; mIoU_of_occurring over "
+            "those that are labelled or predicted somewhere"
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class HumanParts(SemanticSegmentation):
-    """Human part segmentation: background and six parts.
+    """Human part segmentation: background and six parts, or any other set of parts.
 
     An image without people carries no label (255 everywhere).
 
@@ -174,7 +265,7 @@ class HumanParts(SemanticSegmentation):
         channels: int. Number of classes.
         loss_weight: float.
         labels: list of class names, or None: the six parts if there are seven classes.
-        palette: as for `SemanticSegmentation`.
+        palette, mirrored_pairs, class_weights: as for `SemanticSegmentation`.
 
     Raises:
         ValueError: as `SemanticSegmentation`.
@@ -194,9 +285,18 @@ class HumanParts(SemanticSegmentation):
         loss_weight: float = 2.0,
         labels: list[str] | None = None,
         palette: list[str] | None = None,
+        mirrored_pairs: Sequence[tuple[int, int]] | None = None,
+        class_weights: Sequence[float] | None = None,
     ):
         labels = labels or (PART_CLASSES if channels == len(PART_CLASSES) else None)
-        super().__init__(name, channels, loss_weight, labels, palette)
+        super().__init__(
+            name, channels, loss_weight, labels, palette, mirrored_pairs, class_weights
+        )
 
     def label_of(self, scene):
+        if self.channels != len(PART_CLASSES):
+            raise ValueError(
+                f"Task {self.name!r} has {self.channels} channels, but rooms have labels for "
+                f"{len(PART_CLASSES)} human parts; leave the task out."
+            )
         return scene["human_parts"]

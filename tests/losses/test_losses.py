@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_mtl import losses
+from keras_mtl import losses, metrics
 from keras_mtl.losses import (
     BoundaryLoss,
     DepthLoss,
@@ -24,6 +24,13 @@ LOSSES = {
     "normals": NormalsLoss,
     "sal": SaliencyLoss,
     "edge": BoundaryLoss,
+}
+METRICS = {
+    "semseg": [metrics.MeanIoU(5)],
+    "depth": [metrics.DepthRMSE(), metrics.DepthAbsRel()],
+    "normals": [metrics.NormalsMeanError(), metrics.NormalsMedianError()],
+    "sal": [metrics.SaliencyMaxF()],
+    "edge": [metrics.BoundaryF()],
 }
 OURS = ["depth", "normals", "sal", "edge"]
 GOLDEN = {"sal": "sal_balanced", "edge": "edge_posw0.95"}  # published name, where it differs
@@ -151,6 +158,49 @@ def test_extreme_predictions_give_finite_losses_and_gradients(task, extreme, gra
     loss = LOSSES[task]()
     assert np.isfinite(float(loss(label, prediction)))
     assert np.all(np.isfinite(gradient(lambda x: loss(label, x), prediction)))
+
+
+NO_LABELS = {  # besides the value that means so
+    "semseg": [-1, 5, 254, 65535, np.nan, np.inf],
+    "depth": [np.nan, np.inf, -np.inf, 655.35, -1],
+    "normals": [np.nan, np.inf],
+    "sal": [np.nan, np.inf, -1, 2, 254],
+    "edge": [np.nan, -np.inf, -1, 2, 254],
+}
+
+
+@pytest.mark.parametrize("task", NO_LABELS)
+def test_what_is_no_label_counts_as_none(task, gradient):
+    """Value, gradient and metrics are those of pixels without a label, on every backend."""
+    label, prediction = random_batch(task, unlabelled=0)
+    label, loss = label.astype("float32"), LOSSES[task]()
+    none = label.copy()
+    for i, value in enumerate(NO_LABELS[task]):
+        label[0, 0, i], none[0, 0, i] = value, 0 if task in ("depth", "normals") else 255
+    assert float(loss(label, prediction)) == pytest.approx(float(loss(none, prediction)), rel=1e-6)
+    slope = gradient(lambda x: loss(label, x), prediction)
+    np.testing.assert_allclose(slope, gradient(lambda x: loss(none, x), prediction), rtol=1e-5)
+    assert np.isfinite(slope).all() and not slope[0, 0, : len(NO_LABELS[task])].any()
+    for metric in METRICS[task]:
+        found = []
+        for each in (label, none):
+            metric.reset_state()
+            metric.update_state(each, prediction)
+            found.append(float(metric.result()))
+        assert found[0] == found[1] > 0, metric.name
+
+
+def test_class_weights():
+    label, prediction = random_batch("semseg")
+    weights = [0.0, 1.0, 2.0, 0.5, 3.0]
+    plain = keras.ops.convert_to_numpy(SegmentationLoss(reduction=None)(label, prediction))
+    factors = np.where(label == 255, 0, np.array(weights)[np.where(label == 255, 0, label)])
+    expected = (plain * factors).sum() / (label != 255).sum()
+    loss = SegmentationLoss(class_weights=weights)
+    assert float(loss(label, prediction)) == pytest.approx(expected, rel=1e-5)
+    twin = SegmentationLoss.from_config(loss.get_config())
+    assert float(twin(label, prediction)) == pytest.approx(expected, rel=1e-5)
+    assert "class_weights" not in SegmentationLoss().get_config()
 
 
 def test_zero_normal_prediction_has_zero_gradient_and_leaves_the_others_alone(gradient):

@@ -62,7 +62,12 @@ def test_golden(golden, task, num_classes, key):
 def test_a_class_that_never_occurs_counts_as_zero():
     label = np.zeros((1, 4, 4), "int32")
     prediction = np.eye(4, dtype="float32")[label]
-    assert float(MeanIoU(4)(label, prediction)) == 25.0
+    metric = MeanIoU(4)
+    assert float(metric(label, prediction)) == 25.0
+    assert float(metric.of_occurring()) == 100.0
+    metric.update_state(label, np.eye(4, dtype="float32")[label + 1])  # as often another class
+    assert float(metric.of_occurring()) == 25.0  # of one half and none
+    assert float(MeanIoU(4).of_occurring()) == 0.0
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])

@@ -1,0 +1,242 @@
+"""Which door refuses, converts or warns of which encoding of labels that others use.
+
+    KERAS_BACKEND=torch python -m benchmarks.label_doors
+
+Labels of two rooms are stored as others store them and given to every door. A cell says what came
+of it; an empty one would be labels that are taken as they are, and the exit status is then 1.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_mtl
+from keras_mtl.tables import markdown
+
+SIZE = (32, 48)
+NAMES = ("semseg", "depth", "normals", "edge", "sal")
+
+
+def _void(value):
+    """Labels of which the upper rows are what others write where there is no label."""
+
+    def change(label):
+        label = label.astype("float32")
+        label[:, :8] = value
+        return label
+
+    return change
+
+
+def _ids_from_1(label):
+    label = label + 1
+    label[0, 0, 0] = 40
+    return label
+
+
+def _mask(label):
+    return 255 * (label == label.max()).astype(label.dtype)
+
+
+def _grey_border(label):
+    label = label.copy()
+    label[:, :8] = 2 * np.array([128, 127, 128], "float32") / 255 - 1
+    return label
+
+
+# What others store, by task, made of what belongs there.
+ENCODINGS = {
+    "semseg": {
+        "0 and 255": _mask,
+        "from 1": _ids_from_1,
+        "-1 as void": _void(-1),
+        "65535 as void": _void(65535),
+        "NaN as void": _void(np.nan),
+        "ids out of range": lambda label: np.where(label == label.max(), 77, label),
+        "class and instance": lambda label: label * 1000 + 1,
+        "shares": lambda label: label * 0.37,
+        "colours": lambda label: np.stack([label, label, label], axis=-1),
+        "one-hot": lambda label: np.eye(40, dtype="float32")[label],
+    },
+    "depth": {
+        "millimetres": lambda label: 1000 * label,
+        "centimetres": lambda label: 100 * label,
+        "millimetres and noise": lambda label: np.where(
+            np.arange(SIZE[1])[:, None] < 2, 35.0, 1000 * label
+        ),
+        "65535 as void": _void(65535.0),
+        "655.35 as void": _void(655.35),
+        "NaN as void": _void(np.nan),
+        "infinity as void": _void(np.inf),
+        "-1 as void": _void(-1.0),
+        "8-bit grey": lambda label: np.floor(255 * label / label.max()),
+        "scaled to 0..1": lambda label: label / label.max(),
+        "backwards": lambda label: -label,
+        "colours": lambda label: np.repeat(label, 3, axis=-1),
+    },
+    "normals": {
+        "grey as void": _grey_border,
+        "colours in 0..1": lambda label: (label + 1) / 2,
+        "8-bit colours": lambda label: np.round(255 * (label + 1) / 2),
+        "other lengths": lambda label: 3 * label,
+        "away from the camera": lambda label: label * np.array([1, 1, -1], "float32"),
+        "NaN as void": _void(np.nan),
+    },
+    "edge": {
+        "0 and 255": _mask,
+        "probabilities": lambda label: 0.7 * label,
+        "8-bit probabilities": lambda label: np.round(200 * label),
+        "-1 as void": _void(-1.0),
+        "NaN as void": _void(np.nan),
+        "0 on boundaries": lambda label: 1 - label,
+    },
+    "sal": {
+        "0 and 255": _mask,
+        "probabilities": lambda label: 0.7 * label,
+        "8-bit probabilities": lambda label: 200 * label,
+        "-1 as void": _void(-1),
+        "NaN as void": _void(np.nan),
+        "class ids": lambda label: 7 * label,
+    },
+}
+
+
+def rooms():
+    """Images and right labels of two rooms, and the tasks."""
+    tasks = [*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal_context("sal")]
+    images, labels = keras_mtl.rooms.arrays(tasks, 2, SIZE)
+    return images.astype("float32"), labels, tasks
+
+
+# === Doors: each takes images and labels of a model ===
+
+
+def _arrays(model, images, labels):
+    model.fit(images, labels, batch_size=2, verbose=0)
+
+
+def _evaluate_arrays(model, images, labels):
+    model.evaluate(images, labels, batch_size=2, verbose=0)
+
+
+def _tf_data(model, images, labels):
+    import tensorflow as tf
+
+    model.fit(tf.data.Dataset.from_tensor_slices((images, labels)).batch(2), verbose=0)
+
+
+def _generator(model, images, labels):
+    def batches():
+        while True:
+            yield images, labels
+
+    model.fit(batches(), steps_per_epoch=1, verbose=0)
+
+
+class _Batches(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.batch = images, labels
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.batch
+
+
+def _py_dataset(model, images, labels):
+    model.fit(_Batches(images, labels), verbose=0)
+
+
+def _data_loader(model, images, labels):
+    from torch.utils.data import DataLoader
+
+    examples = [
+        (image, {name: label[i] for name, label in labels.items()})
+        for i, image in enumerate(images)
+    ]
+    model.fit(DataLoader(examples, batch_size=2), verbose=0)
+
+
+def _evaluate(model, images, labels):
+    keras_mtl.evaluate(model, (images, labels), progress=False)
+
+
+def _prepare(model, images, labels):
+    """As files: arrays, so that nothing is lost on the way there."""
+    from PIL import Image
+
+    from keras_mtl.data.folders import prepare_folder
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for task in ("images", *labels):
+            (folder / "mine" / task).mkdir(parents=True)
+        for i, image in enumerate(images):
+            Image.fromarray(image.astype("uint8")).save(folder / "mine" / "images" / f"{i}.png")
+            for task, label in labels.items():
+                np.save(folder / "mine" / task / f"{i}.npy", label[i])
+        prepare_folder(folder / "mine", folder / "out", "mine")
+
+
+DOORS = {
+    "fit(arrays)": _arrays,
+    "evaluate(arrays)": _evaluate_arrays,
+    "tf.data": _tf_data,
+    "generator": _generator,
+    "PyDataset": _py_dataset,
+    "DataLoader": _data_loader,
+    "keras_mtl.evaluate": _evaluate,
+    "prepare_folder": _prepare,
+}
+
+
+def what_comes_of(door, model, images, labels) -> str:
+    """What a door makes of labels: "refused", "converted", "warned", or "" if it takes them."""
+    said = io.StringIO()
+    with warnings.catch_warnings(record=True) as seen, contextlib.redirect_stdout(said):
+        warnings.simplefilter("always")
+        try:
+            door(model, images, labels)
+        except ValueError as error:
+            sentence = str(error)
+            return "refused" if "Labels of task" in sentence else f"error: {sentence[:60]}"
+    if "became no label" in said.getvalue():
+        return "converted"
+    texts = [str(each.message) for each in seen] + [said.getvalue()]
+    return "warned" if any("this looks like" in text for text in texts) else ""
+
+
+def small_model(tasks):
+    backbone = keras_mtl.backbones.vision_transformer(
+        "nano", (*SIZE, 3), 16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8
+    )
+    model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+    model.compile("adam")
+    return model
+
+
+def main() -> int:
+    images, labels, tasks = rooms()
+    rows, empty = [("task", "encoding", *DOORS)], 0
+    for task in tasks:
+        for encoding, change in ENCODINGS[task.name].items():
+            model, wrong = small_model([task]), {task.name: change(labels[task.name])}
+            cells = [what_comes_of(door, model, images, wrong) for door in DOORS.values()]
+            empty += sum(
+                cell in ("", *(c for c in cells if c.startswith("error"))) for cell in cells
+            )
+            rows.append((task.name, encoding, *cells))
+    print(markdown(rows))
+    return int(empty > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

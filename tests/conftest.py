@@ -8,6 +8,15 @@ import numpy as np
 import pytest
 
 
+def pytest_runtest_setup(item):
+    """`@pytest.mark.once(backend, why)`: what the test is about does not depend on the backend."""
+    once = item.get_closest_marker("once")
+    if once:
+        backend, why = once.args
+        if backend != keras.backend.backend():
+            pytest.skip(f"once, on {backend}: {why}")
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Loads `tests/golden/<name>.npz` as a dict of arrays."""

@@ -12,8 +12,7 @@ import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.tasks import nyud
 
-if keras.backend.backend() != "jax":
-    pytest.skip("runs once, on JAX, for all three backends", allow_module_level=True)
+pytestmark = pytest.mark.once("jax", "runs once, on JAX, for all three backends")
 
 BACKENDS = ("jax", "tensorflow", "torch")
 # JAX compiles a step in a third of the time.

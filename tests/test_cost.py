@@ -179,10 +179,9 @@ TPANET = [
 ]
 
 
+@pytest.mark.once("torch", "the count is the same on every backend")
 @pytest.mark.parametrize(("preset", "parameters", "macs"), TPANET)
 def test_published_figures_of_tpanet(preset, parameters, macs, capsys):
-    if keras.backend.backend() != "torch":
-        pytest.skip("the count is the same on every backend; PyTorch builds the networks quickest")
     cost.main([preset, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert round(found["parameters"] / 1e6, 2) == parameters
@@ -195,13 +194,12 @@ def test_published_figures_of_tpanet(preset, parameters, macs, capsys):
         assert (found["macs"] - found["attention_macs"]) / 1e9 == pytest.approx(macs, rel=5e-3)
 
 
+@pytest.mark.once("torch", "the count is the same on every backend")
 @pytest.mark.parametrize(
     ("backbone", "parameters"),
     [("hrnet18", 16.10), ("swin_tiny", 115.1), ("swin_small", 200.3)],
 )
 def test_published_single_task_baselines(backbone, parameters):
-    if keras.backend.backend() != "torch":
-        pytest.skip("the count is the same on every backend; PyTorch builds the networks quickest")
     models = [
         keras_mtl.MultiTaskModel.from_preset(f"multitask_baseline_{backbone}_nyud", tasks=[task])
         for task in nyud()

@@ -33,9 +33,7 @@ BLOCK = re.compile(
     r"(?:<!-- not run: (?P<why>.*?) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S
 )
 
-once = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the text is the same for all; torch compiles least"
-)
+once = pytest.mark.once("torch", "the text is the same for all; torch compiles least")
 
 
 def blocks(*languages):

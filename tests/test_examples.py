@@ -62,10 +62,9 @@ def shows_progress_alone(said):
     return bool(lines) and all(line.startswith("rendering rooms: ") for line in lines)
 
 
+@pytest.mark.once("torch", "the same script as above; PyTorch need not compile an HRNet")
 def test_another_method_and_dataset(tmp_path):
     """What differs from the run above is the model and the list of tasks, not the path."""
-    if keras.backend.backend() != "torch":
-        pytest.skip("the same script as above; PyTorch need not compile an HRNet")
     arguments = "--model tpanet --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
     arguments += " --image-size 32 48 --dim 8 --head-width 8"
     done = run("train_pascal_context.py", *arguments.split(), "--output", tmp_path)
@@ -76,9 +75,8 @@ def test_another_method_and_dataset(tmp_path):
     assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()
 
 
+@pytest.mark.once("torch", "from_preset is tested on every backend; PyTorch compiles nothing")
 def test_pretrained_weights(tmp_path):
-    if keras.backend.backend() != "torch":
-        pytest.skip("from_preset is tested on every backend; PyTorch compiles nothing")
     import keras_mtl
 
     backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=4)
@@ -96,10 +94,9 @@ def test_pretrained_weights(tmp_path):
     )
 
 
+@pytest.mark.once("torch", "the data comes from tf.data on every backend; PyTorch compiles nothing")
 def test_from_an_archive_to_a_trained_network(tmp_path):
     """Rooms in the archive's layout, prepared, then trained on with another backbone."""
-    if keras.backend.backend() != "torch":
-        pytest.skip("the data comes from tf.data on every backend; PyTorch compiles nothing")
     from keras_mtl.data.archives.prepare import prepare
     from keras_mtl.data.archives.rooms import write_nyud_v2
 
@@ -131,9 +128,8 @@ def test_from_an_archive_to_a_trained_network(tmp_path):
     assert "| out " in done.stdout and "TaskPrompter, ViT-L" in done.stdout
 
 
+@pytest.mark.once("torch", "argument handling is the same on every backend")
 def test_evaluating_what_is_not_there(trained, tmp_path):
-    if keras.backend.backend() != "torch":
-        pytest.skip("argument handling is the same on every backend")
     out, *_ = trained
     for arguments, problem in (
         ((tmp_path / "none.keras",), "evaluate.py: There is no file"),
@@ -146,9 +142,8 @@ def test_evaluating_what_is_not_there(trained, tmp_path):
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.once("torch", "argument handling is the same on every backend")
 def test_papers_recipes_are_the_defaults_on_data():
-    if keras.backend.backend() != "torch":
-        pytest.skip("argument handling is the same on every backend")
     done = run("train_pascal_context.py", "--data", "x", "--model", "tpanet", "--help")
     text = " ".join(done.stdout.split())
     assert "Defaults are those of --model tpanet --preset tpanet_swin_tiny_pascal" in text
@@ -158,9 +153,8 @@ def test_papers_recipes_are_the_defaults_on_data():
     assert done.returncode == 2 and "--dim would change nothing" in done.stderr
 
 
+@pytest.mark.once("torch", "argument handling is the same on every backend")
 def test_a_backbone_that_does_not_fit():
-    if keras.backend.backend() != "torch":
-        pytest.skip("argument handling is the same on every backend")
     small = "--backbone swin_tiny --scenes 1 --held-out 1 --image-size 32 48".split()
     done = run("train_nyud.py", *small)
     assert done.returncode == 1

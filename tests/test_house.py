@@ -5,7 +5,6 @@ import inspect
 from pathlib import Path
 
 import grimp
-import keras
 import pytest
 
 import keras_mtl
@@ -25,9 +24,7 @@ NAMES = {task.name for task in (*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal
 # Pure data, which is not read from top to bottom: path and reason.
 LONG = {}
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the text of the code is the same for all"
-)
+pytestmark = pytest.mark.once("torch", "the text of the code is the same for all")
 
 
 def asks_for_a_kind(node):

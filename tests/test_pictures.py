@@ -11,8 +11,7 @@ from PIL import ExifTags, Image, ImageOps
 from keras_mtl import pictures
 from tests import small
 
-if keras.backend.backend() != "torch":
-    pytest.skip("reading knows no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "reading knows no backend")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 HEIGHT, WIDTH = 24, 32

@@ -8,13 +8,13 @@ import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.tasks import nyud
 
-if keras.backend.backend() != "torch":
-    pytest.skip("KerasTuner is one for all; PyTorch compiles nothing", allow_module_level=True)
 pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
 
 import keras_tuner
 
 from keras_mtl import tuning
+
+pytestmark = pytest.mark.once("torch", "KerasTuner is one for all; PyTorch compiles nothing")
 
 SIZE = (32, 48)
 SINGLE = {"depth": 2.0, "normals": 50.0}

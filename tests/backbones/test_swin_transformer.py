@@ -212,10 +212,7 @@ def test_features_of_few_tokens(model, images, features):
     assert_features(found, expected_features(fewest, images), (5, 1))
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="the layers are those of the narrow network above, and take longer to set up",
-)
+@pytest.mark.once("torch", "the layers are those of the narrow network above")
 def test_swin_tiny_is_hugging_faces():
     images = random_images(1, 257, 390, 3)
     pyramid = swin_transformer("tiny", images.shape[1:])
@@ -225,9 +222,7 @@ def test_swin_tiny_is_hugging_faces():
     assert_features(model.predict_on_batch(images), expected, "Swin-T at 257x390")
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "torch", reason="the figures need no second backend, only memory"
-)
+@pytest.mark.once("torch", "the figures need no second backend, only memory")
 @pytest.mark.parametrize(
     ("size", "parameters"),
     [

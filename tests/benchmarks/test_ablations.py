@@ -57,10 +57,9 @@ def paths(model):
     return [f"/{weight.path}" for weight in model.weights]
 
 
+@pytest.mark.once("torch", "the models are built on every backend elsewhere")
 def test_every_row_of_every_table_builds(tmp_path):
     """With the weights of the components that the row says are on, and no others."""
-    if keras.backend.backend() != "torch":
-        pytest.skip("the models are built on every backend elsewhere; PyTorch compiles nothing")
     work = runs.Work(SCALES["tiny"], tmp_path)
     named = [name for table in TABLES.values() for r in table.rows for name in r.networks]
     assert set(named) == set(NETWORKS)
@@ -452,9 +451,8 @@ def test_the_pretrained_backbone_is_what_networks_start_from(run):
         runs.Work(changed, out).finished("pretrained-vit", 1)
 
 
+@pytest.mark.once("torch", "the evaluation is NumPy's, tested by itself; PyTorch compiles nothing")
 def test_boundaries_by_odsf(run):
-    if keras.backend.backend() != "torch":
-        pytest.skip("the evaluation is NumPy's, tested by itself; PyTorch compiles nothing")
     _, out = run
     work = runs.Work(dataclasses.replace(SCALES["tiny"], odsf=True), out)
     scores = work._scores(work.network("vit-baseline", 0))

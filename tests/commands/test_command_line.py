@@ -2,13 +2,11 @@
 
 import argparse
 
-import keras
 import pytest
 
 from keras_mtl.commands.command_line import refusals, say, whole_number
 
-if keras.backend.backend() != "torch":
-    pytest.skip("a command line knows no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "a command line knows no backend")
 
 
 def test_a_refusal_is_a_sentence_of_the_script(monkeypatch, capsys):

@@ -5,15 +5,12 @@ import signal
 import subprocess
 import sys
 
-import keras
 import pytest
+
+pytestmark = pytest.mark.once("torch", "how a process starts does not depend on the tests' backend")
 
 tf = pytest.importorskip("tensorflow")
 
-if keras.backend.backend() != "torch":
-    pytest.skip(
-        "how a process starts does not depend on the tests' backend", allow_module_level=True
-    )
 
 LINES = """WARNING: All log messages before absl::InitializeLog() is called are written to STDERR
 I0000 00:00:1795910603.549047    8107 port.cc:153] oneDNN custom operations are on.

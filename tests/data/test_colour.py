@@ -2,18 +2,15 @@
 
 import colorsys
 
-import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("tf.data is the same under every backend", allow_module_level=True)
-
-import tensorflow as tf
-
 from keras_mtl.data import colour
+
+pytestmark = pytest.mark.once("tensorflow", "tf.data is the same under every backend")
 
 FEW = settings(max_examples=25, deadline=None)
 

@@ -2,15 +2,13 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_mtl.data import folders
 
-if keras.backend.backend() != "torch":
-    pytest.skip("preparing knows no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
 
 def prepare(folder, *more):

@@ -1,20 +1,16 @@
 """What is done to images and labels: they stay together to the pixel, and so do points."""
 
-import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_mtl.tasks import nyud
-
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("tf.data is the same under every backend", allow_module_level=True)
-
-import tensorflow as tf
-
 from keras_mtl.data import geometry
+from keras_mtl.tasks import nyud
 from tests.data.stored import example
+
+pytestmark = pytest.mark.once("tensorflow", "tf.data is the same under every backend")
 
 TASKS = nyud()
 FEW = settings(max_examples=25, deadline=None)

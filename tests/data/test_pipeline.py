@@ -21,9 +21,7 @@ TASKS = nyud()
 SIZE = (20, 30)
 COUNT = 7  # training images
 
-once = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf.data is the same under every backend"
-)
+once = pytest.mark.once("tensorflow", "tf.data is the same under every backend")
 
 
 def example(number):

@@ -1,23 +1,19 @@
 """The augmentation against independent references in NumPy, and its laws."""
 
-import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_mtl.images import IMAGE_MEAN
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
-
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("tf.data is the same under every backend", allow_module_level=True)
-
-import tensorflow as tf
-
 from keras_mtl.data import transforms
 from keras_mtl.data.geometry import Adjustment
+from keras_mtl.images import IMAGE_MEAN
+from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 from keras_mtl.tasks.normals import unit_vectors
 from tests.data.stored import example
+
+pytestmark = pytest.mark.once("tensorflow", "tf.data is the same under every backend")
 
 TASKS = nyud()
 FEW = settings(max_examples=25, deadline=None)

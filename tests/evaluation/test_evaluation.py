@@ -138,10 +138,9 @@ def test_scores_are_those_of_the_definitions(models, kind):
     assert result.dataset["images"] == 5
 
 
+@pytest.mark.once("tensorflow", "the data comes from TensorFlow Datasets on every backend")
 def test_a_prepared_pascal_context(models, tmp_path):
     """Its boundaries are scored against the label map that the archive had."""
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the data comes from TensorFlow Datasets on every backend")
     from keras_mtl.data.archives.prepare import prepare
     from keras_mtl.data.archives.rooms import write_pascal_context
 

@@ -53,10 +53,9 @@ def test_a_preset(expected):
     check_predictions(model, "tpanet_preset", expected)
 
 
+@pytest.mark.once("jax", "a run goes on with the backend that it began with, JAX")
 def test_a_run_goes_on(expected, tmp_path):
     """Two epochs were done; the third is as it was when the earlier version went on."""
-    if keras.backend.backend() != "jax":
-        pytest.skip("a run goes on with the backend that it began with, JAX")
     shutil.copytree(OLD / "run", tmp_path / "run")
     tasks = nyud("depth", "normals")
     keras.utils.set_random_seed(0)

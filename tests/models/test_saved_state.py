@@ -15,10 +15,8 @@ from keras_mtl.declared import Refused
 from keras_mtl.tasks import nyud
 from tests import small
 
-if keras.backend.backend() != "torch":
-    pytest.skip(
-        "files are the same on every backend; PyTorch compiles nothing", allow_module_level=True
-    )
+pytestmark = pytest.mark.once("torch", "files are the same on every backend")
+
 
 SIZE = (16, 24)
 

@@ -1,6 +1,5 @@
 """What the training scripts are told: what they refuse, and defaults of recipes and presets."""
 
-import keras
 import pytest
 
 import keras_mtl
@@ -9,8 +8,7 @@ from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import RECIPES, recipe_of
 from keras_mtl.tasks import nyud
 
-if keras.backend.backend() != "torch":
-    pytest.skip("arguments are the same on every backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "arguments are the same on every backend")
 
 PRESET = "tpanet_swin_tiny_nyud"
 

@@ -1,6 +1,5 @@
 """What a run says at its end."""
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,7 +9,7 @@ from keras_mtl.runs.report import constant_scores
 tf = pytest.importorskip("tensorflow")
 
 
-@pytest.mark.skipif(keras.backend.backend() != "torch", reason="a guess knows no backend")
+@pytest.mark.once("torch", "a guess knows no backend")
 def test_the_floor_takes_one_pass_and_few_labels():
     class Counting(tasks.DepthEstimation):
         def constant(self, labels):

@@ -2,7 +2,6 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,10 +9,7 @@ from keras_mtl.data import folders
 from keras_mtl.runs import run
 from keras_mtl.tasks import nyud
 
-if keras.backend.backend() != "torch":
-    pytest.skip(
-        "a run is the same on every backend: tests/test_examples.py", allow_module_level=True
-    )
+pytestmark = pytest.mark.once("torch", "a run is the same on every backend: tests/test_examples.py")
 
 SMALL = (
     "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "

@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 
-import keras
 import pytest
 
 pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
@@ -10,8 +9,7 @@ pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
 from keras_mtl.runs import search
 from keras_mtl.tasks import nyud
 
-if keras.backend.backend() != "torch":
-    pytest.skip("what is refused is so on every backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "what is refused is so on every backend")
 
 
 def test_searches_that_are_refused(tmp_path, monkeypatch, capsys):

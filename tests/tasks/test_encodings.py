@@ -2,15 +2,13 @@
 
 import warnings
 
-import keras
 import numpy as np
 import pytest
 
 from benchmarks.label_doors import ENCODINGS, SIZE, rooms
 from keras_mtl import tasks
 
-if keras.backend.backend() != "torch":
-    pytest.skip("labels are NumPy arrays here", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "labels are NumPy arrays here")
 
 WORDS = {  # the others are refused with the same words
     ("semseg", "0 and 255"): "a mask of 0 and 255 for no and yes; write 1 for yes",

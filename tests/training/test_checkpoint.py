@@ -411,9 +411,8 @@ def test_a_run_that_was_stopped(tmp_path):
     assert run() == (3, True)  # without every fifth epoch being reached
 
 
+@pytest.mark.once("torch", "the script is the same on every backend; PyTorch compiles nothing")
 def test_a_run_goes_on(tmp_path, monkeypatch):
-    if keras.backend.backend() != "torch":
-        pytest.skip("the script is the same on every backend; PyTorch compiles nothing")
     from keras_mtl.runs import run as training
 
     monkeypatch.setattr(sys, "argv", ["train_nyud.py"])

@@ -2,7 +2,6 @@
 
 from fractions import Fraction
 
-import keras
 import numpy as np
 import pytest
 
@@ -10,9 +9,9 @@ import keras_mtl
 from keras_mtl.visualize import video
 from tests import small
 
+pytestmark = pytest.mark.once("torch", "videos know no backend")
+
 av = pytest.importorskip("av")
-if keras.backend.backend() != "torch":
-    pytest.skip("videos know no backend", allow_module_level=True)
 
 MILLISECONDS = Fraction(1, 1000)
 RED, GREEN = (200, 40, 30), (20, 180, 60)

@@ -11,8 +11,7 @@ from keras_mtl.backbones import from_preset
 from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
 from tests import small
 
-if keras.backend.backend() != "torch":
-    pytest.skip("folders and configurations know no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "folders and configurations know no backend")
 
 HALF = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 CASES = {

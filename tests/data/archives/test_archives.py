@@ -2,7 +2,6 @@
 
 import io
 
-import keras
 import numpy as np
 import pytest
 import scipy.io
@@ -16,8 +15,7 @@ from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.tasks import DATASETS, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 SIZE = (24, 32)
 SEED = 5

@@ -8,21 +8,18 @@ import sys
 import tarfile
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
+import keras_mtl.data
 from keras_mtl import rooms
 from keras_mtl.data.archives import nyud_v2, pascal_context
+from keras_mtl.data.archives.prepare import main, prepare
 from keras_mtl.data.archives.rooms import write_nyud_v2, write_pascal_context
 from keras_mtl.tasks import SemanticSegmentation, nyud
 from keras_mtl.tasks import pascal_context as pascal_tasks
 
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("runs once for all backends: no Keras in it", allow_module_level=True)
-
-import keras_mtl.data
-from keras_mtl.data.archives.prepare import main, prepare
+pytestmark = pytest.mark.once("tensorflow", "no Keras in it")
 
 BUILDERS = Path(__file__).parents[3] / "datasets"
 SIZE = (24, 32)

@@ -1,14 +1,12 @@
 """The writer of archives: all of it or nothing, and its command."""
 
-import keras
 import pytest
 
 from keras_mtl import rooms
 from keras_mtl.data.archives import pascal_context
 from keras_mtl.data.archives import rooms as room_archives
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 SIZE = (24, 32)
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import tarfile
 
-import keras
 import numpy as np
 import pytest
 import scipy.io
@@ -14,8 +13,7 @@ from keras_mtl.data.archives import rooms as room_archives
 from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.verify import main, verify
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 SIZE = (24, 32)
 WRITERS = {

@@ -2,14 +2,11 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.annotators import count_annotated
@@ -17,6 +14,8 @@ from keras_mtl.metrics.odsf.files import BrokenFile, read_label
 from keras_mtl.metrics.odsf.image import evaluate_image, suppress
 from keras_mtl.metrics.odsf.matching import match_pixels
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 
 def save(path, annotators, **more):

@@ -3,19 +3,18 @@
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.files import BrokenFile, read_label, read_prediction
 from keras_mtl.metrics.odsf.image import evaluate_image
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 
 def write(path, pixels):

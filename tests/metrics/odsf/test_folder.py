@@ -5,13 +5,10 @@ import os
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 import keras_mtl
@@ -25,6 +22,8 @@ from keras_mtl.metrics.odsf.image import (
     evaluate_image,
 )
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 
 def test_folders(folders, command, expected, capsys):

@@ -2,13 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 import pytest
 from skimage.morphology import thin as thin_reference
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.image import (
@@ -20,6 +17,8 @@ from keras_mtl.metrics.odsf.image import (
     suppress,
 )
 from keras_mtl.metrics.odsf.matching import count_matches
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 PIPELINE = {"nyud_like": "nyud", "pascal_like": "pascal"}
 

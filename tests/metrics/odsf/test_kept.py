@@ -2,13 +2,10 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf import kept, processes
@@ -16,6 +13,8 @@ from keras_mtl.metrics.odsf.files import BrokenFile
 from keras_mtl.metrics.odsf.folder import evaluate_folder
 from keras_mtl.metrics.odsf.image import Counts, evaluate_image
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 
 @pytest.mark.parametrize("how", ["killed", "fault"])

@@ -1,6 +1,5 @@
 """The matching is a maximum one, and thinning is that of scikit-image."""
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,12 +10,12 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.spatial.distance import cdist
 from skimage.morphology import thin as thin_reference
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.image import THRESHOLDS
 from keras_mtl.metrics.odsf.matching import count_matches, match_pixels, thin
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 DIRECT = ["dots", "double_line", "diagonal", "empty_pred", "empty_gt"]
 

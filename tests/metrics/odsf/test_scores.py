@@ -1,15 +1,14 @@
 """odsF, OIS and AP against plain loops and figures by hand."""
 
-import keras
 import numpy as np
 import pytest
 
-if keras.backend.backend() != "torch":
-    pytest.skip("needs no backend: runs once, with PyTorch", allow_module_level=True)
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS, THRESHOLDS, Counts, evaluate_image
 from keras_mtl.metrics.odsf.scores import BoundaryScores
+
+pytestmark = pytest.mark.once("torch", "needs no backend")
 
 
 def test_scores_of_several_images(scene):

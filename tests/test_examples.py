@@ -1,8 +1,12 @@
-"""The example scripts, run as a user runs them, on the smallest settings."""
+"""The example scripts on the smallest settings.
+
+One is run on every backend as a user runs it, in a process of its own; the others here, once.
+"""
 
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from fractions import Fraction
@@ -20,19 +24,37 @@ SMALL = (
 ).split()
 
 
-def run(script, *arguments):
-    return subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
-    )
+once = pytest.mark.once("torch", "a script calls what is tested on every backend")
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """`run(script, *arguments)`: exit status and what was printed, in this process."""
+
+    def call(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        code = 0
+        try:
+            runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+            if isinstance(code, str):  # as Python does at the end of a process
+                print(code, file=sys.stderr)
+                code = 1
+        return subprocess.CompletedProcess(script, int(code or 0), *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    done = run("train_nyud.py", *SMALL, "--output", out)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "train_nyud.py"), *SMALL, "--output", str(out)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return out, done.stdout, done.stderr
 
@@ -62,8 +84,8 @@ def shows_progress_alone(said):
     return bool(lines) and all(line.startswith("rendering rooms: ") for line in lines)
 
 
-@pytest.mark.once("torch", "the same script as above; PyTorch need not compile an HRNet")
-def test_another_method_and_dataset(tmp_path):
+@once
+def test_another_method_and_dataset(run, tmp_path):
     """What differs from the run above is the model and the list of tasks, not the path."""
     arguments = "--model tpanet --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
     arguments += " --image-size 32 48 --dim 8 --head-width 8"
@@ -75,8 +97,8 @@ def test_another_method_and_dataset(tmp_path):
     assert (tmp_path / "saved_model").is_dir() and (tmp_path / "panel.png").is_file()
 
 
-@pytest.mark.once("torch", "from_preset is tested on every backend; PyTorch compiles nothing")
-def test_pretrained_weights(tmp_path):
+@once
+def test_pretrained_weights(run, tmp_path):
     import keras_mtl
 
     backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=4)
@@ -94,8 +116,8 @@ def test_pretrained_weights(tmp_path):
     )
 
 
-@pytest.mark.once("torch", "the data comes from tf.data on every backend; PyTorch compiles nothing")
-def test_from_an_archive_to_a_trained_network(tmp_path):
+@once
+def test_from_an_archive_to_a_trained_network(run, tmp_path):
     """Rooms in the archive's layout, prepared, then trained on with another backbone."""
     from keras_mtl.data.archives.prepare import prepare
     from keras_mtl.data.archives.rooms import write_nyud_v2
@@ -128,8 +150,8 @@ def test_from_an_archive_to_a_trained_network(tmp_path):
     assert "| out " in done.stdout and "TaskPrompter, ViT-L" in done.stdout
 
 
-@pytest.mark.once("torch", "argument handling is the same on every backend")
-def test_evaluating_what_is_not_there(trained, tmp_path):
+@once
+def test_evaluating_what_is_not_there(run, trained, tmp_path):
     out, *_ = trained
     for arguments, problem in (
         ((tmp_path / "none.keras",), "evaluate.py: There is no file"),
@@ -142,8 +164,8 @@ def test_evaluating_what_is_not_there(trained, tmp_path):
     assert not (tmp_path / "scores").exists()
 
 
-@pytest.mark.once("torch", "argument handling is the same on every backend")
-def test_papers_recipes_are_the_defaults_on_data():
+@once
+def test_papers_recipes_are_the_defaults_on_data(run):
     done = run("train_pascal_context.py", "--data", "x", "--model", "tpanet", "--help")
     text = " ".join(done.stdout.split())
     assert "Defaults are those of --model tpanet --preset tpanet_swin_tiny_pascal" in text
@@ -153,8 +175,8 @@ def test_papers_recipes_are_the_defaults_on_data():
     assert done.returncode == 2 and "--dim would change nothing" in done.stderr
 
 
-@pytest.mark.once("torch", "argument handling is the same on every backend")
-def test_a_backbone_that_does_not_fit():
+@once
+def test_a_backbone_that_does_not_fit(run):
     small = "--backbone swin_tiny --scenes 1 --held-out 1 --image-size 32 48".split()
     done = run("train_nyud.py", *small)
     assert done.returncode == 1
@@ -165,6 +187,7 @@ def test_a_backbone_that_does_not_fit():
 # === What a trained network gives ===
 
 
+@once
 def test_saved_model_repeats_the_model(trained, tmp_path):
     """Loaded by TensorFlow alone, it gives what the .keras file gives."""
     import keras_mtl
@@ -187,7 +210,8 @@ def test_saved_model_repeats_the_model(trained, tmp_path):
             np.testing.assert_allclose(maps[name], value, atol=1e-4 * np.abs(value).max())
 
 
-def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
+@once
+def test_predict_a_photograph_of_its_own_size(run, trained, tmp_path):
     data = pytest.importorskip("skimage.data")
     out, *_ = trained
     photograph = data.coffee()[:317, :501]
@@ -209,7 +233,8 @@ def test_predict_a_photograph_of_its_own_size(trained, tmp_path):
         np.testing.assert_allclose(np.linalg.norm(maps["normals"], axis=-1), 1, atol=1e-3)
 
 
-def test_predict_a_folder(trained, tmp_path):
+@once
+def test_predict_a_folder(run, trained, tmp_path):
     """What cannot be read is named, and the others are done all the same."""
     data = pytest.importorskip("skimage.data")
     out, *_ = trained
@@ -235,7 +260,8 @@ def test_predict_a_folder(trained, tmp_path):
             assert found["semseg"].shape == size
 
 
-def test_predict_a_video(trained, tmp_path):
+@once
+def test_predict_a_video(run, trained, tmp_path):
     av = pytest.importorskip("av")
     out, *_ = trained
     rate, path = Fraction(30_000, 1001), tmp_path / "walk.mp4"
@@ -261,8 +287,9 @@ def test_predict_a_video(trained, tmp_path):
         np.testing.assert_allclose(frame[50:, 140:], 0, atol=12)  # no sixth picture
 
 
+@once
 @pytest.mark.parametrize("content", [b"no film", None])
-def test_a_video_that_is_none(tmp_path, content):
+def test_a_video_that_is_none(run, tmp_path, content):
     pytest.importorskip("av")
     path = tmp_path / "film.mp4"
     if content is not None:
@@ -275,14 +302,16 @@ def test_a_video_that_is_none(tmp_path, content):
     assert not (tmp_path / "maps").exists()
 
 
-def test_a_folder_without_photographs(tmp_path):
+@once
+def test_a_folder_without_photographs(run, tmp_path):
     done = run("predict.py", tmp_path / "model.keras", tmp_path)
     assert done.returncode == 1
     assert done.stderr.strip() == f"predict.py: There is no image file in {tmp_path}."
 
 
+@once
 @pytest.mark.parametrize("content", [b"no picture", b"", None])
-def test_a_photograph_that_is_no_image(tmp_path, content):
+def test_a_photograph_that_is_no_image(run, tmp_path, content):
     path = tmp_path / "notes.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -293,7 +322,8 @@ def test_a_photograph_that_is_no_image(tmp_path, content):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_model_that_is_none(tmp_path):
+@once
+def test_a_model_that_is_none(run, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
     (tmp_path / "model.keras").write_bytes(b"no model")
     done = run("predict.py", tmp_path / "model.keras", tmp_path / "photo.png")

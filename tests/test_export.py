@@ -22,13 +22,12 @@ BACKEND = keras.backend.backend()
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SIZE = (32, 48)
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ("tf2onnx", "onnxruntime"))
+once = pytest.mark.once("tensorflow", "the way is the same from every backend")
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
 FORMATS = [
     "saved_model",
-    pytest.param(
-        "onnx",
-        marks=pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"'),
-    ),
-    "litert",
+    pytest.param("onnx", marks=[once, needs_onnx]),
+    pytest.param("litert", marks=once),
 ]
 NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 
@@ -112,11 +111,10 @@ def test_every_format(model, tmp_path, format, capsys):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@once
 @pytest.mark.parametrize("format", FORMATS[1:])
 @pytest.mark.parametrize("build", [tpanet, baseline])
 def test_other_networks(build, tmp_path, format):
-    if BACKEND != "tensorflow":
-        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
     keras.utils.set_random_seed(0)
     exported = export_model(build(), tmp_path / NAMES[format], format, decoded=build is baseline)
     assert max(exported.differences.values()) < 1e-5
@@ -134,21 +132,21 @@ class Levels(keras_mtl.MultiTaskModel):
         self._config = {"sizes": sizes, "interpolation": interpolation}
 
 
-@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+@once
+@needs_onnx
 @pytest.mark.parametrize(
     "interpolation, allowed",
     [("bilinear", 1e-5), ("nearest", 1e-5), ("bicubic", 1e-3)],  # TensorFlow's cubic is a table
 )
 def test_sizes_whose_quotient_is_rounded_down(tmp_path, interpolation, allowed):
     """5 * float32(9 / 5) and the like lie below the whole number."""
-    if BACKEND != "tensorflow":
-        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
     model = Levels([(5, 7), (9, 15), (15, 57), (29, 113), (8, 12)], interpolation)
     exported = export_model(model, tmp_path / "model.onnx", "onnx", tolerance=allowed)
     assert exported.differences["depth"] < allowed
 
 
-@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+@once
+@needs_onnx
 def test_onnx_operator_sets(model, tmp_path):
     import onnx
 
@@ -157,10 +155,9 @@ def test_onnx_operator_sets(model, tmp_path):
     assert {o.domain: o.version for o in onnx.load(path).opset_import}[""] == 12
 
 
+@once
 @pytest.mark.parametrize("weights, allowed, share", [("float16", 1e-2, 0.75), ("int8", 0.1, 0.6)])
 def test_litert_of_fewer_bits(tmp_path, weights, allowed, share):
-    if BACKEND == "jax":
-        pytest.skip("the same process as under PyTorch")
     backbone = keras_mtl.backbones.vision_transformer(
         "tiny", (*SIZE, 3), num_layers=1, num_heads=2, hidden_dim=64, mlp_dim=256
     )
@@ -205,18 +202,16 @@ def test_the_reason_is_whole():
     assert reason(RuntimeError()) == "RuntimeError()"
 
 
+@once
 def test_queries_in_pieces(tmp_path, monkeypatch):
-    if BACKEND != "tensorflow":
-        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
     monkeypatch.setattr("keras_mtl.layers.attention.BLOCK", 5)
     exported = export_model(tpanet(), tmp_path / "model.tflite", "litert")
     assert max(exported.differences.values()) < 1e-5
 
 
-@pytest.mark.skipif(not HAS_ONNX, reason='needs pip install "keras-mtl[export]"')
+@once
+@needs_onnx
 def test_onnx_names_and_sizes(tmp_path):
-    if BACKEND != "tensorflow":
-        pytest.skip("the route is the same from every backend; TensorFlow needs no other process")
     import onnxruntime
 
     path = tmp_path / "model.onnx"
@@ -230,9 +225,8 @@ def test_onnx_names_and_sizes(tmp_path):
     assert about["decoded"] and about["image_size"] == [8, 12]
 
 
+@pytest.mark.once("torch", "the network is rebuilt in float32 first")
 def test_mixed_precision(tmp_path):
-    if BACKEND != "torch":
-        pytest.skip("the network is rebuilt in float32 before any backend comes into it")
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         exported = export_model(task_prompter(), tmp_path / "saved_model")
@@ -245,10 +239,9 @@ def test_mixed_precision(tmp_path):
 # === Serving ===
 
 
+@pytest.mark.once("tensorflow", "the scripts are the same on every backend")
 def test_export_and_serve(model, tmp_path):
     """A photograph's maps, from a process that has TensorFlow and no Keras, are predict_maps'."""
-    if BACKEND != "tensorflow":
-        pytest.skip("the scripts are the same on every backend; TensorFlow needs no other process")
     keras_file = tmp_path / "model.keras"
     model.save(keras_file)
     done = run("export.py", keras_file, "--format", "saved_model", "--decoded")
@@ -269,9 +262,8 @@ def test_export_and_serve(model, tmp_path):
     assert pictures == {f"photo-{name}.png" for name in wanted}
 
 
+@pytest.mark.once("tensorflow", "what serves knows no backend")
 def test_serving_any_size(tmp_path):
-    if BACKEND != "tensorflow":
-        pytest.skip("what serves knows no backend")
     export_model(OnlyHere(), tmp_path / "saved_model", decoded=True)
     colours = np.full((37, 20, 3), (250, 40, 10), "uint8")
     Image.fromarray(colours).save(tmp_path / "photo.png")
@@ -343,10 +335,8 @@ def test_a_class_of_the_program(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once("tensorflow", "what TensorFlow's process says is passed on, see above")
 def test_an_operation_that_litert_lacks(tmp_path):
-    if BACKEND != "tensorflow":
-        pytest.skip("what TensorFlow's process says is passed on, see above")
-
     def erfinv(x):
         return keras.ops.erfinv(x / 10)
 

@@ -12,6 +12,8 @@ import pytest
 
 from keras_mtl import files
 
+pytestmark = pytest.mark.once("torch", "files know no backend")
+
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())

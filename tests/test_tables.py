@@ -6,6 +6,8 @@ import pytest
 
 from keras_mtl.tables import markdown
 
+pytestmark = pytest.mark.once("torch", "tables know no backend")
+
 ROWS = [["task", "score [%] ↑", ""], ["semseg", 55.25, "a"], ["Δm", "-1", "b"]]
 
 

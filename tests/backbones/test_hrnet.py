@@ -163,6 +163,7 @@ def test_features_are_the_references(model, images, features, resized):
         assert error < 2e-5
 
 
+@pytest.mark.once("torch", "the figures need no second backend")
 @pytest.mark.parametrize(("size", "parameters"), [("18_small", 3_860_720), ("48", 65_325_120)])
 def test_parameters_are_the_published_ones(size, parameters):
     backbone = hrnet(size, (64, 64, 3))

@@ -15,7 +15,10 @@ from benchmarks.ablations.networks import NETWORKS
 from benchmarks.ablations.papers import TABLES
 from benchmarks.ablations.scales import SCALES
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "the runner calls what is tested on every backend"),
+]
 
 
 # === Networks ===
@@ -57,7 +60,6 @@ def paths(model):
     return [f"/{weight.path}" for weight in model.weights]
 
 
-@pytest.mark.once("torch", "the models are built on every backend elsewhere")
 def test_every_row_of_every_table_builds(tmp_path):
     """With the weights of the components that the row says are on, and no others."""
     work = runs.Work(SCALES["tiny"], tmp_path)
@@ -451,7 +453,6 @@ def test_the_pretrained_backbone_is_what_networks_start_from(run):
         runs.Work(changed, out).finished("pretrained-vit", 1)
 
 
-@pytest.mark.once("torch", "the evaluation is NumPy's, tested by itself; PyTorch compiles nothing")
 def test_boundaries_by_odsf(run):
     _, out = run
     work = runs.Work(dataclasses.replace(SCALES["tiny"], odsf=True), out)

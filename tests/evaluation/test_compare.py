@@ -18,6 +18,8 @@ from keras_mtl.evaluation.published import metrics_of, published_rows
 from keras_mtl.evaluation.result import read_evaluation
 from keras_mtl.evaluation.single_task import delta_m, published_single_task, single_task_scores
 
+pytestmark = pytest.mark.once("torch", "results and their tables know no backend")
+
 METRICS = metrics_of("nyud_v2") | metrics_of("pascal_context")
 UP = {task: metric.higher_is_better for task, metric in METRICS.items()}
 SCORES = {"semseg": 52.0, "depth": 0.55, "normals": 19.0, "edge": 77.75}

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from keras_mtl.evaluation import Evaluation, comparison
 from keras_mtl.evaluation.compare import main
+
+pytestmark = pytest.mark.once("torch", "results and their tables know no backend")
 
 OLD = Path(__file__).parents[1] / "golden" / "old"
 

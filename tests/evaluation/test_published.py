@@ -9,6 +9,8 @@ from keras_mtl import tasks
 from keras_mtl.evaluation.published import published_rows
 from keras_mtl.tasks import DATASETS
 
+pytestmark = pytest.mark.once("torch", "results and their tables know no backend")
+
 ROWS = [row for dataset in DATASETS.values() for row in dataset.rows]
 METRICS = {task: metric for each in DATASETS.values() for task, metric in each.metrics.items()}
 TASKS = {name: tuple(dataset.metrics) for name, dataset in DATASETS.items()}

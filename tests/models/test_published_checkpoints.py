@@ -12,6 +12,8 @@ from keras_mtl.tasks import pascal_context
 
 TASKS = ("semseg", "sal", "normals")
 
+once = pytest.mark.once("torch", "what is read from files are NumPy arrays")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_preset(drawn_by_numpy):
@@ -96,16 +98,17 @@ def assert_golden(model, values):
     ("name", "how"),
     [
         ("checkpoint.pth.tar", {}),
-        ("checkpoint.pth.tar", {"legacy": True}),
-        ("checkpoint.pth", {"prefix": ""}),
-        ("checkpoint.npz", {}),
-        ("checkpoint.safetensors", {"prefix": ""}),
+        pytest.param("checkpoint.pth.tar", {"legacy": True}, marks=once),
+        pytest.param("checkpoint.pth", {"prefix": ""}, marks=once),
+        pytest.param("checkpoint.npz", {}, marks=once),
+        pytest.param("checkpoint.safetensors", {"prefix": ""}, marks=once),
     ],
 )
 def test_golden_outputs(tmp_path, state, values, name, how):
     assert_golden(loaded(write(tmp_path / name, state, **how)), values)
 
 
+@once
 def test_tasks_in_another_order(tmp_path, state, values):
     path = write(tmp_path / "checkpoint.npz", state)
     tasks = pascal_context(*TASKS)[::-1]
@@ -114,6 +117,7 @@ def test_tasks_in_another_order(tmp_path, state, values):
     assert_golden(model, values)
 
 
+@once
 def test_names_of_configurations():
     for name in published_checkpoints.configurations():
         assert published_checkpoints.preset_of(name) == name
@@ -187,6 +191,7 @@ WRONG = {
 }
 
 
+@once
 @pytest.mark.parametrize("wrong", WRONG)
 def test_another_network(tmp_path, state, wrong):
     change, sentence = WRONG[wrong]
@@ -196,6 +201,7 @@ def test_another_network(tmp_path, state, wrong):
     assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
 
 
+@once
 def test_another_configuration(tmp_path, state):
     """Refused before a network of 500 million parameters is built."""
     path = write(tmp_path / "checkpoint.npz", state)
@@ -241,6 +247,7 @@ BROKEN = {
 }
 
 
+@once
 @pytest.mark.parametrize("broken", BROKEN)
 def test_broken_files(tmp_path, state, broken):
     make, sentence = BROKEN[broken]
@@ -270,6 +277,7 @@ def test_command(converted, values):
     assert_golden(keras_mtl.load_model(converted), values)
 
 
+@once
 def test_command_tells_what_it_did(tmp_path, state, capsys):
     output = tmp_path / "model.keras"
     output.write_bytes(b"old")
@@ -287,12 +295,14 @@ def test_command_tells_what_it_did(tmp_path, state, capsys):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["checkpoint.npz", "model.keras"]
 
 
+@once
 def test_command_lists_the_configurations(capsys):
     convert.main(["--list"])
     listed = capsys.readouterr().out
     assert "taskprompter_vit_large_nyud    448x576  semseg, depth, normals, edge\n" in listed
 
 
+@once
 @pytest.mark.parametrize("broken", BROKEN)
 def test_command_writes_nothing_of_a_broken_file(tmp_path, state, broken):
     make, sentence = BROKEN[broken]
@@ -304,6 +314,7 @@ def test_command_writes_nothing_of_a_broken_file(tmp_path, state, broken):
     assert sorted(tmp_path.iterdir()) == files
 
 
+@once
 def test_command_refuses(tmp_path, state, capsys, monkeypatch):
     path = write(tmp_path / "checkpoint.npz", state)
     for output, sentence in [

@@ -3,6 +3,8 @@ import pytest
 
 from keras_mtl.rooms.ray_casting import Camera, Paint, Solid, View, rotation, value_noise
 
+pytestmark = pytest.mark.once("torch", "rooms are made of NumPy arrays")
+
 PLAIN = Paint("plain", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, 0)
 # At the world's origin, looking along y: camera x = world x, camera y = -world z.
 AHEAD = Camera((0.0, 0.0, 0.0), ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0)), 1.0)

@@ -10,6 +10,8 @@ from keras_mtl.rooms import scenes
 from keras_mtl.rooms.layout import _furnished, compose
 from keras_mtl.rooms.shapes import Draw
 
+pytestmark = pytest.mark.once("torch", "rooms are made of NumPy arrays")
+
 PERSON = 15
 
 

@@ -1,4 +1,5 @@
-"""Runs that are killed and go on. `python tests/test_resume.py FOLDER HOW` is one to kill."""
+"""Runs that are killed and go on. `python tests/training/test_checkpoint.py FOLDER HOW`
+is one to kill."""
 
 import json
 import os
@@ -58,7 +59,7 @@ def build(folder, settings=None, optimizer=None, **arguments):
     return model, checkpoint, others
 
 
-def train(folder, callbacks=()):
+def train(folder, callbacks=(), epochs=EPOCHS):
     folder.mkdir(exist_ok=True)
     model, checkpoint, others = build(folder)
     epoch = checkpoint.restore(model)
@@ -75,7 +76,7 @@ def train(folder, callbacks=()):
     )
     model.fit(
         batches,
-        epochs=EPOCHS,
+        epochs=epochs,
         initial_epoch=epoch,
         steps_per_epoch=STEPS,
         verbose=0,
@@ -137,10 +138,30 @@ def state(folder, epoch=EPOCHS):
     return arrays, about
 
 
+def assert_same_end(folder, uninterrupted, when):
+    """Weights, moving means, moments, iterations, random generators, balancing: bit for bit."""
+    (expected, about), (found, said) = state(uninterrupted), state(folder)
+    assert found.keys() == expected.keys() and len(found) > 20
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=f"{name} after {when}")
+    assert said == about
+    assert (folder / "log.csv").read_bytes() == (uninterrupted / "log.csv").read_bytes()
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == [f"epoch-{n:05d}.npz" for n in (EPOCHS - 1, EPOCHS)]
+
+
+def test_stopped_and_going_on(uninterrupted, tmp_path):
+    folder = tmp_path / "stopped"
+    assert train(folder, epochs=7) == 0
+    assert train(folder) == 7
+    assert_same_end(folder, uninterrupted, "7 epochs")
+
+
+@pytest.mark.once("torch", "what is on the disk when a process dies knows no backend")
 def test_killed_three_times(uninterrupted, tmp_path):
     folder = tmp_path / "killed"
     folder.mkdir()
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(7)
     moments = [
         f"step {rng.integers(6, 22)} {rng.uniform(0, 0.1):.3f}",
         f"writing {rng.integers(6, 9)}",
@@ -148,20 +169,12 @@ def test_killed_three_times(uninterrupted, tmp_path):
     ]
     for moment in moments:
         command = [sys.executable, __file__, str(folder), *moment.split()]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == -signal.SIGKILL, (moments, done.stderr[-3000:])
         if moment.startswith("writing"):
             assert list((folder / "checkpoints").glob(".saving-*"))
     assert 8 < train(folder) < EPOCHS
-    # Weights, moving means, moments, iterations, random generators, balancing: bit for bit.
-    (expected, about), (found, said) = state(uninterrupted), state(folder)
-    assert found.keys() == expected.keys() and len(found) > 20
-    for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=f"{name} after {moments}")
-    assert said == about
-    assert (folder / "log.csv").read_bytes() == (uninterrupted / "log.csv").read_bytes()
-    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert names == [f"epoch-{n:05d}.npz" for n in (EPOCHS - 1, EPOCHS)]
+    assert_same_end(folder, uninterrupted, moments)
 
 
 def test_a_checkpoint_has_all_of_the_state(uninterrupted):

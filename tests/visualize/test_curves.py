@@ -6,6 +6,8 @@ import pytest
 
 from keras_mtl.visualize import precision_recall, training_curves
 
+pytestmark = pytest.mark.once("torch", "pictures are drawn of NumPy arrays")
+
 CURVE = {
     "thresholds": np.array([0.1, 0.5, 0.9, 0.999]),
     "precision": np.array([40.0, 60.0, 80.0, 0.0]),

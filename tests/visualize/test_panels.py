@@ -4,6 +4,8 @@ import pytest
 from keras_mtl import rooms, visualize
 from keras_mtl.tasks import DepthEstimation, HumanParts, nyud, pascal_context
 
+pytestmark = pytest.mark.once("torch", "pictures are drawn of NumPy arrays")
+
 SIZE = (24, 32)
 TASKS = [*nyud("semseg", "depth", "normals", "edge"), *pascal_context("human_parts", "sal")]
 

@@ -9,7 +9,10 @@ from keras import ops
 
 from keras_mtl.backbones import from_preset
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 SHAPE = (40, 64, 3)
 ODD = (33, 50, 3)

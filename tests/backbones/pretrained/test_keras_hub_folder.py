@@ -8,7 +8,10 @@ from keras_mtl.backbones import SwinTransformer, feature_pyramid, from_preset
 from keras_mtl.backbones.keras_hub import position_embedding
 from keras_mtl.backbones.vision_transformer import resize_bicubic
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 SHAPE = (40, 64, 3)
 ODD = (33, 50, 3)

@@ -6,6 +6,8 @@ import pytest
 
 from keras_mtl.backbones.weights.assign import Entry, assign
 
+pytestmark = pytest.mark.once("torch", "what is read from files are NumPy arrays")
+
 RNG = np.random.default_rng(0)
 ARRAYS = {
     "proj.weight": RNG.normal(size=(3, 4)).astype("float32"),

@@ -11,6 +11,8 @@ import pytest
 
 from keras_mtl.backbones.weights.files import read_weights
 
+pytestmark = pytest.mark.once("torch", "what is read from files are NumPy arrays")
+
 RNG = np.random.default_rng(0)
 ARRAYS = {
     "proj.weight": RNG.normal(size=(3, 4)).astype("float32"),

@@ -8,7 +8,10 @@ torch = pytest.importorskip("torch", reason="the references are in PyTorch")
 
 SHAPE = (40, 64, 3)  # patches of 5 x 8, where the ViT was trained on 4 x 4
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 
 def test_vit(vit, projects, tmp_path):

@@ -9,7 +9,10 @@ from keras_mtl.backbones import HRNet, load_weights
 SHAPE = (40, 64, 3)  # patches of 5 x 8, where the ViT was trained on 4 x 4
 ODD = (33, 50, 3)
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 
 def test_names_that_nobody_knows(projects, tmp_path):

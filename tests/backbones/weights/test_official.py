@@ -8,7 +8,10 @@ torch = pytest.importorskip("torch", reason="the references are in PyTorch")
 
 ODD = (33, 50, 3)
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 
 def test_swin(swin, projects, tmp_path):

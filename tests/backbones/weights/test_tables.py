@@ -14,7 +14,10 @@ transformers = pytest.importorskip("transformers", reason="the references are it
 SHAPE = (40, 64, 3)  # patches of 5 x 8, where the ViT was trained on 4 x 4
 ODD = (33, 50, 3)
 
-pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
+pytestmark = [
+    pytest.mark.usefixtures("drawn_by_numpy"),
+    pytest.mark.once("torch", "what is read from files are NumPy arrays"),
+]
 
 
 def test_resized_positions_in_the_reference_itself(projects, vit, tmp_path):

@@ -35,7 +35,7 @@ class DepthEstimation(Task):
     higher_is_better = False
     ignore = 0
     unit = "m"
-    stores = "metres"
+    stores = measured_in = "metres"
     encodings = encodings.METRES
     label_dtype = "float32"
     label_channels = 1

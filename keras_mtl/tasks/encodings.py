@@ -217,7 +217,7 @@ METRES = (
     Encoding(
         "depths along an axis that points backwards",
         "change their sign",
-        lambda task, labels: (labels <= 0).all() and len(np.unique(labels)) > 2,
+        lambda task, labels: bool((labels <= 0).all()) and len(np.unique(labels)) > 2,
     ),
     MINUS_ONE,
     Encoding("grey levels of 8 bits", "store metres", grey_levels),
@@ -235,7 +235,7 @@ METRES = (
         "depths with a largest number where nothing was measured",
         "write {ignore} there",
         lambda task, labels: (
-            labels.max() >= NOTHING_MEASURED.min() and is_nothing_measured(labels).any()
+            labels.max() >= NOTHING_MEASURED.min() and bool(is_nothing_measured(labels).any())
         ),
         certain=False,
     ),

@@ -90,9 +90,8 @@ class SemanticSegmentation(Task):
     def _checked_pairs(self, pairs) -> list[tuple[int, int]]:
         if pairs is None:
             return sides(self.labels)
-        found = [tuple(int(i) for i in pair) for pair in pairs]
-        ids = [i for pair in found for i in pair]
-        if any(len(pair) != 2 for pair in found) or len(set(ids)) < len(ids):
+        ids = [int(i) for pair in pairs for i in pair]
+        if any(len(pair) != 2 for pair in pairs) or len(set(ids)) < len(ids):
             raise ValueError(
                 f"The mirrored_pairs of task {self.name!r} are {pairs!r}; expected pairs of class "
                 "ids, each id in one of them at most, such as [(3, 4)]."
@@ -102,7 +101,7 @@ class SemanticSegmentation(Task):
                 f"The mirrored_pairs of task {self.name!r} name class {wrong[0]}; expected class "
                 f"ids 0 to {self.channels - 1}."
             )
-        return found
+        return list(zip(ids[::2], ids[1::2], strict=True))
 
     def _checked_weights(self, weights) -> list[float] | None:
         if weights is None:

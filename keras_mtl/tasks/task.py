@@ -41,6 +41,7 @@ class Task(LabelContract):
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
         label_values: tuple or `None`. All values of a label but `ignore`, where they are few.
+        measured_in: str or `None`. What labels are measured in, if no 8-bit picture can hold it.
         stores: str. What a label is made of, for messages.
         encodings: tuple of `keras_mtl.tasks.encodings.Encoding`. How others store such labels, so
             that what is refused or doubtful is called by its name.
@@ -88,6 +89,7 @@ class Task(LabelContract):
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
     label_values: tuple[int, ...] | None = None  # all but `ignore`, where they are few
+    measured_in: str | None = None  # if no 8-bit picture of a label can hold it
     only_channels: int | None = None  # of the raw output, where a kind has no choice
     settles_crops = False
 

@@ -171,8 +171,8 @@ def test_all_metrics_are_reported(models):
             assert next(iter(task["scores"])) == task["headline"]
             assert all(np.isfinite(value) for value in task["scores"].values())
     assert scores == {
-        "semseg": ["mIoU"],
-        "human_parts": ["mIoU"],
+        "semseg": ["mIoU", "mIoU_of_occurring"],
+        "human_parts": ["mIoU", "mIoU_of_occurring"],
         "sal": ["maxF", "maxF_taskprompter"],
         "depth": ["RMSE", "abs_rel", "sq_rel", "log_RMSE", "delta_1", "delta_2", "delta_3"],
         "normals": ["mErr", "median_err", "within_11.25", "within_22.5", "within_30"],

@@ -37,6 +37,7 @@ def load(
     shard: tuple[int, int] | None = None,
     count: int = 100,
     first_step: int = 0,
+    mirror: bool = True,
 ):
     """Batches of images and labels for `fit`, `evaluate` and `predict`, on every backend.
 
@@ -68,6 +69,9 @@ def load(
         count: int. Scenes in a split of rooms; they are rendered when they are first needed.
         first_step: int >= 0. Training begins with this batch, as if those before had come: what a
             run that goes on needs (`keras_mtl.resume`). They are not augmented for that.
+        mirror: bool. Whether augmentation mirrors half of the images left to right; tasks whose
+            classes are the left and the right of something say which change places
+            (`mirrored_pairs`), and where more depends on the side, such as writing, it is wrong.
 
     Returns:
         `tf.data.Dataset` of `(images, labels)`: images float32 `(B, H, W, 3)` in 0..255, labels
@@ -122,7 +126,7 @@ def load(
 
     def moved(epoch, number, image, labels):
         key = _seed(seed, 2, number + first, epoch)
-        return transforms.move(image, labels, tasks, size, key)
+        return transforms.move(image, labels, tasks, size, key, mirror)
 
     # Compiled, this is one pass over the labels of a batch instead of dozens.
     @tf.function(jit_compile=True)

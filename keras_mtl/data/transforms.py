@@ -20,7 +20,9 @@ LARGEST_SHARE = 0.75  # of a crop's labelled pixels that one class may cover
 REDRAWS = 10
 
 
-def augment(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], seed):
+def augment(
+    image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], seed, mirror: bool = True
+):
     """Scales, crops, mirrors, distorts and pads an image and its labels at random.
 
     Args:
@@ -30,6 +32,7 @@ def augment(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], s
             drawn again.
         size: `(height, width)` of the result.
         seed: two integers.
+        mirror: bool. Whether half of the images are mirrored left to right.
 
     Returns:
         `(image, labels)`: float32 `(height, width, 3)` in 0..255, and labels as the tasks want
@@ -44,7 +47,7 @@ def augment(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], s
     ([16, 16, 3], [16, 16, 1])
     """
     ready = prepare_labels(labels, tasks)
-    image, ready, adjustment = move(image, ready, tasks, size, seed)
+    image, ready, adjustment = move(image, ready, tasks, size, seed, mirror)
     return image, finish_labels(ready, adjustment, tasks)
 
 
@@ -58,11 +61,13 @@ def prepare_labels(labels: dict, tasks: Sequence[Task]) -> dict:
     return {task.name: task.prepare_move(labels[task.name]) for task in tasks}
 
 
-def move(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], seed):
+def move(
+    image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], seed, mirror: bool = True
+):
     """All of `augment` but what labels say of it, which is best left until they are a batch.
 
     Args:
-        image, tasks, size, seed: see `augment`.
+        image, tasks, size, seed, mirror: see `augment`.
         labels: what `prepare_labels` gave.
 
     Returns:
@@ -73,7 +78,7 @@ def move(image, labels: dict, tasks: Sequence[Task], size: tuple[int, int], seed
     seeds = tf.random.split(seed, 2)
     draws = tf.random.stateless_uniform([2 + 2 * (REDRAWS + 1)], seeds[0])
     factor = SCALES[0] + (SCALES[1] - SCALES[0]) * draws[0]
-    mirrored = draws[1] < 0.5
+    mirrored = tf.logical_and(mirror, draws[1] < 0.5)
     scaled = scaled_size(image, factor)
     window = tf.minimum(scaled, size)
     places = tf.reshape(draws[2:], (-1, 2))

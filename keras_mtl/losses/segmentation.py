@@ -44,6 +44,11 @@ def segmentation_loss_map(
     classes = ops.cast(ops.where(labelled, y_true, 0.0), "int32")
     loss = ops.sparse_categorical_crossentropy(classes, y_pred, from_logits=True)
     if class_weights is not None:
+        if len(class_weights) != y_pred.shape[-1]:
+            raise ValueError(
+                f"The segmentation loss has {len(class_weights)} class_weights for "
+                f"{y_pred.shape[-1]} classes; give one for each class."
+            )
         loss = loss * ops.take(ops.convert_to_tensor(class_weights, "float32"), classes)
     return ops.where(labelled, loss, 0.0), labelled
 

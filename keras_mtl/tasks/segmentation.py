@@ -35,7 +35,7 @@ class SemanticSegmentation(Task):
             augmentation mirrors the image, or None: the classes whose names differ in "left" and
             "right" alone; `[]`: none.
         class_weights: list of numbers, what the loss of each class's pixels is multiplied by
-            (`keras_mtl.data.median_frequency_weights` computes some), or None.
+            (`keras_mtl.training.median_frequency_weights` counts some), or None.
 
     Raises:
         ValueError: if there are more than 255 classes, not one name, colour or weight for each, or

@@ -314,7 +314,8 @@ def check_arguments(arguments: Mapping) -> None:
     if arguments.get("class_weight") is not None:
         raise ValueError(
             "class_weight is for one class an image, and the labels here are maps of several "
-            "tasks; give sample_weight, or a loss with weights of its own to compile."
+            "tasks; give weights to the task, as in keras_mtl.tasks.SemanticSegmentation("
+            "class_weights=keras_mtl.training.median_frequency_weights(dataset, task))."
         )
 
 

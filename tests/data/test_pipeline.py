@@ -13,6 +13,7 @@ from keras_mtl import rooms
 from keras_mtl.data import load
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
+from tests.data.stored import colours_of_normals
 
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -34,7 +35,7 @@ def example(number):
         "image": rng.integers(0, 256, (height, width, 3)).astype("uint8"),
         "semseg": classes,
         "depth": rng.uniform(0.5, 9, (height, width, 1)).astype("float32"),
-        "normals": rng.integers(0, 256, (height, width, 3)).astype("uint8"),
+        "normals": colours_of_normals(rng, height, width),
         "edge": rng.integers(0, 2, (height, width, 1)).astype("uint8"),
     }
 

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 from keras_mtl.data import transforms
 from keras_mtl.data.geometry import Adjustment
 from keras_mtl.images import IMAGE_MEAN
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
+from keras_mtl.tasks import (
+    DepthEstimation,
+    HumanParts,
+    SemanticSegmentation,
+    nyud,
+    pascal_context,
+)
 from keras_mtl.tasks.normals import unit_vectors
-from tests.data.stored import example
+from tests.data.stored import colours_of_normals, example
 
 pytestmark = pytest.mark.once("tensorflow", "tf.data is the same under every backend")
 
@@ -31,11 +37,13 @@ def augment():
     """`augment(example, seed, size)` in a graph, as in a pipeline."""
     graphs = {}
 
-    def run(image, labels, seed, size=(24, 32), tasks=TASKS):
-        key = size, tuple(task.name for task in tasks), transforms.distorted
+    def run(image, labels, seed, size=(24, 32), tasks=TASKS, mirror=True):
+        key = size, tuple(task.name for task in tasks), mirror, transforms.distorted
         if key not in graphs:
             graphs[key] = tf.function(
-                lambda image, labels, seed: transforms.augment(image, labels, tasks, size, seed),
+                lambda image, labels, seed: transforms.augment(
+                    image, labels, tasks, size, seed, mirror
+                ),
                 reduce_retracing=True,
             )
         seed = tf.constant(seed, tf.int64)
@@ -222,6 +230,29 @@ def test_a_wall_is_mirrored_with_its_normals(augment, monkeypatch):
     assert sides == {True, False}
 
 
+@pytest.mark.parametrize("how", ["named", "given", "none", "never"])
+def test_left_and_right_change_places(augment, monkeypatch, how):
+    """The arm on the image's right is the left one, mirrored or not, if its class says so."""
+    undistorted(monkeypatch)
+    pairs = {"given": [(1, 0)], "none": []}.get(how)
+    names = ["arm", "other arm"] if how == "given" else ["left arm", "right arm"]
+    task = HumanParts(how, channels=2, labels=names, mirrored_pairs=pairs)
+    task = HumanParts.from_config(task.get_config())
+    column = np.tile(np.arange(40), (30, 1))
+    image = np.stack([6 * column, 0 * column, 0 * column], -1).astype("uint8")
+    arms, mirrored = np.where(column < 20, 1, 0).astype("uint8"), 0
+    for k in range(72):
+        found, labels = augment(image, {how: arms}, (3, k), (24, 32), [task], how != "never")
+        place, label = found[..., 0] / 6, labels[how]
+        labelled = label != 255
+        turned = np.diff(place[12][labelled[12]]).mean() < 0
+        mirrored += turned
+        expected = np.where(place < 20, 1, 0) ^ (turned and how != "none")
+        clear = labelled & (np.abs(place - 19.5) > 1)
+        np.testing.assert_array_equal(label[clear], expected[clear])
+    assert mirrored == 0 if how == "never" else 24 < mirrored < 48
+
+
 # === Padding and labels ===
 
 
@@ -281,11 +312,12 @@ def test_centred(size, target):
 
 
 def test_normals_in_8_bit():
-    colors = np.random.default_rng(0).integers(0, 256, (6, 7, 3)).astype("uint8")
-    colors[0, 0] = 0
+    colors = colours_of_normals(np.random.default_rng(0), 6, 7)
+    greys = [[127, 127, 127], [128, 128, 128], [127, 128, 127], [128, 128, 127], [120, 120, 140]]
+    colors[0] = [[0, 0, 0], [150, 128, 100], *greys]
     vectors = 2 * colors.astype(float) / 255 - 1
     vectors /= np.linalg.norm(vectors, axis=-1, keepdims=True)
-    vectors[0, 0] = 0
+    vectors[0] = 0  # black, grey, and what is about grey
     np.testing.assert_allclose(unit_vectors(colors), vectors, atol=1e-5)
 
 

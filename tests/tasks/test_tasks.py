@@ -15,6 +15,9 @@ KINDS = {
     "semseg": lambda: tasks.SemanticSegmentation(channels=5, labels=["a", "b", "c", "d", "e"]),
     "semseg unnamed": lambda: tasks.SemanticSegmentation("floors", channels=3, loss_weight=0.5),
     "human_parts": tasks.HumanParts,
+    "other parts": lambda: tasks.HumanParts(
+        channels=20, mirrored_pairs=[(14, 15), (17, 16)], class_weights=[2.0] * 20
+    ),
     "depth": tasks.DepthEstimation,
     "normals": tasks.SurfaceNormals,
     "edge": tasks.BoundaryDetection,

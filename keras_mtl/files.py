@@ -9,8 +9,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _BESIDE = ".saving-"  # what is being written lies in a folder of this name, each writer's its own
 
@@ -88,10 +90,61 @@ def make_folder(path: str | Path) -> None:
     Raises:
         NotWritten: if the system refuses, or something else is there; an `OSError`.
     """
+    path = Path(path)
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refusal(error.errno or errno.EIO, Path(path)) from error
+        there = next((each for each in (path, *path.parents) if os.path.lexists(each)), path)
+        reason = None
+        if not there.exists():
+            reason = f"{there} is a link that leads nowhere"
+        elif not there.is_dir():
+            reason = f"{there} is a file"
+        raise _refusal(error.errno or errno.EIO, path, reason) from error
+
+
+@contextmanager
+def alone(folder: str | Path) -> Iterator[None]:
+    """Makes a folder, and keeps it from other processes that ask for it, during the block.
+
+    The system frees it when the process ends, also when it is killed. The process that has it may
+    ask for it again.
+
+    Args:
+        folder: path. If it was made for the block and is empty afterwards, it is removed.
+
+    Raises:
+        NotWritten: if another process has it, or it cannot be written to; an `OSError`.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> with alone("runs"):
+    ...     _ = Path("runs/scores.txt").write_text("78.6")
+    >>> [file.name for file in Path("runs").iterdir()]
+    ['scores.txt']
+    """
+    folder = Path(folder)
+    made = not folder.exists()
+    make_folder(folder)
+    lock = FileLock(folder.resolve() / ".lock", timeout=0, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        reason = "another process writes there now; wait for it or name another folder"
+        raise _refusal(errno.EBUSY, folder, reason) from error
+    except OSError as error:
+        raise _refusal(error.errno or errno.EIO, folder) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the folder may be gone, and Windows removes no open file
+            if lock.lock_counter == 1:
+                Path(lock.lock_file).unlink()
+        lock.release()
+        if made and not lock.is_locked:
+            with suppress(OSError):  # unless it is empty
+                folder.rmdir()
 
 
 @contextmanager

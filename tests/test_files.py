@@ -130,6 +130,7 @@ def test_what_is_refused(tmp_path):
     there = tmp_path / "there"
     make(there, "old")
     (tmp_path / "file").write_text("old")
+    (tmp_path / "dangling").symlink_to("nowhere")
 
     def folder(path, replace):
         with files.whole_folder(path, replace):
@@ -145,12 +146,14 @@ def test_what_is_refused(tmp_path):
         (lambda: folder(tmp_path / "no/folder", True), "(there is no folder "),
         (lambda: file(there), "there cannot be written (Is a directory)."),
         (lambda: file(tmp_path / "no/file.txt"), "(there is no folder "),
-        (lambda: files.write_text(tmp_path / "file/a/b", ""), "b cannot be written (Not a dir"),
+        (lambda: files.write_text(tmp_path / "file/a/b", ""), f"({tmp_path}/file is a file)."),
+        (lambda: files.make_folder(tmp_path / "dangling/a"), "dangling is a link that leads nowh"),
+        (lambda: files.alone(tmp_path / "file").__enter__(), f"({tmp_path}/file is a file)."),
     ]:
         with pytest.raises(files.NotWritten, match=re.escape(said)) as error:
             write()
         assert isinstance(error.value, OSError) and error.value.errno and "\n" not in str(error)
-    assert names(tmp_path) == ["file", "there"]
+    assert names(tmp_path) == ["dangling", "file", "there"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -291,3 +294,32 @@ def test_two_writers_do_not_mix(tmp_path):
             make(theirs, "theirs")
     assert (folder / "inner/file.txt").read_text() == "mine"
     assert names(tmp_path) == ["file", "folder"]
+
+
+HOLDER = """
+import sys
+sys.path.append(sys.argv[2])
+import files
+
+with files.alone(sys.argv[1]):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_process_in_a_folder(tmp_path):
+    """Until it ends, however it ends; itself may ask again."""
+    folder = tmp_path / "runs/mine"
+    command = [sys.executable, "-c", HOLDER, str(folder), str(Path(files.__file__).parent)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"mine\n"
+        said = f"{folder} cannot be written (another process writes there now; wait for it or name"
+        with pytest.raises(files.NotWritten, match=re.escape(said)), files.alone(folder):
+            pass
+        other.kill()
+    with files.alone(folder), files.alone(folder):
+        pass
+    assert names(folder) == []  # the killed one made it
+    with files.alone(tmp_path / "new"), files.alone(tmp_path / "new"):
+        assert names(tmp_path) == ["new", "runs"]
+    assert names(tmp_path) == ["runs"]

@@ -8,10 +8,10 @@
 The same program, started again after it was killed, ends with the weights of a run that was not.
 """
 
+import contextlib
 import json
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -19,23 +19,20 @@ import numpy as np
 
 from keras_mtl.arguments import check_integer
 from keras_mtl.distribution import first_process
-from keras_mtl.files import sweep, whole
+from keras_mtl.files import alone, sweep, whole, write_text
+from keras_mtl.training.checkpoint_file import (
+    FORMAT,
+    Broken,
+    Contents,
+    file_name,
+    read_about,
+    read_contents,
+    store,
+    store_memories,
+    stored_value,
+)
 from keras_mtl.training.divergence import diverged
 from keras_mtl.training.run_identity import describe, difference
-
-FORMAT = "keras_mtl checkpoint 1"
-
-# What Keras' callbacks remember from epoch to epoch: the one that keeps the best model, the ones
-# that wait for progress, the columns of a CSV log and the step of TensorBoard.
-MEMORY = (
-    "best",
-    "best_epoch",
-    "best_weights",
-    "wait",
-    "cooldown_counter",
-    "keys",
-    "_global_train_batch",
-)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -46,6 +43,9 @@ class Checkpoint(keras.callbacks.Callback):
     balancing's, and what other callbacks remember. Data begins where it stopped if it comes from
     `keras_mtl.data.load` with `first_step`; arrays given to `fit` come in another order than in a
     run that was not interrupted, unless `shuffle=False`.
+
+    Of several processes that use the folder, one trains at a time (of one that trains together with
+    others, the first), and a folder is free again when its process ends, however it ends.
 
     The newest two checkpoints are kept. A file gets its name only when it is whole and on the
     disk, and every byte is checked before it is read. Weights that are not finite are not written.
@@ -106,8 +106,9 @@ class Checkpoint(keras.callbacks.Callback):
         self.stopped = False
         self._run = None  # what makes it this run and no other, as it was at the start
         self._first_epoch = None
-        self._restored = None
+        self._restored = self._memories = None
         self._torch_seed = None
+        self._alone = contextlib.ExitStack()  # while no other process may write to the folder
 
     # === Going on ===
 
@@ -125,69 +126,75 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             ValueError: if the checkpoint is of another run (the model, the optimizer or a setting
                 differs), or no checkpoint can be read, or the model is not compiled.
+            OSError: if another process trains with this folder, or it cannot be written. Whatever
+                is raised, the model is as it was.
         """
         if getattr(model, "optimizer", None) is None or not model.built:
             raise ValueError("The model is not built and compiled; compile it before restore.")
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
+        self._begin()
         self._run = describe(model, self.settings, self.others)
         self._first_epoch = 0
-        found = self._newest()
+        found = self._newest(model)
         if found is None:
             return 0
-        path, about = found
-        changed = difference(about, self._run | {"variables": _shapes(model)})
-        if changed:
-            raise ValueError(
-                f"{self.folder} belongs to another run: {changed}; go on with the same settings "
-                "or name another folder."
-            )
-        with zipfile.ZipFile(path) as archive:
-            for member, variable in _variables(model):
-                variable.assign(_read(archive, member))
-            self._remember(archive, about["callbacks"])
+        about, contents = found
+        for callback, text in zip(self.others, contents.logs, strict=True):
+            if text is not None:  # rows of epochs that are not in the checkpoint come again
+                write_text(callback.filename, text)
+                callback.append = True
+        for variable, value in zip(_variables(model).values(), contents.values, strict=True):
+            variable.assign(value)
         self._torch_seed = about["torch_seed"]
-        self.stopped = about.get("stopped", False)  # older checkpoints do not say
-        self._restored, self._first_epoch = about, int(about["epoch"])
-        return int(about["epoch"])
+        self.stopped = bool(about.get("stopped", False))  # older checkpoints do not say
+        self._restored, self._memories = about, contents.memories
+        self._first_epoch = about["epoch"]
+        return about["epoch"]
 
-    def _newest(self):
-        """The newest checkpoint that is whole, and what it says about itself."""
+    def _newest(self, model) -> tuple[dict, Contents] | None:
+        """The newest checkpoint that is whole: what it says about itself, and all it holds."""
         paths = sorted(self.folder.glob("epoch-*.npz"), reverse=True)
         for path in paths:
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    broken = archive.testzip()
-                    if broken:
-                        raise zipfile.BadZipFile(f"{broken} is damaged")
-                    about = json.loads(archive.read("about.json"))
-            except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as why:
-                print(f"{path} cannot be read ({why}) and is passed over for the one before it.")
-                continue
-            if about.get("format") != FORMAT:
+            if path.is_dir():
                 raise ValueError(
-                    f"{path} has format {about.get('format')!r}, expected {FORMAT!r}; go on with "
-                    "the version of keras_mtl that wrote it, or name another folder."
+                    f"{path} is a folder, where a checkpoint's file belongs; remove it or name "
+                    "another folder."
                 )
-            return path, about
+            try:
+                about = read_about(path)
+                self._check_run(path, about, model)
+                variables = _variables(model)
+                return about, read_contents(path, about, variables, model.weights, self.others)
+            except Broken as why:
+                print(f"{path} cannot be read ({why}) and is passed over for the one before it.")
         if paths:
             raise ValueError(
                 f"No checkpoint in {self.folder} can be read; remove the folder to begin anew."
             )
         return None
 
-    def _remember(self, archive, memories):
-        for callback, memory in zip(self.others, memories, strict=True):
-            if isinstance(callback, keras.callbacks.CSVLogger):
-                # Rows of epochs that are not in the checkpoint come again.
-                Path(callback.filename).write_bytes(memory.pop("log").encode())
-                callback.append = True
-            if "best_weights" in memory:
-                members = memory["best_weights"]
-                memory["best_weights"] = members and [_read(archive, each) for each in members]
+    def _check_run(self, path, about, model):
+        if about.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} has format {about.get('format')!r}, expected {FORMAT!r}; go on with "
+                "the version of keras_mtl that wrote it, or name another folder."
+            )
+        changed = difference(about, self._run | {"variables": _shapes(model)})
+        if changed:
+            raise ValueError(
+                f"{self.folder} belongs to another run: {changed}; go on with the same settings "
+                "or name another folder."
+            )
+
+    def _begin(self):
+        """An error now rather than after an epoch, if the folder cannot be written."""
+        self._alone.close()
+        if first_process():
+            self._alone.enter_context(alone(self.folder))
 
     def on_train_begin(self, logs=None):
-        self.folder.mkdir(parents=True, exist_ok=True)  # an error now rather than after an epoch
+        self._begin()
         if self._run is None:
             if any(self.folder.glob("epoch-*.npz")):
                 raise ValueError(
@@ -216,10 +223,10 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._first_epoch = None
         if self._restored:  # not before: some callbacks forget when training begins
-            for callback, memory in zip(self.others, self._restored["callbacks"], strict=True):
+            for callback, memory in zip(self.others, self._memories, strict=True):
                 for name, value in memory.items():
                     setattr(callback, name, value)
-            self._restored = None
+            self._restored = self._memories = None
 
     def on_train_batch_begin(self, batch, logs=None):
         if batch == 0 and self._torch_seed is not None:
@@ -227,6 +234,9 @@ class Checkpoint(keras.callbacks.Callback):
 
             seed = np.random.SeedSequence([self._torch_seed, self._epoch])
             torch.manual_seed(int(seed.generate_state(1)[0]))
+
+    def on_train_end(self, logs=None):
+        self._alone.close()
 
     # === Writing ===
 
@@ -237,7 +247,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._write(done, logs or {})
 
     def _write(self, epoch, logs):
-        target = self.folder / f"epoch-{epoch:05d}.npz"
+        target = self.folder / file_name(epoch)
         try:
             sweep(self.folder)
             with whole(target, durable=True) as fresh, zipfile.ZipFile(fresh, "w") as archive:
@@ -256,8 +266,8 @@ class Checkpoint(keras.callbacks.Callback):
             ) from error
 
     def _fill(self, archive, epoch, logs):
-        for member, variable in _variables(self.model):
-            value = keras.ops.convert_to_numpy(variable)
+        for member, variable in _variables(self.model).items():
+            value = stored_value(variable)
             if not np.isfinite(value).all():
                 reason = diverged(logs)
                 raise FloatingPointError(
@@ -265,19 +275,7 @@ class Checkpoint(keras.callbacks.Callback):
                     f"{f' ({reason})' if reason else ''}, and no checkpoint of it is written; "
                     "lower the learning rate or check the labels."
                 )
-            _store(archive, member, value)
-        memories = []
-        for k, callback in enumerate(self.others):
-            memory = {name: getattr(callback, name) for name in MEMORY if hasattr(callback, name)}
-            if isinstance(callback, keras.callbacks.CSVLogger):
-                memory["log"] = Path(callback.filename).read_bytes().decode()
-            if memory.get("best_weights"):
-                members = []
-                for number, value in enumerate(memory["best_weights"]):
-                    members.append(f"callbacks/{k}/{number}.npy")
-                    _store(archive, members[-1], np.asarray(value))
-                memory["best_weights"] = members
-            memories.append(memory)
+            store(archive, member, value)
         about = {
             "format": FORMAT,
             "epoch": epoch,
@@ -286,35 +284,31 @@ class Checkpoint(keras.callbacks.Callback):
             "torch_seed": self._torch_seed,
             **self._run,
             "variables": _shapes(self.model),
-            "callbacks": memories,
+            "callbacks": store_memories(archive, self.others),
         }
-        archive.writestr("about.json", json.dumps(about, default=float))
+        archive.writestr("about.json", json.dumps(about, default=_plain))
 
 
-# === Files ===
+# === What is stored ===
 
 
-def _variables(model) -> Iterator:
-    """Each variable of a run and the name of its file: the random generators' too."""
-    for kind, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
-        for number, variable in enumerate(variables):
-            yield f"{kind}/{number}.npy", variable
+def _plain(number) -> int | float:
+    """A number of NumPy's as one of Python's."""
+    return int(number) if isinstance(number, np.integer) else float(number)
+
+
+def _variables(model) -> dict[str, keras.Variable]:
+    """Each variable of a run by the name of its file: the random generators' too."""
+    kinds = {"model": model.variables, "optimizer": model.optimizer.variables}
+    return {
+        f"{kind}/{number}.npy": variable
+        for kind, variables in kinds.items()
+        for number, variable in enumerate(variables)
+    }
 
 
 def _shapes(model) -> dict:
     return {
         f"the shape of {member.removesuffix('.npy')}": list(variable.shape)
-        for member, variable in _variables(model)
+        for member, variable in _variables(model).items()
     }
-
-
-def _store(archive, member, value):
-    # NumPy's files know no bfloat16; float32 holds it exactly.
-    value = value.astype("float32") if value.dtype.kind == "V" else value
-    with archive.open(member, "w", force_zip64=True) as file:
-        np.lib.format.write_array(file, value, allow_pickle=False)
-
-
-def _read(archive, member) -> np.ndarray:
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)

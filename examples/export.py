@@ -16,6 +16,7 @@ from pathlib import Path
 from keras_mtl import load_model
 from keras_mtl.commands.command_line import refusals, say
 from keras_mtl.export import export_model
+from keras_mtl.files import make_folder
 from keras_mtl.tables import markdown
 
 NAMES = {"saved_model": "saved_model", "onnx": "{}.onnx", "litert": "{}.tflite"}
@@ -33,10 +34,9 @@ def main() -> None:
     text = "final maps (class ids, metres, unit vectors, probabilities) instead of raw ones"
     parser.add_argument("--decoded", action="store_true", help=text)
     options = parser.parse_args()
-    with refusals():
+    with refusals(ValueError, OSError):
         model = load_model(options.model)
-    folder = options.output or options.model.parent
-    folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder := options.output or options.model.parent)
     rows, failed = [("format", "file", "size [MB]", "max difference, of scale", "seconds")], False
     for format in dict.fromkeys(options.format):
         path = folder / NAMES[format].format(options.model.stem)

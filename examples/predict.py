@@ -36,7 +36,7 @@ def main() -> None:
     if options.batch_size < 1:
         parser.error(f"--batch-size is {options.batch_size}; expected 1 or more.")
     given, out, prompts = options.input, options.output, options.affinity
-    with refusals():  # what is no picture is found before the model is loaded
+    with refusals(ValueError, OSError):  # what is no picture is found before the model is loaded
         if given.is_dir():
             paths, model = predictions.photographs(given), load_model(options.model)
             count = predictions.save_predictions(model, paths, out, prompts, say)

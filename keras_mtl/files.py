@@ -6,6 +6,7 @@ there before stays until then, also when the disk is full or the process is kill
 
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ class NotWritten(OSError):
 
 
 @contextmanager
-def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
+def whole(path: str | Path, durable: bool = False, size: int = 0) -> Iterator[Path]:
     """A path for a file that the block writes, which becomes `path` when the block is through.
 
     It ends as `path` does, so libraries that look at endings or add them do as they would there.
@@ -35,6 +36,8 @@ def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
     Args:
         path: file to write, new or not, in a folder that is there.
         durable: bool. Wait until the file is on the disk, so that it survives a power cut, too.
+        size: int, bytes that there must be room for before the block begins: for libraries that do
+            not survive a full disk.
 
     Raises:
         NotWritten: if the folder is missing or the system refuses; an `OSError`.
@@ -53,6 +56,7 @@ def whole(path: str | Path, durable: bool = False) -> Iterator[Path]:
     if path.is_dir():
         raise _refusal(errno.EISDIR, path)
     with _beside(path) as fresh:
+        _look_for_room(fresh.parent, size)
         yield fresh
         if durable:
             with open(fresh, "rb+") as file:
@@ -242,17 +246,26 @@ def _beside(path: Path) -> Iterator[Path]:
             yield Path(name) / path.name
 
 
+def _look_for_room(folder: Path, size: int) -> None:
+    """Asks the system for room on the disk, and gives it back."""
+    if size and hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 @contextmanager
 def _said(path: Path) -> Iterator[None]:
     """One sentence for what the system refuses; what a block says of other files stays."""
     try:
         yield
-    except (NotWritten, ConnectionError, TimeoutError):  # the last two are of no file
+    except (ConnectionError, TimeoutError):  # of no file
         raise
     except OSError as error:
         if error.filename is not None and _BESIDE not in str(error.filename):
             raise
-        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        number = re.search(r"errno = (\d+)", str(error))  # in h5py's page of words
+        reason = os.strerror(int(number[1])) if number else error.strerror
+        reason = reason or " ".join(str(error).split()) or type(error).__name__
         raise NotWritten(error.errno, reason, str(path)) from error
 
 

@@ -1,6 +1,8 @@
 """What several test files share."""
 
 import math
+import resource
+import signal
 from pathlib import Path
 
 import keras
@@ -65,6 +67,17 @@ def assert_close():
         assert np.abs(found - expected).max() < tolerance * np.abs(expected).max()
 
     return close
+
+
+@pytest.fixture
+def small_disk():
+    """A real refusal, by the system: no file may grow beyond 1000 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, ignored)
 
 
 @pytest.fixture(scope="session")

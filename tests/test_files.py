@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -24,17 +23,6 @@ def umask():
     before = os.umask(0o022)
     yield
     os.umask(before)
-
-
-@pytest.fixture
-def small_disk():
-    """A real refusal, by the system: no file may grow beyond 1000 bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, ignored)
 
 
 def make(fresh, text):

@@ -15,6 +15,7 @@ from keras_mtl.data import examples
 from keras_mtl.evaluation.evaluation import evaluate
 from keras_mtl.models import load_model
 from keras_mtl.visualize import precision_recall
+from keras_mtl.visualize.panels import write_figure
 
 
 def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> None:
@@ -57,12 +58,13 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
     print(f"\n{result}")
     out = options.output or options.model.parent
     written = [out / f"evaluation.{ending}" for ending in ("json", "csv", "md")]
-    for path in written:
-        result.save(path)
-    if result.boundary_curve:
-        figure = precision_recall([result.boundary_curve], [result.name])
-        written.append(out / "precision_recall.png")
-        figure.savefig(written[-1])
+    with refusals(OSError):
+        for path in written:
+            result.save(path)
+        if result.boundary_curve:
+            figure = precision_recall([result.boundary_curve], [result.name])
+            written.append(out / "precision_recall.png")
+            write_figure(figure, written[-1])
     print(f"\nWrote {', '.join(map(str, written))}")
     if result.faults:
         sys.exit(1)

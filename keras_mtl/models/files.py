@@ -98,10 +98,11 @@ class OtherTasks(ValueError):
     """A file's weights are of other tasks, or of the same in another order."""
 
 
-def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
+def write_whole(model, save, filepath, overwrite: bool, **kwargs) -> None:
     """Saves to a file under another name, which gets its own when it is whole.
 
     Args:
+        model: what is saved.
         save: function that writes a file.
         filepath: its path.
         overwrite: bool. Whether a file that is there is replaced.
@@ -109,14 +110,38 @@ def write_whole(save, filepath, overwrite: bool, **kwargs) -> None:
 
     Raises:
         ValueError: if the file is there and not to be replaced, or its folder is not there.
+        OSError: if the disk is full, for instance.
     """
     target = Path(filepath)
     if not target.parent.is_dir():
         raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
     if os.path.lexists(target) and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
-    with whole(target) as fresh:
+    with whole(target, size=_stored_size(model)) as fresh:
         save(fresh, overwrite=True, **kwargs)
+
+
+def write_weights(model, save, filepath, overwrite: bool, max_shard_size) -> None:
+    """Saves weights, as `write_whole` does.
+
+    Args:
+        model, save, filepath, overwrite: as there.
+        max_shard_size: `None`.
+
+    Raises:
+        ValueError: as there, or if there should be several files.
+    """
+    if max_shard_size is not None:
+        raise ValueError(
+            f"max_shard_size is {max_shard_size}, but weights of a {type(model).__name__} are one "
+            "file, which is whole or not there; leave it out."
+        )
+    write_whole(model, save, filepath, overwrite)
+
+
+def _stored_size(model) -> int:
+    """About how many bytes a file of a model's weights takes: numbers, and what names them."""
+    return 4 * model.count_params() + 2000 * len(model.weights)
 
 
 def load_weights(model, load, filepath, **kwargs) -> None:

@@ -245,21 +245,21 @@ class MultiTaskModel(NetworkParts):
 
         Raises:
             ValueError: if the file is there and not to be replaced, or its folder is not there.
+            OSError: if the disk is full, for instance.
         """
-        files.write_whole(super().save, filepath, overwrite, **kwargs)
+        files.write_whole(self, super().save, filepath, overwrite, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None):
         """Saves the weights to a `.weights.h5` file, as `save` does; it knows the tasks' names.
 
         Args:
-            filepath: path that ends in `.weights.h5`.
-            overwrite: bool. Whether a file that is there is replaced.
-            max_shard_size: as in `keras.Model.save_weights`, which then writes several files.
+            filepath, overwrite: as for `save`, but the path ends in `.weights.h5`.
+            max_shard_size: `None`; several files are never whole together.
+
+        Raises:
+            ValueError, OSError: as `save`.
         """
-        if max_shard_size is not None:
-            super().save_weights(filepath, overwrite, max_shard_size)
-        else:
-            files.write_whole(super().save_weights, filepath, overwrite)
+        files.write_weights(self, super().save_weights, filepath, overwrite, max_shard_size)
 
     def save_to_preset(self, folder):
         """Writes the model, weights included, as a folder to share; `from_preset` reads it.

@@ -31,6 +31,7 @@ from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 from keras_mtl.tasks import Task
 from keras_mtl.training.checkpoint import Checkpoint
 from keras_mtl.training.divergence import StopOnDivergence
+from keras_mtl.visualize.panels import write_figure
 
 # What a run leaves in its folder. The last one says that it is finished.
 WRITTEN = (
@@ -78,10 +79,10 @@ def main(
             out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
+        taken = _taken(out, options, stack) if distribution.first_process() else ""
+        if distribution.from_first_process(taken.encode()):
+            sys.exit(f"{script()}: {taken}" if taken else 1)
         if not options.restart:
-            occupied = _occupied(out) if distribution.first_process() else ""
-            if distribution.from_first_process(occupied.encode()):
-                sys.exit(f"{script()}: {occupied}" if occupied else 1)
             for folder in (out, out / "checkpoints"):
                 distribution.copy_from_first_process(folder)
         with devices:
@@ -91,7 +92,8 @@ def main(
                 export_model(out / "model.keras", out / "saved_model")
             except ValueError as error:  # the trained model is safe
                 print(f"There is no SavedModel: {error}")
-            files.write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
+            with refusals(OSError):
+                files.write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")
             shutil.rmtree(out / "checkpoints")
             print(
                 f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, "
@@ -108,6 +110,15 @@ def _devices(options):
     if options.model_parallel > 1:
         return distribution.model_parallel(options.model_parallel, options.devices)
     return distribution.data_parallel(options.devices)
+
+
+def _taken(out: Path, options: argparse.Namespace, stack: contextlib.ExitStack) -> str:
+    """Why a folder is not for this run, in words; if it is, it is so until the stack is closed."""
+    try:
+        stack.enter_context(files.alone(out))
+    except OSError as error:
+        return f"{error} (That is --output.)"
+    return "" if options.restart else _occupied(out)
 
 
 def _occupied(out: Path) -> str:
@@ -159,7 +170,8 @@ def _run(options, tasks, out) -> dict[str, float]:
     checkpoint = Checkpoint(
         out / "checkpoints", settings=_settings(options), callbacks=[best, log, board]
     )
-    with refusals(advice=" (That is --output; --restart replaces what is there.)"):
+    advice = " (That is --output; --restart replaces what is there.)"
+    with refusals(ValueError, OSError, advice=advice):
         epoch = 0 if options.restart else checkpoint.restore(model)
     if epoch:
         print(f"Going on with the run in {out} after {epoch} of {epochs} epochs")
@@ -175,7 +187,6 @@ def _run(options, tasks, out) -> dict[str, float]:
     # === Training ===
     if not epoch:
         _clear(out)  # also what a run left that did not reach its first checkpoint
-    checkpoint.folder.mkdir(parents=True, exist_ok=True)
     images, labels = next(iter(data.validation.unbatch().batch(3)))
     images, labels = images.numpy(), {name: label.numpy() for name, label in labels.items()}
     panels = keras_mtl.callbacks.PredictionPanels(out / "tensorboard", images, labels)
@@ -192,7 +203,8 @@ def _run(options, tasks, out) -> dict[str, float]:
             )
     minutes = (time.perf_counter() - start) / 60
     print(f"Trained {(epochs - epoch) * steps} steps in {minutes:.1f} minutes")
-    return _results(tasks, data, images, labels, out)
+    with refusals(OSError):
+        return _results(tasks, data, images, labels, out)
 
 
 def _set_precision(options):
@@ -252,9 +264,9 @@ def _results(tasks, data, images, labels, out) -> dict[str, float]:
     constant = report.constant_scores(tasks, data.some, data.validation)
     table = report.table(tasks, scores, constant)
     print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
-    (out / "results.md").write_text(table + "\n")
+    files.write_text(out / "results.md", table + "\n")
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}
     figure = keras_mtl.visualize.panel(images, maps, tasks, labels)
-    figure.savefig(out / "panel.png")
-    keras_mtl.visualize.training_curves(out / "log.csv").savefig(out / "training_curves.png")
+    write_figure(figure, out / "panel.png")
+    write_figure(keras_mtl.visualize.training_curves(out / "log.csv"), out / "training_curves.png")
     return scores

@@ -1,9 +1,11 @@
 """Panels of maps: labels beside predictions, image by image."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from keras_mtl import files
 from keras_mtl.tasks import Task
 
 
@@ -114,6 +116,29 @@ def _draw_legend(figure, names: list, across: int) -> None:
         handlelength=1.2,
         columnspacing=1.0,
     )
+
+
+def write_figure(figure, path: str | Path, dpi: int | None = None) -> None:
+    """Writes a `matplotlib` figure as a picture, whole or not at all, and its folder if missing.
+
+    Args:
+        figure: the figure.
+        path: of the picture, new or not; its ending names the format.
+        dpi: int, pixels an inch; `None` means the figure's own.
+
+    Raises:
+        keras_mtl.files.NotWritten: if the system refuses; an `OSError`.
+
+    Example:
+
+    >>> figure = keras_mtl.visualize.precision_recall(
+    ...     {"thresholds": [0.5], "precision": [80.0], "recall": [60.0], "F": [68.6]}
+    ... )
+    >>> write_figure(figure, "pictures/curve.png")
+    """
+    files.make_folder(Path(path).parent)
+    with files.whole(path) as fresh:
+        figure.savefig(fresh, dpi=dpi or "figure")
 
 
 def as_array(figure) -> np.ndarray:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl.files import whole
 from keras_mtl.pictures import PictureError, endings, read_photograph
 from keras_mtl.visualize.affinity import affinity
-from keras_mtl.visualize.panels import panel
+from keras_mtl.visualize.panels import panel, write_figure
 
 _PICTURES = ("-panel.png", "-affinity.png")  # what is written beside photographs is none
 
@@ -52,14 +53,16 @@ def save_prediction(
 
     Raises:
         ValueError: if prompts are asked for of a model that has none.
+        OSError: if a file cannot be written.
     """
     maps = model.predict_maps(photograph)
     rows = {name: [each] for name, each in maps.items()}
-    Path(stem).parent.mkdir(parents=True, exist_ok=True)
-    panel(photograph[None], rows, model.tasks, legend=True).savefig(f"{stem}-panel.png", dpi=200)
-    np.savez_compressed(f"{stem}-maps.npz", **maps)
+    figure = panel(photograph[None], rows, model.tasks, legend=True)
+    write_figure(figure, f"{stem}-panel.png", dpi=200)
+    with whole(f"{stem}-maps.npz") as fresh:
+        np.savez_compressed(fresh, **maps)
     if prompts:
-        affinity(model, photograph).savefig(f"{stem}-affinity.png", dpi=200)
+        write_figure(affinity(model, photograph), f"{stem}-affinity.png", dpi=200)
     return maps
 
 

@@ -133,7 +133,7 @@ def _write(target: Path, pictures: Iterator[tuple[int, np.ndarray]], rate, time_
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(target.parent)
     count = 0
     with files.whole(target) as fresh:
         with av.open(fresh, "w", format="mp4") as video:

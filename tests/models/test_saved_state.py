@@ -12,6 +12,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl.declared import Refused
+from keras_mtl.files import NotWritten
 from keras_mtl.tasks import nyud
 from tests import small
 
@@ -186,3 +187,24 @@ def test_names_in_the_file(model):
     model.save_own_variables(store)
     stream = io.BytesIO(store["tasks"].tobytes())
     assert json.load(stream) == ["depth", "edge"]
+
+
+# === A full disk ===
+
+
+def test_a_full_disk(model, tmp_path, small_disk):
+    """Also before HDF5's library, which ends the process, begins to write."""
+    for name, save in (
+        ("a.keras", model.save),
+        ("a.weights.h5", model.save_weights),
+        ("preset", model.save_to_preset),
+    ):
+        with pytest.raises(NotWritten) as error:
+            save(tmp_path / name)
+        assert str(error.value) == f"{tmp_path / name} cannot be written (File too large)."
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_files_of_weights(model, tmp_path):
+    with pytest.raises(ValueError, match="max_shard_size is 1e-05, but .* are one file"):
+        model.save_weights(tmp_path / "a.weights.json", max_shard_size=1e-5)

@@ -17,7 +17,7 @@ from PIL import Image
 from keras_mtl import rooms
 from keras_mtl.arguments import check_integer
 from keras_mtl.data.archives import nyud_v2, pascal_context
-from keras_mtl.files import whole_folder
+from keras_mtl.files import make_folder, whole_folder
 from keras_mtl.tasks import NYUD_CLASSES, PASCAL_CLASSES, SemanticSegmentation
 
 # Names of PASCAL-Part for the rooms' parts: the left half of a part gets the first.
@@ -114,7 +114,7 @@ def _write(
     splits = {"train": train, "val": val}
     for split, count in splits.items():
         check_integer(split, count, 1)
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(directory.parent)
     numbers = range(train + val)
     if progress:
         from tqdm import tqdm

@@ -100,7 +100,7 @@ def read_json(path: str | Path) -> Any:
     except Refused:
         raise
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a thousand brackets
-        raise Refused(f"{path} is no whole JSON.") from error
+        raise Refused(f"{path} is no whole JSON; write it or get it again.") from error
 
 
 def check_zip(archive: zipfile.ZipFile, path: str | Path) -> None:

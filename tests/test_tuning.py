@@ -6,6 +6,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl import rooms
+from keras_mtl.runs import search_state
 from keras_mtl.tasks import nyud
 
 pytest.importorskip("keras_tuner", reason="the extra `tuning` is not installed")
@@ -95,7 +96,7 @@ class KilledAt(keras.callbacks.Callback):
         return self
 
 
-def test_a_killed_search_goes_on(tasks, scenes, tmp_path):
+def test_a_killed_search_goes_on(tasks, scenes, tmp_path, capsys):
     def run(kill):
         keras.utils.set_random_seed(0)
         search = tuning.TPANetSearch(hrnet, tasks, SINGLE)
@@ -103,12 +104,19 @@ def test_a_killed_search_goes_on(tasks, scenes, tmp_path):
             search, search.objective, max_trials=3, seed=1, directory=tmp_path, project_name="s"
         )
         where = {"validation_data": scenes, "epochs": 1, "verbose": 0}
-        tuner.search(*scenes, callbacks=[KilledAt(kill)], **where)
+        callbacks = [search_state.KeepState(tmp_path / "s"), KilledAt(kill)]
+        tuner.search(*scenes, callbacks=callbacks, **where)
         return tuner
 
     KilledAt.started = 0
     with pytest.raises(Killed):
         run(kill=2)
+    for name in ("oracle.json", "trial_1/trial.json"):  # written in place by KerasTuner
+        path = tmp_path / "s" / name
+        path.write_bytes(path.read_bytes()[:99])
+    search_state.mend(tmp_path / "s")
+    assert "s/oracle.json was cut short when the search was killed; it" in capsys.readouterr().out
+    search_state.mend(tmp_path / "s")
     tuner = run(kill=None)
     # The first trial is not run again, the second one is.
     assert KilledAt.started == 2 + 2

@@ -1,18 +1,21 @@
 """The command that searches for hyperparameters, on prepared data or on generated rooms."""
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
-from keras_mtl import rooms
+from keras_mtl import declared, files, rooms
 from keras_mtl.commands.command_line import refusals, script, whole_number
 from keras_mtl.models import registry
 from keras_mtl.runs.batches import read
 from keras_mtl.runs.recipes import RECIPES, make_backbone
+from keras_mtl.runs.search_state import KeepState, mend
 from keras_mtl.tasks import Task
 
 # What is searched for, and a backbone small enough to train from scratch on rooms.
@@ -31,15 +34,23 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
         SystemExit: with one sentence, if something does not fit.
     """
     options = _arguments(tasks, description, arguments)
-    from keras_mtl.tuning import SEARCHES, results
-
     keras.utils.set_random_seed(options.seed)
     tasks, size = [t for t in tasks if t.name in options.tasks], tuple(options.image_size)
     folder = Path(options.output) / options.method
-    with refusals():
-        single = _single_scores(options.single, tasks) if options.single else None
-        _settle(folder, options, single)
-        training, validation = _batches(options, tasks, size)
+    with contextlib.ExitStack() as stack:
+        with refusals(ValueError, OSError):
+            single = _single_scores(options.single, tasks) if options.single else None
+            if "KERASTUNER_TUNER_ID" not in os.environ:  # then several search it together
+                stack.enter_context(files.alone(folder))
+            _settle(folder, options, single)
+            mend(folder)
+            training, validation = _batches(options, tasks, size)
+        _search(options, tasks, size, single, folder, training, validation)
+
+
+def _search(options, tasks, size, single, folder, training, validation):
+    from keras_mtl.tuning import SEARCHES, results
+
     search = SEARCHES[RECIPES[options.model].model](
         lambda: make_backbone(options.backbone, size), tasks, single, options.headline
     )
@@ -51,12 +62,13 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
         validation_data=validation,
         epochs=options.epochs,
         steps_per_epoch=options.steps,
-        callbacks=[logs, keras.callbacks.TerminateOnNaN()],
+        callbacks=[logs, keras.callbacks.TerminateOnNaN(), KeepState(folder)],
         verbose=options.verbose,
     )
     table = results(tuner)
     print("\n" + table)
-    (folder / "results.md").write_text(table + "\n")
+    with refusals(OSError):
+        files.write_text(folder / "results.md", table + "\n")
 
 
 def _batches(options, tasks, size):
@@ -92,8 +104,8 @@ def _single_scores(paths: list[str], tasks) -> dict[str, float]:
     found = {}
     for path in paths:
         try:
-            found |= json.loads(Path(path).read_text())
-        except (OSError, ValueError, TypeError) as error:
+            found |= declared.read_json(path)
+        except (ValueError, TypeError) as error:
             raise ValueError(
                 f"{path} cannot be read ({error}); --single takes the results.json "
                 "that train_nyud.py writes."
@@ -118,7 +130,7 @@ def _settle(folder: Path, options, single) -> None:
     settings["single"] = single  # the scores: they are the objective, wherever they are stored
     settings = json.loads(json.dumps(settings))
     if (folder / "oracle.json").exists():  # which a search writes first
-        before = json.loads(path.read_text()) if path.exists() else {}
+        before = _settings_before(path)
         changed = [
             f"{name} was {before.get(name, 'not written down')} and is {x}"
             for name, x in settings.items()
@@ -129,8 +141,19 @@ def _settle(folder: Path, options, single) -> None:
                 f"{folder} holds another search: {', '.join(changed[:3])}; pass "
                 "another --output, or remove it."
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings, indent=2) + "\n")
+    files.write_text(path, json.dumps(settings, indent=2) + "\n")
+
+
+def _settings_before(path: Path) -> dict:
+    if not path.exists():
+        return {}
+    try:
+        return dict(declared.read_json(path))
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{path} is no whole JSON, so nobody knows what was searched for; pass another "
+            "--output, or remove the folder."
+        ) from None
 
 
 def _arguments(tasks, description, arguments) -> argparse.Namespace:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from keras_mtl.data import folders
 from keras_mtl.runs import run
@@ -32,6 +33,29 @@ def test_data_is_looked_for_before_a_model_is_built(monkeypatch, tmp_path):
         train("--data", tmp_path / "nowhere", "--output", tmp_path / "out")
     said = str(ended.value)
     assert said.startswith("train_nyud.py: No prepared dataset") and "--tasks" not in said
+
+
+def test_folders_that_are_not_for_a_run(monkeypatch, tmp_path):
+    """Found out before a model is built, and left as they are."""
+    monkeypatch.setattr(run, "build", None)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "busy").mkdir()
+    with FileLock(tmp_path / "busy/.lock"):  # as another process has it
+        for output, problem in (
+            ("file", "/file is a file"),
+            ("file/run", "/file is a file"),
+            ("link", "/link is a link that leads nowhere"),
+            ("busy", "another process writes there now; wait for it or name another folder"),
+        ):
+            with pytest.raises(
+                SystemExit, match=rf"train_nyud.py: {tmp_path}/{output} .*"
+            ) as ended:
+                train("--output", tmp_path / output, "--restart")
+            said = str(ended.value)
+            assert f"cannot be written ({tmp_path if problem[0] == '/' else ''}{problem})." in said
+            assert "\n" not in said
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_training_on_some_tasks(monkeypatch, tmp_path, write_folder):

@@ -46,3 +46,6 @@ def test_searches_are_not_mixed(tmp_path):
         search._settle(tmp_path, first, None)
     with pytest.raises(ValueError, match="single was None and is {'depth': 0.5}"):
         search._settle(tmp_path, other, {"depth": 0.5})
+    (tmp_path / "settings.json").write_text('{"model": "tp')
+    with pytest.raises(ValueError, match="settings.json is no whole JSON, so nobody knows what"):
+        search._settle(tmp_path, other, None)

@@ -149,7 +149,7 @@ class MultiTaskModel(NetworkParts):
         """
         takes = self._takes
         x, count = takes.for_predict(x, kwargs)
-        with self._predicting, takes.in_our_words(reads=True), self._arrays_put_back():
+        with self._arrays_put_back(), takes.in_our_words(reads=True):
             return _first(count, super().predict(x, **kwargs))
 
     def predict_on_batch(self, x):
@@ -163,7 +163,7 @@ class MultiTaskModel(NetworkParts):
         """
         check_images(np.shape(x), self.image_size)
         check_image_values(x)
-        with self._predicting:  # each TensorFlow replica predicts all of it
+        with self._arrays_of_this_thread():  # each TensorFlow replica predicts all of it
             return _first(len(x), super().predict_on_batch(x))
 
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:

@@ -9,6 +9,7 @@ from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.stages import BackbonePart
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.models import files
+from keras_mtl.models.sharing import claim_weights
 from keras_mtl.training.trainer import TaskTrainer
 
 
@@ -20,6 +21,10 @@ class NetworkParts(TaskTrainer):
     """
 
     all_outputs: Mapping[str, Any]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        claim_weights(self)
 
     @property
     def backbone_layers(self) -> list[keras.layers.Layer]:

@@ -24,6 +24,7 @@ from keras_mtl.training.arrays import (
 )
 from keras_mtl.training.devices import split
 from keras_mtl.training.first_batches import EMPTY, Passing, is_loader
+from keras_mtl.training.sample_weights import check_weight_values, weights_of
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Inputs:
                 )
             images, labels, *rest = validation_data
             batch_size = arguments.get("validation_batch_size") or batch_size
-            data = self._prepare(images, labels, {}, batch_size, weighted=bool(rest))
-            validation_data = (*data, *rest)
+            images, labels = self._prepare(images, labels, {}, batch_size, weighted=bool(rest))
+            validation_data = (images, labels, *self.for_weights(rest, images, labels))
         elif validation_data is not None:
             validation_data, _ = self._prepare(validation_data, None, {"validation_steps": steps})
             if arguments.get("validation_freq", 1) != 1:
@@ -89,16 +90,38 @@ class Inputs:
         steps = {"steps": arguments.get("steps")}
         return self._prepare(x, y, steps, arguments.get("batch_size"), weighted=weighted)
 
-    def for_batch(self, x, y) -> tuple:
-        """The arrays of `train_on_batch` and `test_on_batch`, to be passed on to Keras.
+    def for_weights(self, weights: Sequence, x, y) -> list:
+        """The weights of images or pixels, to be passed on to Keras.
 
         Args:
-            x, y: images and labels.
+            weights: none or one, see `keras_mtl.training.sample_weights`; `None` stays.
+            x, y: checked images and labels.
 
         Raises:
             ValueError: if they do not fit.
         """
-        return self._arrays(x, y)
+        if all(each is None for each in weights):
+            return list(weights)
+        if y is None:
+            raise ValueError(
+                "sample_weight is given besides a dataset; its batches may be (images, labels, "
+                "sample_weight) themselves."
+            )
+        found = weights_of(weights[0], y, self.tasks, self.image_size)
+        check_weight_values(found, len(x))
+        return [found]
+
+    def for_batch(self, x, y, weights) -> tuple:
+        """The arrays of `train_on_batch` and `test_on_batch`, to be passed on to Keras.
+
+        Args:
+            x, y, weights: images, labels and their weights or `None`.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
+        x, y = self._arrays(x, y)
+        return (x, y, *self.for_weights([weights], x, y))
 
     def for_predict(self, x, arguments: Mapping | None = None) -> tuple[Any, int | None]:
         """The images of `predict`, filled up with black ones where devices split them.
@@ -231,17 +254,24 @@ class Inputs:
     def _of_spec(self, x):
         """A `tf.data.Dataset`, whose shapes are known, with only these tasks' labels."""
         spec = x.element_spec
-        images, labels, *_ = spec if isinstance(spec, tuple) else (spec, None)
+        images, labels, *weights = spec if isinstance(spec, tuple) else (spec, None)
         if not hasattr(images, "shape"):
             raise ValueError(
                 "The dataset's elements are no (images, labels); make them so with map, for "
                 "instance dataset.map(lambda x: (x.pop('image'), x))."
             )
         self.check_shapes(images.shape, labels)
-        if len(labels_of(labels, self.tasks)) < len(labels):
-            tasks = self.tasks
-            x = x.map(lambda images, labels, *rest: (images, labels_of(labels, tasks), *rest))
+        for each in weights:  # by their shapes, as TensorFlow wraps what is refused in `map`
+            symbols = keras.tree.map_structure(lambda w: keras.KerasTensor(tuple(w.shape)), each)
+            weights_of(symbols, labels, self.tasks, self.image_size)
+        if len(labels_of(labels, self.tasks)) < len(labels) or weights:
+            x = x.map(self._fitted)
         return x
+
+    def _fitted(self, images, labels, *weights):
+        """A batch of tensors with only these tasks' labels, and weights of one form."""
+        own = labels_of(labels, self.tasks)
+        return (images, own, *(weights_of(w, own, self.tasks, self.image_size) for w in weights))
 
     def check_shapes(self, images: Sequence[int | None], labels: Any) -> None:
         """Refuses what a step would misread, as far as shapes tell; it costs nothing in a step.
@@ -268,9 +298,12 @@ class Inputs:
         images, labels, *weights = batch
         if values:
             images, own = self._arrays(images, labels)
+            weights = self.for_weights(weights, images, own)
         else:
             images, own = as_array(images, "Images"), labels_of(labels, self.tasks)
             self.check_shapes(np.shape(images), own)
+            if weights and weights[0] is not None:
+                weights = [weights_of(weights[0], own, self.tasks, self.image_size)]
         return (images, own, *weights)
 
     def _batch_of_no_others(self, batch, values):

@@ -161,7 +161,7 @@ class Objective:
         Args:
             y: labels by task name.
             y_pred: outputs by name; the auxiliary ones may be missing, as they are in evaluation.
-            sample_weight: weights of the images (see the losses), also as a dict by task name.
+            sample_weight: weights of images or pixels (see the losses), also as a dict by name.
 
         Returns:
             Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
@@ -172,7 +172,7 @@ class Objective:
         terms = {}
         for name, task in of_output.items():
             weight = sample_weight
-            if isinstance(weight, Mapping):  # Keras gives a label of several arrays one for each
+            if isinstance(weight, Mapping):  # a label of several arrays has one beside each
                 weight = keras.tree.flatten(weight[task])[0]
             loss = self._losses[task](y[task], y_pred[name], weight)
             terms[name] = ops.cast(loss, keras.config.floatx())
@@ -270,7 +270,7 @@ class _MeanOfFunction(keras.losses.Loss):
         self.function = function
 
     def call(self, y_true, y_pred):
-        function = self.function
+        function, maps = self.function, len(y_pred.shape) == 4
         if function == "crossentropy":  # which of them the shapes tell
             sparse = len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] < y_pred.shape[-1]
             kind = "sparse_categorical" if sparse else "categorical"
@@ -280,7 +280,9 @@ class _MeanOfFunction(keras.losses.Loss):
             y_true = ops.squeeze(y_true, -1)
         elif len(y_pred.shape) == len(y_true.shape) + 1 and y_pred.shape[-1] == 1:
             y_pred = ops.squeeze(y_pred, -1)
-        return function(y_true, y_pred)
+        values = function(y_true, y_pred)
+        # One value an image, where the weights of maps have three axes.
+        return ops.reshape(values, (-1, 1, 1)) if maps and len(values.shape) == 1 else values
 
 
 class BalanceEachEpoch(keras.callbacks.Callback):

@@ -21,6 +21,7 @@ from keras_mtl.training.objective import (
     named_by_task,
     output_of_loss,
 )
+from keras_mtl.training.sample_weights import weights_of
 
 
 class TaskTrainer(keras.Model):
@@ -43,7 +44,7 @@ class TaskTrainer(keras.Model):
     tasks: Sequence[Task]
     auxiliary: Mapping[str, tuple[str, float]] = {}
     _objective: Objective | None = None
-    _in_fit = False
+    _fitting: int | None = None  # the thread that trains
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -116,6 +117,8 @@ class TaskTrainer(keras.Model):
         if self._objective is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         Inputs(self.tasks, self.image_size).check_shapes(x.shape, y)
+        if sample_weight is not None:
+            sample_weight = weights_of(sample_weight, y, self.tasks, self.image_size)
         return self._objective(y, y_pred, sample_weight, self.losses, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -163,6 +166,7 @@ class TaskTrainer(keras.Model):
         """
         takes = self._takes
         x, y, validation_data = takes.for_fit(x, y, validation_data, kwargs)
+        (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
         given = kwargs.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         choose_modes(given, self)
@@ -171,12 +175,13 @@ class TaskTrainer(keras.Model):
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         trains = kwargs.get("epochs", 1) > kwargs.get("initial_epoch", 0)
-        self._in_fit = True
+        with self._arrays_of_this_thread():  # once no other predicts
+            self._fitting = threading.get_ident()
         try:
             with compiler_memory_given_back(), takes.in_our_words(reads=trains):
                 return super().fit(x, y, validation_data=validation_data, **kwargs)
         finally:
-            self._in_fit = False
+            self._fitting = None
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
@@ -190,23 +195,26 @@ class TaskTrainer(keras.Model):
             ValueError: if images or labels do not fit the model, or there would be no end.
         """
         # `fit` has seen to its own data, and gives what Keras made of its callbacks.
-        if self._in_fit and isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
+        if self._fitting and isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
             return super().evaluate(x, y, **kwargs)
         takes = self._takes
         x, y = takes.for_evaluate(x, y, kwargs)
-        with takes.in_our_words(reads=True), self._arrays_put_back():
+        (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
+        with self._arrays_put_back(), takes.in_our_words(reads=True):
             return super().evaluate(x, y, **kwargs)
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step on one batch; see `keras.Model.train_on_batch` and `fit`."""
         check_arguments({"class_weight": class_weight})
-        x, y = self._takes.for_batch(x, y)
-        return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+        x, y, sample_weight = self._takes.for_batch(x, y, sample_weight)
+        with self._arrays_of_this_thread():
+            return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch; see `keras.Model.test_on_batch` and `fit`."""
-        x, y = self._takes.for_batch(x, y)
-        return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+        x, y, sample_weight = self._takes.for_batch(x, y, sample_weight)
+        with self._arrays_of_this_thread():
+            return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     # === JAX's arrays ===
 
@@ -247,13 +255,46 @@ class TaskTrainer(keras.Model):
         return KeptStep(step, self, variables)
 
     @contextlib.contextmanager
+    def _arrays_of_this_thread(self):
+        """Inside, no other thread has the model's arrays, which on JAX leave it for a step."""
+        others = self._fitting not in (None, threading.get_ident())
+        if others and keras.backend.backend() == "jax":
+            raise RuntimeError(
+                "Another thread trains this model, and on JAX has its weights until fit ends; "
+                "wait for it, or ask in a callback of fit."
+            )
+        with self._predicting:
+            yield
+
+    @contextlib.contextmanager
     def _arrays_put_back(self):
         """Inside, Keras may stop half-way, and outside the model has its arrays, also on JAX."""
-        try:
-            yield
-        finally:
-            if hasattr(self, "jax_state_sync"):
-                self.jax_state_sync()
+        with self._arrays_of_this_thread():
+            try:
+                yield
+            finally:
+                if hasattr(self, "jax_state_sync"):
+                    self.jax_state_sync()
+
+    def get_weights(self):
+        with self._arrays_of_this_thread():
+            return super().get_weights()
+
+    def set_weights(self, weights):
+        with self._arrays_of_this_thread():
+            super().set_weights(weights)
+
+    def save(self, *args, **kwargs):
+        with self._arrays_of_this_thread():
+            super().save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        with self._arrays_of_this_thread():
+            super().save_weights(*args, **kwargs)
+
+    def load_weights(self, *args, **kwargs):
+        with self._arrays_of_this_thread():
+            super().load_weights(*args, **kwargs)
 
     @property
     def _takes(self) -> Inputs:

@@ -110,6 +110,78 @@ def test_wrong_arguments(model):
     assert_refused(model, lambda: model.predict_maps(IMAGES[0] * np.nan), "NaN")
 
 
+PIXELS = np.random.default_rng(1).uniform(0, 2, (3, *SIZE)).astype("float32")
+WEIGHTS = {  # of the same pixels, in every form
+    "pixels": PIXELS,
+    "dict": dict.fromkeys(LABELS, PIXELS),
+    "a last axis": dict.fromkeys(LABELS, PIXELS[..., None]),
+    "of another task too": {**dict.fromkeys(LABELS, PIXELS), "more": PIXELS},
+}
+WRONG_WEIGHTS = {
+    "a name": ({"deph": PIXELS, "semseg": PIXELS}, "no sample_weight for depth"),
+    "of one task": ({"depth": PIXELS}, "no sample_weight for semseg"),
+    "small": (PIXELS[:, 1:], "15, 24); expected"),
+    "channels": (IMAGES, "16, 24, 3); expected"),
+    "few": (PIXELS[:2], "for 2 images"),
+    "negative": (-PIXELS, "hold the value -"),
+    "nan": (PIXELS * np.nan, "hold the value nan"),
+    "text": ("abc", "no array of numbers"),
+}
+
+
+def weighted_doors(model, weights):
+    """The losses at every door that takes weights."""
+    how, batch = {"verbose": 0, "return_dict": True}, (IMAGES, LABELS, weights)
+    yield lambda: model.evaluate(IMAGES, LABELS, sample_weight=weights, **how)
+    yield lambda: model.test_on_batch(*batch, return_dict=True)
+    yield lambda: model.evaluate(iter([batch]), **how)
+    yield lambda: model.evaluate(Batches(batch), **how)
+
+
+def test_weights_of_pixels(model):
+    """Of every form, at every door, as written out for one task."""
+    predicted = model.predict(IMAGES, verbose=0)["depth"]
+    wanted = (PIXELS[..., None] * np.abs(predicted - LABELS["depth"])).mean()
+    for weights in WEIGHTS.values():
+        for door in weighted_doors(model, weights):
+            assert door()["depth_loss"] == pytest.approx(wanted, rel=1e-4)
+    of_images = PIXELS.mean((1, 2))
+    wanted = (of_images[:, None, None, None] * np.abs(predicted - LABELS["depth"])).mean()
+    for weights in (of_images, dict.fromkeys(LABELS, of_images)):
+        for door in weighted_doors(model, weights):
+            assert door()["depth_loss"] == pytest.approx(wanted, rel=1e-4)
+
+
+def test_wrong_weights(model):
+    for weights, part in WRONG_WEIGHTS.values():
+        for door in weighted_doors(model, weights):
+            assert_refused(model, door, part)
+        batch = (IMAGES, LABELS, weights)
+        for call in (
+            lambda batch=batch: model.fit(IMAGES, LABELS, validation_data=batch, verbose=0),
+            lambda batch=batch: model.fit(*batch[:2], sample_weight=batch[2], verbose=0),
+        ):
+            assert_refused(model, call, part)
+    generator = iter([(IMAGES, LABELS)])
+    assert_refused(model, lambda: model.fit(generator, sample_weight=PIXELS), "besides a dataset")
+
+
+def test_weights_in_tensorflow_datasets(model):
+    tf = pytest.importorskip("tensorflow")
+    predicted = model.predict(IMAGES, verbose=0)["depth"]
+    wanted = (PIXELS[..., None] * np.abs(predicted - LABELS["depth"])).mean()
+
+    def scores(weights):
+        dataset = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS, weights)).batch(3)
+        return model.evaluate(dataset, verbose=0, return_dict=True)
+
+    for weights in WEIGHTS.values():
+        assert scores(weights)["depth_loss"] == pytest.approx(wanted, rel=1e-4)
+    for name in ("a name", "small", "negative", "nan"):
+        weights, part = WRONG_WEIGHTS[name]
+        assert_refused(model, lambda weights=weights: scores(weights), part)
+
+
 def test_tensorflow_datasets(model):
     tf = pytest.importorskip("tensorflow")
     for name in ("no numbers", "a class too many", "depth of nan"):

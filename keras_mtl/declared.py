@@ -153,7 +153,7 @@ def read_npy(stream: BinaryIO, path: str | Path, held: int) -> np.ndarray:
         raise Refused(f"{path} holds a table with named columns; expected an array of numbers.")
     shape, _, dtype = _HEADERS[version](stream)
     if dtype.hasobject or dtype.names:
-        raise Refused(f"{path} holds Python objects; expected an array of numbers.")
+        raise Refused(f"{path} holds Python objects and was not read; expected an array of numbers.")
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or declared > held:
         raise Refused(
@@ -230,14 +230,28 @@ float32, so train or get it again.
     """
     if values.dtype.kind not in "biuf":
         raise Refused(f"{path} holds {values.dtype} in {name}; expected real numbers.")
-    if values.dtype.kind != "f":
-        return
-    fits = np.abs(values) <= np.finfo("float32").max  # NaN does not
-    if not fits.all():
+    if not fits_float32(values):
+        fits = np.abs(values) <= np.finfo("float32").max
         raise Refused(
             f"{path} holds {values[~fits].flat[0]:g} in {name}; expected finite numbers that fit "
             "float32, so train or get it again."
         )
+
+
+def fits_float32(values: np.ndarray) -> bool:
+    """Whether an array holds finite real numbers alone that float32 can hold.
+
+    Args:
+        values: the array.
+
+    Example:
+
+    >>> [fits_float32(np.array([x])) for x in (1, -3e38, 1e300, np.nan, 1j, "1")]
+    [True, True, False, False, False, False]
+    """
+    if values.dtype.kind != "f":
+        return values.dtype.kind in "biu"
+    return bool((np.abs(values) <= np.finfo("float32").max).all())  # NaN is not
 
 
 class _Member(tarfile.TarInfo):

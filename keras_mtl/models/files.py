@@ -172,8 +172,10 @@ def load_weights(model, load, filepath, **kwargs) -> None:
         load(filepath, **kwargs)
     except (declared.Refused, OtherTasks):  # before anything was assigned
         raise
-    except Exception as error:
+    except BaseException as error:
         model.set_weights(before)
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise
         raise ValueError(
             f"{filepath} does not hold weights of this {type(model).__name__} with tasks "
             f"{', '.join(task.name for task in model.tasks)}; load it into a model built with "

@@ -1,6 +1,5 @@
 """Backbones from folders in Hugging Face's format."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from keras_mtl.backbones.keras_hub import class_of
 from keras_mtl.backbones.pretrained.construction import at_size, build
+from keras_mtl.backbones.pretrained.index import listed_files
 from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.backbones.weights.naming import fill
 
@@ -52,13 +52,7 @@ def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
             return read_weights(folder / name)
         index = folder / f"{name}.index.json"
         if index.is_file():
-            try:
-                files = json.loads(index.read_text())["weight_map"].values()
-            except (ValueError, KeyError) as error:
-                raise ValueError(
-                    f"{index} is broken or only part of a file; copy it again."
-                ) from error
-            parts = [read_weights(folder / file) for file in dict.fromkeys(files)]
+            parts = [read_weights(file) for file in listed_files(index)]
             return {key: array for part in parts for key, array in part.items()}
     raise ValueError(
         f"{folder} has no weights: there is neither model.safetensors nor pytorch_model.bin."

@@ -1,7 +1,6 @@
 """Backbones from folders in keras-hub's format, their tables of positions resized."""
 
 import inspect
-import json
 import warnings
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl import declared
 from keras_mtl.backbones.keras_hub import (
     image_backbones,
     kind_of,
@@ -18,6 +18,7 @@ from keras_mtl.backbones.keras_hub import (
     relative_position_tables,
 )
 from keras_mtl.backbones.pretrained.construction import at_size, build, size_argument
+from keras_mtl.backbones.pretrained.index import listed_files
 from keras_mtl.backbones.swin_transformer import relative_position_table
 from keras_mtl.backbones.vision_transformer import dinov2_positions, grid_of, position_table
 
@@ -90,7 +91,9 @@ def _load_stored(backbone, folder, cls):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is missing is said below, whole
             backbone.load_weights(path)
-    except (OSError, json.JSONDecodeError) as error:
+    except declared.Refused:
+        raise
+    except OSError as error:
         raise ValueError(f"{path} is broken or only part of a file; copy it again.") from error
     except Exception as error:
         cause = error
@@ -119,9 +122,7 @@ def _count_stored(path: Path) -> int:
 
     paths = [path]
     if path.suffix == ".json":
-        parts = json.loads(path.read_text())["weight_map"].values()
-        names = {name for part in parts for name in ([part] if isinstance(part, str) else part)}
-        paths = [path.parent / name for name in sorted(names)]
+        paths = listed_files(path)
     found = []
 
     def note(name, item):
@@ -130,6 +131,7 @@ def _count_stored(path: Path) -> int:
 
     for one in paths:
         with h5py.File(one, "r") as file:
+            declared.check_hdf5(file, one, one.stat().st_size)
             file.visititems(note)
     return len(found)
 

@@ -1,9 +1,9 @@
 """A pretrained backbone by a preset's name or from a folder."""
 
 import difflib
-import json
 from pathlib import Path
 
+from keras_mtl import declared
 from keras_mtl.backbones.keras_hub import attention_mask_accepted, image_backbones, kind_of
 from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
@@ -128,7 +128,7 @@ def _read_config(folder: Path) -> dict:
             "wrote, or fill a backbone with keras_mtl.backbones.load_weights."
         )
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = declared.read_json(path)
     except ValueError as error:
         raise ValueError(f"{path} is broken or only part of a file; copy it again.") from error
     if not isinstance(config, dict) or not {"registered_name", "model_type"} & set(config):

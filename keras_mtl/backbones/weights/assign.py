@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_mtl.backbones.weights.files import first_names
+from keras_mtl.declared import fits_float32
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def assign(
         variables: those that must not keep their initial values: an entry is needed for each.
 
     Raises:
-        ValueError: if an array is missing, left over, or of another shape, or a variable has no
-            entry. No variable has changed then.
+        ValueError: if an array is missing, left over, or of another shape, no finite numbers, or a
+            variable has no entry. No variable has changed then.
 
     Example:
 
@@ -101,6 +102,8 @@ def assign(
             continue
         if values[-1].shape != shape:
             faults.append(f"{given} gives {values[-1].shape} where the model has {shape}")
+        elif not fits_float32(values[-1]):
+            faults.append(f"{given} holds other than finite real numbers that fit float32")
     if faults:
         faults = list(dict.fromkeys(faults))  # one array may be wrong for several variables
         wrong = faults[:3] + ([f"and {len(faults) - 3} more"] if len(faults) > 3 else [])

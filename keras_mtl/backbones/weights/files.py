@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl import declared
+
 KINDS = ".pth, .pth.tar, .pt or .bin (PyTorch), .safetensors or .npz"
 
 # Where training scripts put the state dict, beside epoch, optimizer and scheduler.
@@ -99,6 +101,7 @@ def _reader(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
 def _zip_reader(path):
     try:
         with zipfile.ZipFile(path) as archive:
+            declared.check_zip(archive, path)
             names = archive.namelist()
             # Flipped bits in the numbers would go unnoticed by everybody else.
             damaged = archive.testzip()
@@ -124,15 +127,18 @@ def _zip_reader(path):
 
 
 def _read_npz(path):
+    arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: _standard(file[name]) for name in file.files}
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                with archive.open(member) as file:
+                    array = declared.read_npy(file, path, member.file_size)
+                arrays[member.filename.removesuffix(".npy")] = _standard(array)
+    except declared.Refused:
+        raise
     except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise _broken(path) from error
-        raise ValueError(
-            f"{path} holds Python objects besides arrays and was not read; save arrays only."
-        ) from error
+        raise _broken(path) from error
+    return arrays
 
 
 def _read_safetensors(path):

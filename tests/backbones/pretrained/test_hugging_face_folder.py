@@ -88,6 +88,8 @@ def test_pytorchs_files_and_several_files(shared, folder, folders):
     index = changed / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
     found = shared.values(from_preset(changed))
+    index.write_text('{"weight_map": {"a": "../part0.safetensors"}}')
+    shared.refused("index.json names '../part0.safetensors', which leads elsewhere", changed)
     index.write_text("{")
     shared.refused("index.json is broken or only part of a file", changed)
     index.unlink()

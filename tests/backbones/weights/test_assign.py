@@ -71,6 +71,13 @@ def without(*names):
             {**ARRAYS, "proj.weight": np.ones((4, 3))},
             "proj.weight (4, 3) gives (3, 4) where the model has (4, 3)",
         ),
+        *(
+            (
+                {**ARRAYS, "proj.bias": np.full(3, value)},
+                "proj.bias (3,) holds other than finite real numbers that fit float32",
+            )
+            for value in (np.nan, -np.inf, 1e300, 1j, "1")
+        ),
         ({**ARRAYS, "proj.bias": np.ones(5)}, "proj.bias (5,) gives (5,) where the model has (3,)"),
     ],
 )

@@ -232,6 +232,20 @@ def test_flipped_bits(tmp_path, kind):
     assert "is damaged" in refusal(path)
 
 
+def test_arrays_of_numpy_that_declare_too_much(tmp_path):
+    header = io.BytesIO()
+    about = {"descr": "<f4", "fortran_order": False, "shape": (10**7, 10**6)}
+    np.lib.format.write_array_header_1_0(header, about)
+    for name, content, said in (
+        ("w.npy", header.getvalue(), "declares an array of shape (10000000, 1000000) and has"),
+        ("../w.npy", header.getvalue(), "leads elsewhere"),
+        ("w.npy", header.getvalue()[:40], "is broken or only part of a file"),
+    ):
+        with zipfile.ZipFile(tmp_path / "weights.npz", "w") as archive:
+            archive.writestr(name, content)
+        assert said in refusal(tmp_path / "weights.npz")
+
+
 def test_other_files(tmp_path):
     def sentence(contents: bytes):
         (tmp_path / "weights.pth").write_bytes(contents)

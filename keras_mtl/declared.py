@@ -5,12 +5,15 @@ names that lead out of their folder. What a file unpacks to may be `SMALL` bytes
 the file itself takes on the disk: packed weights and labels are far below, and more is refused.
 """
 
+import io
 import json
 import math
 import re
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +27,7 @@ _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+_PACKED = 15  # in a MATLAB file: the kind of what is compressed
 
 # In a tarball: names and attributes that do not fit a header; tarfile reads them at once.
 _NAMES = (
@@ -162,6 +166,52 @@ def read_npy(stream: BinaryIO, path: str | Path, held: int) -> np.ndarray:
         )
     stream.seek(0)
     return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def read_mat(data: bytes, path: str | Path) -> dict[str, Any]:
+    """The variables of a MATLAB 5 file.
+
+    Args:
+        data: bytes of the file.
+        path: its path.
+
+    Raises:
+        Refused: if it unpacks to too much, or declares more entries than it unpacks to.
+        Exception: if it is broken, in SciPy's words; its parser raises whatever bytes cause.
+
+    Example:
+
+    >>> import scipy.io
+    >>> scipy.io.savemat("a.mat", {"LabelMap": np.array([[1, 2]])}, do_compression=True)
+    >>> read_mat(Path("a.mat").read_bytes(), "a.mat")["LabelMap"].tolist()
+    [[1, 2]]
+    """
+    import scipy.io
+
+    held = _unpacked(data, path)
+    for name, shape, kind in scipy.io.whosmat(io.BytesIO(data)):
+        if math.prod(shape) > held and kind != "sparse":
+            raise Refused(
+                f"{path} declares {name} of shape {shape} and has {held} bytes unpacked; it is "
+                "damaged, so get it again."
+            )
+    variables = scipy.io.loadmat(io.BytesIO(data))
+    return {name: value for name, value in variables.items() if not name.startswith("__")}
+
+
+def _unpacked(data: bytes, path) -> int:
+    """Bytes that a MATLAB 5 file unpacks to, counted piece by piece."""
+    order = ">" if data[126:128] == b"MI" else "<"
+    total, place = len(data), 128
+    while place + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, place)
+        packed, place = data[place + 8 : place + 8 + size], place + 8 + size
+        unpack = zlib.decompressobj()
+        while kind == _PACKED and packed and not unpack.eof:
+            total += len(unpack.decompress(packed, 2**20))
+            check_size(path, "all in it", total, len(data))
+            packed = unpack.unconsumed_tail
+    return total
 
 
 def check_hdf5(file, path: str | Path, held: int) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 LOOKED_AT = 2  # batches whose values are looked at, each time a dataset is read
 
@@ -78,7 +77,7 @@ class Passing:
         self.batches += 1
         try:
             return self.check(batch, values)
-        except ValueError as error:  # which TensorFlow would wrap in a page of its own
+        except ValueError as error:  # of which TensorFlow makes an error of its own
             self.refused = error
             raise
 
@@ -98,17 +97,20 @@ class Passing:
         spec = dataset.element_spec
 
         def look(*arrays):
-            self._look(keras.tree.pack_sequence_as(spec, arrays), values=True)
-            return np.True_
+            try:
+                self._look(keras.tree.pack_sequence_as(spec, arrays), values=True)
+            except ValueError as error:  # raised here TensorFlow would print where, in pages
+                return str(error)
+            return ""
 
         def pass_by(number, element):
             arrays = keras.tree.flatten(element)
-            seen = tf.cond(
+            fault = tf.cond(
                 number < LOOKED_AT,
-                lambda: tf.numpy_function(look, arrays, tf.bool),
-                lambda: True,
+                lambda: tf.numpy_function(look, arrays, tf.string),
+                lambda: "",
             )
-            with tf.control_dependencies([seen]):
+            with tf.control_dependencies([tf.debugging.Assert(tf.equal(fault, ""), [fault])]):
                 return keras.tree.map_structure(tf.identity, element)
 
         return dataset.enumerate().map(pass_by)

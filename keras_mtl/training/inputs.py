@@ -170,7 +170,9 @@ class Inputs:
             yield
         except Exception as error:
             self._say_what_was_seen()
-            if isinstance(error, (StopIteration, UnboundLocalError)):  # Keras' of an empty dataset
+            # Keras' of an empty dataset; the words, under PyTorch, of a model's first one
+            empty = isinstance(error, (StopIteration, UnboundLocalError))
+            if empty or "is not optional, but None was passed" in str(error):
                 self._say_there_was_none()
             raise
         self._say_what_was_seen()

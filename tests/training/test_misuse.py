@@ -182,13 +182,14 @@ def test_weights_in_tensorflow_datasets(model):
         assert_refused(model, lambda weights=weights: scores(weights), part)
 
 
-def test_tensorflow_datasets(model):
+def test_tensorflow_datasets(model, capfd):
     tf = pytest.importorskip("tensorflow")
     for name in ("no numbers", "a class too many", "depth of nan"):
         images, labels, part = WRONG[name]
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
         for call in (model.fit, model.evaluate):
             assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
+    assert "Traceback" not in capfd.readouterr().err  # which TensorFlow prints by itself
     none = dataset.filter(lambda images, labels: False)  # which TensorFlow learns by reading
     for call in (model.fit, model.evaluate):
         assert_refused(model, lambda call=call: call(none, verbose=0), "no batch")

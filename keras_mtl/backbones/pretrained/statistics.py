@@ -1,10 +1,10 @@
 """How the images were normalised that a folder's backbone was trained on, as the folder says."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from keras_mtl import declared
 from keras_mtl.images import ImageStatistics, checked_statistics
 
 
@@ -27,8 +27,9 @@ def read_statistics(folder: Path) -> ImageStatistics | None:
         path = folder / name
         if not path.is_file():
             continue
+        config = declared.read_json(path)
         try:
-            return checked_statistics(read(json.loads(path.read_text(encoding="utf-8"))))
+            return checked_statistics(read(config))
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(
                 f"{path} does not say how images are normalised ({error}); copy it again, or "

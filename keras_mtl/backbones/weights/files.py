@@ -131,12 +131,12 @@ def _read_npz(path):
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                with archive.open(member) as file:
-                    array = declared.read_npy(file, path, member.file_size)
+                with archive.open(member) as stream:
+                    array = declared.read_npy(stream, path, member.file_size)
                 arrays[member.filename.removesuffix(".npy")] = _standard(array)
     except declared.Refused:
         raise
-    except ValueError as error:
+    except Exception as error:  # a broken header raises SyntaxError too
         raise _broken(path) from error
     return arrays
 

@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 
 from keras_mtl import declared
 from keras_mtl.pictures import PictureError, open_picture
@@ -166,11 +165,13 @@ def matlab(data: bytes, file: str, variable: str) -> np.ndarray:
     """
     expected = f"a MATLAB 5 file with {variable}"
     try:
-        variables = scipy.io.loadmat(io.BytesIO(data))
+        variables = declared.read_mat(data, file)
+    except declared.Refused as error:
+        raise ArchiveError(str(error)) from None
     except Exception as error:  # SciPy's parser, too, raises whatever broken bytes cause
         raise _unreadable(file, expected, error) from error
     if variable not in variables:
-        found = ", ".join(name for name in variables if not name.startswith("__")) or "nothing"
+        found = ", ".join(variables) or "nothing"
         raise ArchiveError(f"{file} holds {found}, expected {expected}; get an intact copy of it.")
     return variables[variable]
 

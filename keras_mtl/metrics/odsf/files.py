@@ -163,19 +163,18 @@ def _read_npy(path: Path) -> np.ndarray:
 
 def _read_mat(path: Path, name: str, dataset: str) -> np.ndarray:
     """One variable of a MATLAB file."""
-    from scipy.io import loadmat, whosmat
-
     try:
-        found = loadmat(path, variable_names=[name]).get(name)
-        others = [] if found is not None else [name for name, *_ in whosmat(path)]
+        variables = declared.read_mat(path.read_bytes(), path)
     except FileNotFoundError:
         raise BrokenFile(_missing(path, "label")) from None
+    except declared.Refused as error:
+        raise BrokenFile(str(error)) from None
     except Exception as error:  # SciPy's parser raises whatever broken bytes cause
         raise BrokenFile(unreadable(path, error)) from None
-    if found is not None:
-        return found
+    if name in variables:
+        return variables[name]
     other = {"LabelMap": "pascal", "groundTruth": "bsds"}
-    protocol = next((other[each] for each in others if each in other), None)
+    protocol = next((other[each] for each in variables if each in other), None)
     what = f'use the protocol "{protocol}"' if protocol else f"take {dataset}'s own file"
     raise BrokenFile(f"{path} has no variable {name}, expected one; {what}.")
 

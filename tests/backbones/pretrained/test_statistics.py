@@ -104,6 +104,7 @@ def test_every_architecture_and_the_users_word(folder, say):
 @pytest.mark.parametrize("content", ["{", "[]", '{"image_mean": [0.5], "image_std": "x"}', "{}"])
 def test_a_broken_file(folder, say, content):
     say("preprocessor_config.json", content)
-    with pytest.raises(ValueError, match="preprocessor_config.json does not say how images") as no:
+    said = "preprocessor_config.json (does not say how images|is no whole JSON)"
+    with pytest.raises(ValueError, match=said) as no:
         from_preset(folder)
     assert "\n" not in str(no.value)

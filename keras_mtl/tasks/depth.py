@@ -35,7 +35,8 @@ class DepthEstimation(Task):
     higher_is_better = False
     ignore = 0
     unit = "m"
-    stores = measured_in = "metres"
+    measured_in = "metres"
+    stores = "metres"
     encodings = encodings.METRES
     label_dtype = "float32"
     label_channels = 1

@@ -64,6 +64,12 @@ def _holds(value) -> Callable[[Any, np.ndarray], bool]:
     return lambda task, labels: bool((labels == value).any())
 
 
+def _no_label_is_255(task, labels) -> bool:
+    # Where the task declares another number; beside 0 alone, 255 would mean yes.
+    values = set(np.unique(labels).tolist())
+    return task.ignore != 255 and 255 in values and bool(values - {0, 255, task.ignore})
+
+
 def _fractions(task, labels) -> bool:
     others = _others(task, labels)
     return bool((np.isfinite(others) & (others != np.floor(others))).any())
@@ -75,17 +81,18 @@ NOT_A_NUMBER = Encoding(
     lambda task, labels: not np.isfinite(labels).all(),
 )
 MINUS_ONE = Encoding("-1 where there is no label", "write {ignore} there", _holds(-1))
+TOP_OF_8_BITS = Encoding("255 where there is no label", "write {ignore} there", _no_label_is_255)
 
 
-def _yes_is_255(task, labels) -> bool:
-    # Where 255 means no label: both, and nothing else.
-    return set(np.unique(labels).tolist()) == {0, 255}
+def _holds_0_and_255_alone(task, labels) -> bool:
+    yes = labels == 255
+    return task.ignore == 255 and bool(yes.any() and ((labels == 0) != yes).all() and not yes.all())
 
 
 MASK = Encoding(
     "a mask of 0 and 255 for no and yes",
     "write 1 for yes, as in labels // 255: {ignore} means that there is no label",
-    lambda task, labels: task.ignore == 255 and _yes_is_255(task, labels),
+    _holds_0_and_255_alone,
     certain=False,
 )
 
@@ -96,6 +103,7 @@ CLASS_IDS = (
     NOT_A_NUMBER,
     Encoding("shares of a class", "store the id of the likeliest class", _fractions),
     MINUS_ONE,
+    TOP_OF_8_BITS,
     Encoding(
         "16 bits, the largest number of which means no label",
         "write {ignore} there",
@@ -118,7 +126,7 @@ CLASS_IDS = (
     Encoding(
         "class and instance in one number",
         "store the class id alone",
-        lambda task, labels: _others(task, labels).min() >= 1000,
+        lambda task, labels: bool((_others(task, labels) >= 1000).all()),
     ),
     MASK,
 )
@@ -129,6 +137,7 @@ YES_OR_NO = (
     Encoding("probabilities", "store 1 from 0.5 on, else 0", _fractions),
     NOT_A_NUMBER,
     MINUS_ONE,
+    TOP_OF_8_BITS,
     Encoding(
         "a mask of 0 and 255 for no and yes",
         "write 1 for yes, as in labels // 255",
@@ -266,7 +275,7 @@ def lengths(labels: np.ndarray) -> np.ndarray:
     >>> lengths(np.array([3.0, 0.0, 4.0]))
     np.float64(5.0)
     """
-    return np.sqrt((labels.astype("float64") ** 2).sum(-1))
+    return np.sqrt(np.einsum("...c,...c", labels, labels, dtype="float64", casting="unsafe"))
 
 
 def _not_unit(task, labels) -> np.ndarray:
@@ -283,7 +292,7 @@ NORMALS = (
     NOT_A_NUMBER,
     Encoding(
         "grey where there is no normal",
-        "write (0, 0, 0) there",
+        "write ({ignore}, {ignore}, {ignore}) there",
         lambda task, labels: _not_unit(task, labels).max(initial=0) < TOO_SHORT,
     ),
     Encoding(

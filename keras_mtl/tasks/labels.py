@@ -50,6 +50,7 @@ class LabelContract:
     label_dtype = "int32"
     label_channels: int | None = None
     label_values: tuple[int, ...] | None = None
+    measured_in: str | None = None
     stores = "numbers"
     encodings: tuple[Encoding, ...] = ()
 
@@ -134,11 +135,19 @@ class LabelContract:
             ValueError: if the shape or a value is wrong.
         """
         self.check_label_spec(each_array(np.shape, labels), height, width)
-        labels = each_array(np.asarray, labels)
+        labels = each_array(self._numbers, labels)
         if fault := self.fault(labels):
             raise ValueError(fault)
         if doubt := self.doubt(labels):
             warnings.warn(doubt, stacklevel=3)
+
+    def _numbers(self, labels) -> np.ndarray:
+        found = np.asarray(labels)
+        if found.dtype.kind not in "buifV":  # V: bfloat16
+            raise ValueError(
+                f"Labels of task {self.name!r} are of type {found.dtype}; expected {self.stores}."
+            )
+        return found
 
     def fault(self, labels: Any) -> str | None:
         """The sentence on labels that hold a wrong value, or `None`.

@@ -89,7 +89,6 @@ class Task(LabelContract):
     label_dtype = "int32"
     label_channels: int | None = None  # None: a map of class ids without channel axis
     label_values: tuple[int, ...] | None = None  # all but `ignore`, where they are few
-    measured_in: str | None = None  # if no 8-bit picture of a label can hold it
     only_channels: int | None = None  # of the raw output, where a kind has no choice
     settles_crops = False
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from benchmarks.label_doors import ENCODINGS, SIZE, rooms
+from benchmarks.label_doors import ENCODINGS, SAME, SIZE, rooms
 from keras_mtl import tasks
 
 pytestmark = pytest.mark.once("torch", "labels are NumPy arrays here")
@@ -39,6 +39,7 @@ WORDS = {  # the others are refused with the same words
     ("normals", "other lengths"): "divide them by their length",
     ("normals", "away from the camera"): "away from the camera, for x is right, y down and z fo",
     ("normals", "NaN as void"): r"NaN or infinity .*; write 0 there",
+    ("normals", "channels first"): r"have shape \(2, 3, 32, 48\); expected \(batch, 32, 48, 3\)",
     ("edge", "0 and 255"): "a mask of 0 and 255 for no and yes; write 1 for yes",
     ("edge", "probabilities"): "store 1 from 0.5 on",
     ("edge", "8-bit probabilities"): "grey levels of 8 bits; store 1 from 128 on",
@@ -51,6 +52,7 @@ WORDS = {  # the others are refused with the same words
     ("sal", "-1 as void"): "-1 where there is no label; write 255 there",
     ("sal", "NaN as void"): "NaN or infinity",
     ("sal", "class ids"): "class ids; store 1 for yes and 0 for no",
+    ("sal", "one-hot"): r"have shape \(2, 32, 48, 2\)",
 }
 
 
@@ -67,10 +69,13 @@ def test_right_labels_are_taken_without_a_word(scenes):
         for name, task in kinds.items():
             task.check_labels(labels[name], *SIZE)
             task.check_labels(task.no_label(*SIZE)[None], *SIZE)
+            for encoding in ENCODINGS[name].keys() & set(SAME):  # in another number type
+                task.check_labels(ENCODINGS[name][encoding](labels[name]), *SIZE)
 
 
 def test_every_example_has_its_words():
-    assert set(WORDS) == {(task, name) for task, each in ENCODINGS.items() for name in each}
+    found = {(task, name) for task, each in ENCODINGS.items() for name in each}
+    assert set(WORDS) == {(task, name) for task, name in found if name not in SAME}
 
 
 @pytest.mark.parametrize(("name", "encoding"), WORDS)
@@ -100,3 +105,21 @@ def test_a_valid_range_says_what_is_metres(scenes):
 def test_one_noisy_pixel_hides_nothing():
     depth = np.r_[35.0, 3000.0 * np.ones(99)].reshape(1, 10, 10, 1)
     assert tasks.DepthEstimation().wrong_label(depth) == (3000.0, "metres, not millimetres")
+
+
+@pytest.mark.parametrize("name", ["semseg", "sal"])
+def test_255_where_the_task_says_otherwise(scenes, name):
+    labels, kinds = scenes
+    kind = type(kinds[name])
+    own = type(f"Own{kind.__name__}", (kind,), {"ignore": -1})(channels=kinds[name].channels)
+    label = labels[name].copy()
+    own.check_labels(label, *SIZE)
+    label[:, :4] = 255
+    with pytest.raises(ValueError, match="or -1 where .* this looks like 255 where there is no la"):
+        own.check_labels(label, *SIZE)
+
+
+@pytest.mark.parametrize("wrong", ["3", 3j, None])
+def test_labels_of_no_numbers(wrong):
+    with pytest.raises(ValueError, match="'semseg' are of type .*; expected class ids"):
+        tasks.SemanticSegmentation().check_labels(np.full((1, 2, 3), wrong), 2, 3)

@@ -40,7 +40,7 @@ $(INSTALLED): pyproject.toml
 		{ echo "keras_mtl needs Python 3.11 to 3.13, $(PYTHON) is $$($(PYTHON) --version 2>&1); name another: make venv PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,tuning,dev]"
+	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,exr,tuning,dev]"
 	@touch $@
 
 train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline, BACKEND=jax|tensorflow|torch, ARGS="--help")
@@ -65,7 +65,7 @@ test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 test-next: ## The tests with nightlies and release candidates, in .venv-next (BACKEND=jax, TORCH=torch==2.15.0, CANDIDATES="jax tensorflow")
 	$(PYTHON) -m venv --clear $(NEXT)
 	$(NEXT)/bin/python -m pip install --quiet "$(TORCH)"
-	$(NEXT)/bin/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,tuning,dev]"
+	$(NEXT)/bin/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,exr,tuning,dev]"
 	$(NEXT)/bin/python -m pip install --quiet --pre --upgrade $(CANDIDATES)
 	$(NEXT)/bin/python -m pip uninstall --quiet --yes keras keras-hub
 	$(NEXT)/bin/python -m pip install --quiet --pre --no-deps keras-nightly keras-hub-nightly

@@ -2,6 +2,7 @@
 
 from keras_mtl.data.full_size import examples
 from keras_mtl.data.pipeline import load
+from keras_mtl.data.sources import tasks_of
 
 
 def __getattr__(name: str):
@@ -12,4 +13,4 @@ def __getattr__(name: str):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["examples", "load", "rooms"]
+__all__ = ["examples", "load", "rooms", "tasks_of"]

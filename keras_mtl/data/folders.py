@@ -2,21 +2,39 @@
 
 The folder holds the images, and for each task a folder with labels of the same name:
 
-    FOLDER/images/kitchen_1.jpg        a photograph of any format and size, read upright
-    FOLDER/semseg/kitchen_1.png        8 bit: class ids from 0 on; 255 = no label
-    FOLDER/human_parts/                8 bit, likewise
-    FOLDER/sal/kitchen_1.png           8 bit: 1 on salient objects, else 0; 255 = no label
-    FOLDER/edge/kitchen_1.png          8 bit: 1 on boundaries, else 0; 255 = no label
-    FOLDER/depth/kitchen_1.npy         metres; 0 = no label
-    FOLDER/normals/kitchen_1.npy       unit vectors (x right, y down, z forward); 0 = no label,
-    FOLDER/normals/kitchen_1.png       or 8-bit RGB, n = 2 v / 255 - 1; black = no label
+    FOLDER/images/kitchen_1.jpg     a photograph of any format and size, read upright
+    FOLDER/semseg/kitchen_1.png     class ids from 0 on; 255 = no label
+    FOLDER/semseg/classes.txt       the names of the classes, one a line, the first one of id 0
+    FOLDER/human_parts/             likewise
+    FOLDER/sal/kitchen_1.png        1 on salient objects, else 0; 255 = no label
+    FOLDER/edge/kitchen_1.png       1 on boundaries, else 0; 255 = no label
+    FOLDER/depth/kitchen_1.npy      metres along the camera's axis; 0, NaN or infinity = no label
+    FOLDER/depth/kitchen_1.png      16 bits with --depth-scale; 0 or 65535 = no label
+    FOLDER/depth_mask/kitchen_1.png 0 where depth is no label; may be left out
+    FOLDER/normals/kitchen_1.npy    unit vectors, x right, y down, z forward (or --normals-axes),
+                                    so that z is below 0; 0 = no label
+    FOLDER/normals/kitchen_1.png    or 8-bit RGB, n = 2 v / 255 - 1; black and grey = no label
+
+| format                         | ids, 0 and 1 | depth                    | normals      |
+| ------------------------------ | ------------ | ------------------------ | ------------ |
+| .npy                           | yes          | metres, or --depth-scale | unit vectors |
+| .png .tif .bmp .pgm .ppm       | as stored    | 16 bits: --depth-scale   | 8-bit RGB    |
+| .pfm .exr .hdf5                |              | metres, or --depth-scale | unit vectors |
+| .jpg .webp .gif, any other     | refused      | refused                  | refused      |
+
+Of a palette the indices are the ids. Colours are ids where each line of classes.txt ends with one,
+such as "floor #00ff80" (and the last one may be "no label #000000"). The magnitude of a .pfm's
+scale multiplies its numbers. An .exr needs pip install "keras-mtl[exr]".
 
 Labels have the height and width of their image, upright. An image may lack some of them: it is then
-used for the other tasks only. The result is read by its folder or name:
+used for the other tasks only. Without classes.txt there are as many classes in semseg as ids, and
+in human_parts PASCAL's seven; they are stored with the dataset, and training, pictures, reports and
+exported files use them. The result is read by its folder or name:
 
     python examples/prepare_folder.py photographs --name my_rooms --output prepared
     python examples/train_nyud.py --data prepared/my_rooms
 
+    tasks = keras_mtl.data.tasks_of("prepared/my_rooms", keras_mtl.tasks.nyud())
     keras_mtl.data.load("prepared/my_rooms", "train", tasks=tasks, image_size=(448, 576))
 """
 
@@ -26,18 +44,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from keras_mtl import tasks
+from keras_mtl.data.depth_units import DEPTH_UNITS, depth_units
+from keras_mtl.data.folder_labels import MASKS, FolderLabels, axes_signs
+from keras_mtl.data.label_files import by_name
 from keras_mtl.data.stored_images import to_store
 from keras_mtl.files import whole_folder
-from keras_mtl.pictures import PictureError, endings, open_picture
-from keras_mtl.tasks import Task
+from keras_mtl.pictures import endings
 
-TASKS = {task.name: task for task in (*tasks.nyud(), *tasks.pascal_context())}
-TASKS["semseg"] = tasks.SemanticSegmentation(channels=255)  # as many as there are
+COUNTED = tasks.SemanticSegmentation()  # the task of which any number of classes may be there
+TASKS = {task.name: task for task in (*tasks.pascal_context(), *tasks.nyud(), COUNTED)}
 
 
 def prepare_folder(
@@ -48,6 +67,8 @@ def prepare_folder(
     val_share: float = 0.1,
     val_list: str | Path | None = None,
     overwrite: bool = False,
+    depth_scale: float | str | None = None,
+    normals_axes: Sequence[str] | None = None,
 ) -> Path:
     """Prepares a folder of images and labels as a dataset that `keras_mtl.data.load` reads.
 
@@ -59,31 +80,44 @@ def prepare_folder(
         val_share: share of the images to validate on, evenly spread.
         val_list: file with the names, without ending, of the images to validate on instead.
         overwrite: replace this version of the dataset, once the new one is whole.
+        depth_scale: how many units of stored depth make a metre, or a dataset as which it is
+            stored: `"tum"`, `"scannet"`, `"sunrgbd"`, `"kitti"`, `"diode"` or `"hypersim"`.
+        normals_axes: where x, y and z of stored normals point: `"right"` or `"left"`, `"down"` or
+            `"up"`, `"forward"` or `"toward"` (the camera).
 
     Returns:
         The folder of the prepared dataset.
 
     Raises:
-        ValueError: if a file is broken or does not fit, with its path.
+        ValueError: if a file is broken or does not fit, with its path, or an argument is wrong.
+        ImportError: if there are files of OpenEXR, and what reads them is not installed.
     """
     folder, target = Path(folder), Path(output) / name / version
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or another --version.")
-    images, labels = _found(folder)
-    kinds = {name: _kind(files) for name, files in labels.items()}
+    images = _images(folder)
+    labels = _labels(folder, depth_scale, normals_axes)
+    for each in labels.values():
+        if strangers := sorted(each.files.keys() - images.keys()):
+            raise ValueError(
+                f"{each.files[strangers[0]]} has no image in {folder}/images; add it or remove it."
+            )
+        each.look()
 
     def examples(stems, split):
         for stem in tqdm(stems, desc=split, unit="image"):
-            image, (height, width) = to_store(images[stem])
-            example = {"image": image, "id": stem}
-            for name, files in labels.items():
-                example[name] = _label(TASKS[name], files.get(stem), kinds[name], height, width)
-            yield stem, example
+            image, size = to_store(images[stem])
+            read = {name: each.read(stem, *size) for name, each in labels.items()}
+            yield stem, {"image": image, "id": stem, **read}
 
     features = {"image": tfds.features.Image(shape=(None, None, 3)), "id": tfds.features.Text()}
-    for task, kind in kinds.items():
-        features[task] = _feature(TASKS[task], kind)
+    features |= {name: each.feature for name, each in labels.items()}
     splits = _splits(images, val_share, val_list)
+    about = f"Images and labels of {folder}."
+    if depth_scale is not None:
+        about += f" Depth was stored with the scale {depth_scale}."
+    if normals_axes is not None:
+        about += f" Normals were stored with the axes {' '.join(normals_axes)}."
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with whole_folder(target, replace=overwrite) as fresh:
@@ -91,7 +125,7 @@ def prepare_folder(
                 name=name,
                 version=version,
                 data_dir=fresh.parent,
-                description=f"Images and labels of {folder}.",
+                description=about,
                 features=tfds.features.FeaturesDict(features),
                 split_datasets={split: examples(stems, split) for split, stems in splits.items()},
             )
@@ -100,114 +134,37 @@ def prepare_folder(
         with contextlib.suppress(OSError):  # of other versions, which stay
             target.parent.rmdir()
         raise
+    for each in labels.values():
+        print("\n".join(each.report(len(images))))
     return target
 
 
-def _found(folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, Path]]]:
-    """The files of the images, and those of each task's labels, by their names."""
-    images = _by_name(folder / "images", endings())
+def _images(folder: Path) -> dict[str, Path]:
+    """The photographs by their names."""
+    images, others = by_name(folder / "images", endings())
     if not images:
         raise ValueError(f"{folder}/images holds no image file; put the images there.")
+    if others:
+        print(f"images: {len(others)} files are not read, such as {others[0]}.")
+    return images
+
+
+def _labels(folder: Path, depth_scale, normals_axes) -> dict[str, FolderLabels]:
+    """The labels of each task that has a folder."""
+    units = None if depth_scale is None else depth_units(depth_scale)
+    signs = None if normals_axes is None else axes_signs(normals_axes)
     labels = {
-        name: _by_name(folder / name, (".npy", ".png"))
-        for name in TASKS
+        name: FolderLabels(task, folder / name, task is COUNTED, units, signs)
+        for name, task in TASKS.items()
         if (folder / name).is_dir()
     }
     if not labels:
         raise ValueError(f"{folder} has no folder of labels; name one {', '.join(TASKS)}.")
-    for name, files in labels.items():
-        if strangers := sorted(files.keys() - images.keys()):
-            raise ValueError(
-                f"{files[strangers[0]]} has no image in {folder}/images; add it or remove it."
-            )
-        _check_files(TASKS[name], files)
-        print(f"{name}: {len(files)} of {len(images)} images have a label")
-    return images, labels
-
-
-def _by_name(folder: Path, endings) -> dict[str, Path]:
-    """The files of a folder by their names without ending."""
-    files = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix.lower() in endings:
-            if path.stem in files:
-                raise ValueError(
-                    f"{files[path.stem]} and {path} have the same name; keep one of them."
-                )
-            files[path.stem] = path
-    return files
-
-
-def _check_files(task: Task, files: dict[str, Path]) -> None:
-    """Refuses what no single file of a task shows, or nothing in it."""
-    if task.measured_in:
-        for path in files.values():
-            if path.suffix != ".npy":
-                raise ValueError(
-                    f"{path} is an image, which holds no {task.measured_in}; store "
-                    f"{task.measured_in} as .npy."
-                )
-    if task.label_values:
-        *others, yes = task.label_values
-        values = set()
-        for path in files.values():
-            values |= set(np.unique(_read(path)).tolist())
-            if yes in values:
-                return
-        if {*others, task.ignore} <= values:
-            said = " and ".join(map(str, [*others, task.ignore]))
-            raise ValueError(
-                f"{path.parent} holds the values {said} and never {yes}; write {yes} for yes: "
-                f"{task.ignore} means no label."
-            )
-
-
-def _read(path: Path) -> np.ndarray:
-    """The array of a label's file."""
-    try:
-        if path.suffix == ".npy":
-            return np.load(path)
-        with open_picture(path) as image:  # not as RGB: a palette's numbers are the classes
-            return np.asarray(image)
-    except PictureError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); replace it or remove it.") from None
-
-
-def _kind(files):
-    """What a task's labels are stored as: float32 if any of them is an .npy file."""
-    return np.float32 if any(p.suffix == ".npy" for p in files.values()) else np.uint8
-
-
-def _feature(task, kind):
-    shape = (None, None, task.label_channels or 1)
-    if kind == np.uint8:
-        return tfds.features.Image(shape=shape, encoding_format="png")
-    return tfds.features.Tensor(shape=shape, dtype=kind, encoding=tfds.features.Encoding.ZLIB)
-
-
-def _label(task, path, kind, height, width):
-    """A label `(H, W, c)`, checked; where there is no file, one that says nothing."""
-    shape = (height, width, task.label_channels or 1)
-    if path is None:
-        return np.full(shape, task.ignore, kind)
-    label = _read(path)
-    if label.shape[:2] != shape[:2] or label.size != np.prod(shape):
-        raise ValueError(
-            f"{path} has shape {label.shape}; expected {shape}, the size of its image."
-        )
-    label = label.reshape(shape)
-    if kind == np.float32 and path.suffix != ".npy":
-        raise ValueError(f"{path} is a picture among .npy files; store all labels of a task alike.")
-    try:
-        if not (task.label_channels == 3 and kind == np.uint8):  # any colour is a direction
-            task.check_labels(label.reshape(1, *task.label_shape(height, width)), height, width)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    if kind == np.uint8 and label.size and not 0 <= label.min() <= label.max() <= 255:
-        raise ValueError(f"{path} holds values up to {label.max()}; expected 8 bit, 0 to 255.")
-    return label.astype(kind)
+    read = {"images", *labels, *(name + MASKS for name in labels)}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name not in read and path.name[0] != ".":
+            print(f"{path} is not read: its name is that of no task ({', '.join(TASKS)}).")
+    return labels
 
 
 def _splits(images, val_share, val_list) -> dict[str, list[str]]:
@@ -250,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _arguments(arguments)
     try:
         target = prepare_folder(**vars(options))
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         sys.exit(str(error))
     print(f"Wrote {target}")
 
@@ -269,6 +226,12 @@ def _arguments(arguments) -> argparse.Namespace:
     parser.add_argument("--val-share", type=float, default=0.1, metavar="SHARE", help=share)
     names = "file with the names (without ending) of the images to validate on, instead"
     parser.add_argument("--val-list", metavar="FILE", help=names)
+    text = "how many units of stored depth make a metre, such as 1000, or a dataset as which it is "
+    text += f"stored: {', '.join(DEPTH_UNITS)}"
+    parser.add_argument("--depth-scale", metavar="N|NAME", help=text)
+    text = "where x, y and z of stored normals point: right or left, down or up, forward or toward "
+    text += "the camera (default: right down forward)"
+    parser.add_argument("--normals-axes", nargs=3, metavar=("X", "Y", "Z"), help=text)
     text = "replace this version of the dataset, once the new one is whole"
     parser.add_argument("--overwrite", action="store_true", help=text)
     return parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """Where examples come from: prepared folders and generated rooms, as numbered records."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from keras_mtl import rooms
 from keras_mtl.commands.quiet import find_devices
+from keras_mtl.data.class_names import check_classes, with_stored_classes
 from keras_mtl.data.stored_images import decode_image
+from keras_mtl.tasks import Task, check_tasks
 
 ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
 
@@ -43,6 +45,35 @@ def leave_gpu_to_keras():
 
 
 # === Prepared folders ===
+
+
+def tasks_of(
+    dataset: str | Path, tasks: Sequence[Task], data_dir: str | Path | None = None
+) -> list[Task]:
+    """Tasks with the classes that a prepared dataset stores: their number and names.
+
+    Args:
+        dataset, data_dir: as for `keras_mtl.data.load`.
+        tasks: list of tasks with whatever classes; one of which the dataset stores none stays.
+
+    Raises:
+        ValueError: if the dataset is not found.
+
+    Example:
+
+    ```python
+    tasks = keras_mtl.data.tasks_of("prepared/my_rooms", keras_mtl.tasks.nyud("semseg", "depth"))
+    batches = keras_mtl.data.load("prepared/my_rooms", "train", tasks=tasks, image_size=(448, 576))
+    ```
+    """
+    tasks = check_tasks(tasks)
+    if str(dataset) == "rooms":
+        return tasks
+    leave_gpu_to_keras()
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(str(_folder(dataset, data_dir))).info
+    return with_stored_classes(info, tasks)
 
 
 def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()):
@@ -155,6 +186,8 @@ def _check_features(folder, info, names, tasks):
             f"{folder} has no feature {', '.join(missing)}; it has {', '.join(info.features)}: "
             "pass tasks with these names."
         )
+    for task in tasks:
+        check_classes(folder, info, task)
     maps = [(task.name, task.label_channels) for task in tasks if task.output == "map"]
     for name, channels in [("image", 3), *maps]:
         shape, channels = tuple(info.features[name].shape), channels or 1

@@ -131,7 +131,7 @@ def _saved_model(model, fresh: Path, form: Form) -> Callable:
         tf.saved_model.save(holder, str(fresh), signatures, options)
     description = fresh / DESCRIPTION
     description.parent.mkdir()
-    description.write_text(json.dumps(_description(model, form.decoded), indent=2) + "\n")
+    description.write_text(json.dumps(describe(model, form.decoded), indent=2) + "\n")
     loaded = tf.saved_model.load(str(fresh))
     return lambda images: {k: v.numpy() for k, v in loaded.serve(tf.constant(images)).items()}
 
@@ -161,7 +161,7 @@ def _onnx(model, fresh: Path, form: Form) -> Callable:
     )
     for value in (*network.graph.input, *network.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    properties = {"keras_mtl": json.dumps(_description(model, form.decoded))}
+    properties = {"keras_mtl": json.dumps(describe(model, form.decoded))}
     onnx.helper.set_model_props(network, properties)
     onnx.checker.check_model(network)
     onnx.save(network, str(fresh))
@@ -268,7 +268,8 @@ def _traced(model, decoded: bool):
         return function.get_concrete_function()
 
 
-def _description(model, decoded: bool) -> dict:
+def describe(model, decoded: bool) -> dict:
+    """What an exported file says of itself: its images' size, each task's name and classes."""
     tasks = [
         {
             "name": task.name,

@@ -24,6 +24,7 @@ import keras_mtl
 from keras_mtl import distribution, files
 from keras_mtl.commands.command_line import refusals, script
 from keras_mtl.commands.quiet import find_devices
+from keras_mtl.data import tasks_of
 from keras_mtl.export import export_model
 from keras_mtl.runs import batches, report
 from keras_mtl.runs.options import build, parse
@@ -74,6 +75,8 @@ def main(
     with contextlib.ExitStack() as stack:
         with refusals():
             devices = _devices(options)
+            if options.data:
+                tasks = tasks_of(options.data, tasks)
         if not distribution.first_process():
             # All processes do the same, in step; the files of the first one are kept.
             out = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -12,6 +12,7 @@ import keras
 
 from keras_mtl import declared, files, rooms
 from keras_mtl.commands.command_line import refusals, script, whole_number
+from keras_mtl.data import tasks_of
 from keras_mtl.models import registry
 from keras_mtl.runs.batches import read
 from keras_mtl.runs.recipes import RECIPES, make_backbone
@@ -39,6 +40,7 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
     folder = Path(options.output) / options.method
     with contextlib.ExitStack() as stack:
         with refusals(ValueError, OSError):
+            tasks = tasks_of(options.data, tasks) if options.data else tasks
             single = _single_scores(options.single, tasks) if options.single else None
             if "KERASTUNER_TUNER_ID" not in os.environ:  # then several search it together
                 stack.enter_context(files.alone(folder))

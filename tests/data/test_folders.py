@@ -54,8 +54,11 @@ def a_broken_label(folder):
     ("spoil", "problem"),
     [
         (a_wide_png, "semseg/0.png: .* the value 300;"),
-        (a_picture_of_depth, "depth/0.png is an image, .*store metres as .npy"),
-        (masks_of_255, "edge holds the values 0 and 255 and never 1; write 1 for yes"),
+        (
+            a_picture_of_depth,
+            "depth/0.png holds whole numbers, and no metres; say .* --depth-scale 1000",
+        ),
+        (masks_of_255, "edge holds the values 0 and 255 alone: .*; write 1 for yes"),
         (a_label_that_is_not_turned, r"semseg/0.png has shape \(32, 48\); expected \(48, 32, 1\)"),
         (two_of_one_name, "0.jpg and .*0.png have the same name; keep one"),
         (a_broken_image, "images/0.png cannot be read"),

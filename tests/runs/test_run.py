@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+import keras_mtl
 from keras_mtl.data import folders
+from keras_mtl.export.formats import describe
 from keras_mtl.runs import run
 from keras_mtl.tasks import nyud
 
@@ -16,6 +18,8 @@ SMALL = (
     "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "
     "--patch-size 16 --channel-windows 1 1 --decode-dim 8"
 ).split()
+
+CLASSES = ["soil", "crop", "weed"]
 
 
 def train(*arguments):
@@ -58,18 +62,31 @@ def test_folders_that_are_not_for_a_run(monkeypatch, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_training_on_some_tasks(monkeypatch, tmp_path, write_folder):
-    """On data without labels for the others."""
+def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
+    """Three classes with names, on data without labels for some of the tasks."""
     rng = np.random.default_rng(0)
-    write_folder(tmp_path / "mine", 4, depth=lambda: rng.uniform(1, 5, (32, 48)))
-    data = folders.prepare_folder(tmp_path / "mine", tmp_path / "out", "mine")
-    data = ("--data", data.parent, "--backbone", "vit_nano", *SMALL, "--output", tmp_path / "run")
-    with pytest.raises(SystemExit, match=r"\(--tasks depth takes what is there.\)"):
-        train(*data)
+    write_folder(
+        tmp_path / "mine",
+        4,
+        depth=lambda: rng.uniform(1, 5, (32, 48)),
+        semseg=lambda: rng.integers(0, 2, (32, 48)).astype("uint8"),
+    )
+    (tmp_path / "mine" / "semseg" / "classes.txt").write_text("\n".join(CLASSES))
+    data = folders.prepare_folder(tmp_path / "mine", tmp_path / "out", "mine").parent
+    with pytest.raises(ValueError, match=r"3 classes of .*semseg.*soil, crop.* has 40; pass .*tas"):
+        keras_mtl.data.load(data, "train", tasks=nyud("semseg"), image_size=(32, 48))
+    few = "--model baseline --backbone vit_nano --patch-size 16 --head-width 4 --steps 1 --epochs 1"
+    few += " --batch-size 1 --image-size 32 48"
+    given = ("--data", data, *few.split(), "--output", tmp_path / "run")
+    with pytest.raises(SystemExit, match=r"\(--tasks semseg depth takes what is there.\)"):
+        train(*given)
     monkeypatch.setattr(run, "export_model", lambda *paths: None)
-    train(*data, "--tasks", "depth")
-    assert set(json.loads((tmp_path / "run" / "results.json").read_text())) == {
-        "loss",
-        "depth_loss",
-        "depth_RMSE",
-    }
+    train(*given, "--tasks", "semseg", "depth")
+    scores = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert {"semseg_mIoU", "depth_RMSE"} < set(scores) and "normals_mErr" not in scores
+    model = keras_mtl.load_model(tmp_path / "run" / "model.keras")
+    assert model(np.zeros((1, 32, 48, 3), "float32"))["semseg"].shape[-1] == 3
+    assert describe(model, False)["tasks"][0]["labels"] == CLASSES
+    examples = keras_mtl.data.examples(data, "val", tasks=model.tasks)
+    found = keras_mtl.evaluate(model, examples, progress=False).tasks["semseg"]
+    assert list(found["classes"]) == CLASSES and "mIoU_of_occurring" in found["scores"]

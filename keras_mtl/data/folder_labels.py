@@ -168,7 +168,8 @@ class FolderLabels:
                 "largest number."
             )
         if self._unread:
-            said.append(f"{len(self._unread)} files are not read: {why_unread(self._unread)}.")
+            count = len(self._unread)
+            said.append(f"files that are not read: {count}, for {why_unread(self._unread)}.")
         if self._counted:
             said.append(
                 f"{len(self.task.labels)} classes, for the largest id is "

@@ -145,7 +145,7 @@ def _images(folder: Path) -> dict[str, Path]:
     if not images:
         raise ValueError(f"{folder}/images holds no image file; put the images there.")
     if others:
-        print(f"images: {len(others)} files are not read, such as {others[0]}.")
+        print(f"images: files that are not read: {len(others)}, such as {others[0]}.")
     return images
 
 

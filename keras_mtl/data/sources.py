@@ -1,5 +1,6 @@
 """Where examples come from: prepared folders and generated rooms, as numbered records."""
 
+import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from keras_mtl import rooms
 from keras_mtl.commands.quiet import find_devices
 from keras_mtl.data.class_names import check_classes, with_stored_classes
+from keras_mtl.data.label_files import read_picture
 from keras_mtl.data.stored_images import decode_image
 from keras_mtl.tasks import Task, check_tasks
 
@@ -97,6 +99,12 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     folder = _folder(dataset, data_dir)
     builder = tfds.builder_from_directory(str(folder))
     info = builder.info
+    if info.file_format not in tfds.core.FileFormat.with_tf_data():
+        raise ValueError(
+            f"{folder} is stored as {info.file_format.value}, of which TensorFlow makes no "
+            "pipeline; prepare it with file_format='tfrecord', or convert it: tfds convert_format "
+            f"--dataset_version_dir {folder} --out_file_format tfrecord --out_dir ANOTHER."
+        )
     names = ["image", *(task.name for task in tasks)]
     _check_features(folder, info, names, tasks)
     names += [name for name in besides if name in info.features]
@@ -123,7 +131,10 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     )
 
     def decode(encoded):
-        example = {name: info.features[name].decode_example(encoded[name]) for name in names[1:]}
+        example = {
+            name: _label(info.features[name], encoded[name], f"A label of {name!r} in {folder}")
+            for name in names[1:]
+        }
         image = example["image"] = decode_image(encoded["image"])
         size = tf.shape(image)[:2]
         for task in tasks:
@@ -150,6 +161,37 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     mean = sum(each.num_bytes for each in info.splits.values()) / info.splits.total_num_examples
     count = info.splits[parts[index]].num_examples
     return Source(stored.enumerate(), decode, count, max(mean, 1)), total, first
+
+
+def _label(feature, encoded, what):
+    """A stored label: of a PNG with a palette the indices, and of less than 8 bits the numbers.
+
+    TensorFlow would make grey levels of them, such as 20 of class 1.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    ids = isinstance(feature, tfds.features.Image) and feature.shape[2:] == (1,)
+    if not ids or feature.np_dtype != np.uint8:
+        return feature.decode_example(encoded)
+    begin = tf.io.decode_raw(tf.strings.substr(encoded, 0, 26), tf.uint8)
+    tf.debugging.assert_equal(
+        begin[0],
+        tf.constant(0x89, tf.uint8),
+        f"{what} is no PNG, and other formats change numbers; prepare the dataset with PNG.",
+    )
+    bits, kind = begin[24], begin[25]
+
+    def numbers(data):
+        return read_picture(io.BytesIO(data.tobytes()), what)[..., None]
+
+    def read():
+        data = tf.io.decode_raw(encoded, tf.uint8)
+        label = tf.numpy_function(numbers, [data], tf.uint8, stateful=False)
+        return tf.ensure_shape(label, feature.shape)
+
+    stretched = tf.logical_or(kind == 3, bits < 8)
+    return tf.cond(stretched, read, lambda: feature.decode_example(encoded))
 
 
 def _folder(dataset, data_dir):

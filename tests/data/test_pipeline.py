@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_mtl import rooms
-from keras_mtl.data import load
+from keras_mtl.data import load, tasks_of
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
 from tests.data.stored import colours_of_normals
@@ -463,6 +463,78 @@ def test_maps_of_the_wrong_shape(tmp_path):
 
 
 # === With a model, and from a folder of files ===
+
+
+@once
+def test_labels_that_are_stored_otherwise(tmp_path):
+    """As in datasets that others wrote: palettes, pictures of few bits, other formats."""
+    from PIL import Image
+
+    ids = np.array([[0, 1], [2, 255]], "uint8")
+    palette = Image.fromarray(ids, "P")
+    palette.putpalette([20 * (i // 3) % 256 for i in range(768)])
+    palette.save(tmp_path / "palette.png")
+    Image.fromarray(ids == 1).save(tmp_path / "bits.png")
+    Image.fromarray(ids).save(tmp_path / "grey.png")
+    Image.fromarray(ids).save(tmp_path / "label.jpg")
+    image = np.zeros((2, 2, 3), "uint8")
+
+    def stored(name, *files):
+        examples = [{"image": image, "semseg": str(tmp_path / file)} for file in files]
+        features = {"image": picture(3), "semseg": tfds.features.Image(shape=(None, None, 1))}
+        return store(tmp_path, {"val": examples}, features, name=name)
+
+    tasks = [SemanticSegmentation(channels=3)]
+    folder = stored("pngs", "palette.png", "bits.png", "grey.png")
+    ((_, labels),) = first(read(folder, "val", (2, 2), tasks), 9)
+    assert_equal(list(labels["semseg"]), [ids, (ids == 1).astype("int32"), ids])
+    folder = stored("jpegs", "label.jpg")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="A label of 'semseg' in .*is no PNG"):
+        first(read(folder, "val", (2, 2), tasks, cache=False), 1)
+
+
+@once
+def test_a_format_of_which_there_is_no_pipeline(tmp_path):
+    pytest.importorskip("array_record")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="tiny",
+        version="1.0.0",
+        data_dir=tmp_path,
+        features=tfds.features.FeaturesDict(FEATURES),
+        split_datasets={"val": [(0, example(0))]},
+        file_format="array_record",
+    )
+    with pytest.raises(ValueError, match="is stored as array_record, .* tfds convert_format"):
+        read(tmp_path / "tiny", "val")
+
+
+@once
+def test_classes_of_a_dataset(tmp_path):
+    """Number and names, of a dataset and of the tasks that read it."""
+    image, label = np.zeros((2, 2, 3), "uint8"), np.zeros((2, 2, 1), "uint8")
+
+    def stored(name, names):
+        labelled = tfds.features.LabeledImage(labels=names, shape=(None, None, 1))
+        features = {"image": picture(3), "semseg": labelled}
+        return store(tmp_path, {"val": [{"image": image, "semseg": label}]}, features, name=name)
+
+    def named(*names):
+        return [SemanticSegmentation(channels=len(names), labels=list(names))]
+
+    folder = stored("named", ["soil", "crop"])
+    (task,) = tasks_of(folder, nyud("semseg"))
+    assert task.channels == 2 and task.labels == ["soil", "crop"]
+    for tasks in (nyud("semseg"), named("soil"), named("crop", "soil")):
+        with pytest.raises(ValueError, match=r"soil, crop .*task.*; pass keras_mtl.data.tasks_of"):
+            read(folder, "val", tasks=tasks)
+    for tasks in ([task], named("Boden", "Pflanze"), [SemanticSegmentation(channels=2)]):
+        read(folder, "val", tasks=tasks)
+    folder = stored("counted", ["0", "1"])  # as many as there were ids
+    with pytest.warns(UserWarning, match="has 2 classes of task 'semseg' .* but the task has 40"):
+        read(folder, "val", tasks=nyud("semseg"))
+    folder = stored("unknown", None)
+    assert tasks_of(folder, nyud("semseg"))[0].channels == 40
+    read(folder, "val", tasks=nyud("semseg"))
 
 
 def test_feeds_fit(folder):

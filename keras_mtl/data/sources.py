@@ -130,11 +130,17 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
         ),
     )
 
-    def decode(encoded):
-        example = {
+    def labels(encoded):
+        return {
             name: _label(info.features[name], encoded[name], f"A label of {name!r} in {folder}")
             for name in names[1:]
         }
+
+    for encoded in stored.take(1):  # here an error is one sentence
+        labels(encoded)
+
+    def decode(encoded):
+        example = labels(encoded)
         image = example["image"] = decode_image(encoded["image"])
         size = tf.shape(image)[:2]
         for task in tasks:
@@ -175,12 +181,7 @@ def _label(feature, encoded, what):
     if not ids or feature.np_dtype != np.uint8:
         return feature.decode_example(encoded)
     begin = tf.io.decode_raw(tf.strings.substr(encoded, 0, 26), tf.uint8)
-    tf.debugging.assert_equal(
-        begin[0],
-        tf.constant(0x89, tf.uint8),
-        f"{what} is no PNG, and other formats change numbers; prepare the dataset with PNG.",
-    )
-    bits, kind = begin[24], begin[25]
+    png, bits, kind = begin[0] == 0x89, begin[24], begin[25]
 
     def numbers(data):
         return read_picture(io.BytesIO(data.tobytes()), what)[..., None]
@@ -190,8 +191,8 @@ def _label(feature, encoded, what):
         label = tf.numpy_function(numbers, [data], tf.uint8, stateful=False)
         return tf.ensure_shape(label, feature.shape)
 
-    stretched = tf.logical_or(kind == 3, bits < 8)
-    return tf.cond(stretched, read, lambda: feature.decode_example(encoded))
+    as_it_is = png & (kind != 3) & (bits >= 8)
+    return tf.cond(as_it_is, lambda: feature.decode_example(encoded), read)
 
 
 def _folder(dataset, data_dir):

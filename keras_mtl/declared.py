@@ -157,7 +157,9 @@ def read_npy(stream: BinaryIO, path: str | Path, held: int) -> np.ndarray:
         raise Refused(f"{path} holds a table with named columns; expected an array of numbers.")
     shape, _, dtype = _HEADERS[version](stream)
     if dtype.hasobject or dtype.names:
-        raise Refused(f"{path} holds Python objects and was not read; expected an array of numbers.")
+        raise Refused(
+            f"{path} holds Python objects and was not read; expected an array of numbers."
+        )
     declared = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or declared > held:
         raise Refused(

@@ -49,7 +49,8 @@ train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|basel
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend
 
 # One thread a worker, so that the workers do not fight over the cores (NPROC is XLA's thread pool), and
-# code that XLA compiles quickly rather than code that runs quickly: the networks are tiny.
+# code that XLA compiles quickly rather than code that runs quickly: the networks are tiny. A file's tests share
+# networks and compiled operations, so that they stay with one worker.
 THREADS := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
@@ -58,7 +59,7 @@ test-tensorflow: ## The tests on TensorFlow
 test-torch: ## The tests on PyTorch
 test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 	@echo "=== pytest on the $* backend ==="
-	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) $(ARGS)
+	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # keras-nightly and keras lie in the same folder: one goes before the other comes. pip says that the versions are not
 # those that keras-hub and this package ask for, which is the point.

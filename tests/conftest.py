@@ -39,7 +39,7 @@ def gradient():
         if backend == "jax":
             import jax
 
-            return np.asarray(jax.grad(function)(x))
+            return np.asarray(jax.jit(jax.grad(function))(x))  # else it compiles each operation
         if backend == "tensorflow":
             import tensorflow as tf
 

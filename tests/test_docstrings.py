@@ -11,6 +11,8 @@ import pytest
 
 import keras_mtl
 
+once = pytest.mark.once("torch", "the text is the same for all; torch compiles least")
+
 
 def modules_with_examples():
     finder = doctest.DocTestFinder(exclude_empty=True)
@@ -20,6 +22,7 @@ def modules_with_examples():
             yield found.name
 
 
+@once
 @pytest.mark.parametrize("name", list(modules_with_examples()))
 def test_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -34,6 +37,7 @@ ROOMS = ["backbones", "balancing", "callbacks", "cost", "distribution", "evaluat
 ROOMS += ["layers", "losses", "metrics", "models", "resume", "schedules", "tasks", "tuning"]
 
 
+@once
 @pytest.mark.parametrize("room", ["", *(f".{room}" for room in ROOMS)])
 def test_public_names_have_docstrings(room):
     """Of classes and functions, and of the methods a class adds; with `Args:` for arguments."""

@@ -9,6 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once("torch", "the text of the code is the same for all")
+
 PACKAGE = Path(__file__).parents[1] / "keras_mtl"
 
 # Documented, whatever their names look like.

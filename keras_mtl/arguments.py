@@ -1,23 +1,87 @@
-"""Checks of what functions are given: one sentence for what does not fit."""
+"""Checks of what functions are given: one sentence for what does not fit.
 
+What fits is returned as Python's own number, whichever library's it was, so that files can hold it.
+"""
+
+import math
 import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
 
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Refuses what is no integer from `least` on, up to `most`.
 
-def check_integer(name: str, value, least: int, most: int | None = None) -> None:
-    """Refuses what is no integer from `least` on, up to `most`."""
-    good = isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
-    if not good or (most is not None and value > most):
+    Example:
+
+    >>> check_integer("epochs", np.int64(3), 0)
+    3
+    """
+    if not _is_integer(value) or value < least or (most is not None and value > most):
         span = f">= {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} is {value!r}, expected an integer {span}; pass {name}={least}.")
+        whole = isinstance(value, numbers.Real) and value == value // 1 and value >= least
+        such = int(value) if whole and (most is None or value <= most) else max(least, 1)
+        raise ValueError(f"{name} is {value!r}, expected an integer {span}, such as {name}={such}.")
+    return int(value)
 
 
-def checked_size(image_size) -> tuple[int, int]:
+def check_integers(
+    name: str, values: Any, example: Sequence[int], exactly: bool = True
+) -> tuple[int, ...]:
+    """Refuses what are no positive integers, or not exactly as many as the example has."""
+    good = not isinstance(values, str) and hasattr(values, "__len__") and len(values) > 0
+    good = good and (len(values) == len(example) or not exactly)
+    if not good or not all(_is_integer(value) and value > 0 for value in values):
+        many = f"{len(example)} " if exactly else ""
+        raise ValueError(
+            f"{name} is {values!r}, expected {many}positive integers, such as {example}."
+        )
+    return tuple(int(value) for value in values)
+
+
+def check_number(name: str, value: Any, below: float = math.inf) -> float:
+    """Refuses what is no number from 0 to below a bound."""
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not good or not 0 <= value < below:
+        span = "from 0 on" if below == math.inf else f"from 0 to below {below:g}"
+        raise ValueError(f"{name} is {value!r}, expected a number {span}.")
+    return float(value)
+
+
+def checked_sizes(given: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """A network's sizes, some of them replaced by what a user has given.
+
+    Args:
+        given: the user's arguments; those that are no sizes stay as they are.
+        sizes: dict by name of integers, or of tuples of such.
+
+    Example:
+
+    >>> checked_sizes({"num_layers": np.int64(2), "remat": True}, {"num_layers": 12})
+    {'num_layers': 2, 'remat': True}
+    """
+    found = {**sizes, **given}
+    for name, default in sizes.items():
+        if isinstance(default, int):
+            found[name] = check_integer(name, found[name], 1)
+    return found
+
+
+def checked_shape(image_shape: Any) -> tuple[int, int, int]:
+    """The shape of images as integers, after refusing anything else."""
+    height, width, channels = check_integers("image_shape", image_shape, (448, 576, 3))
+    if channels != 3:
+        raise ValueError(
+            f"image_shape is {image_shape!r}, with {channels} channels; expected 3, RGB."
+        )
+    return height, width, channels
+
+
+def checked_size(image_size: Any) -> tuple[int, int]:
     """Height and width as integers, after refusing anything else."""
     try:
         height, width = image_size
-        good = all(isinstance(s, (int, np.integer)) and s > 0 for s in (height, width))
+        good = all(_is_integer(length) and length > 0 for length in (height, width))
     except (TypeError, ValueError):
         good = False
     if not good:
@@ -25,3 +89,7 @@ def checked_size(image_size) -> tuple[int, int]:
             f"image_size is {image_size!r}, expected two positive integers; pass (height, width)."
         )
     return int(height), int(width)
+
+
+def _is_integer(value) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_mtl.arguments import check_integer, check_integers, checked_shape
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 
 # The authors' published code: HRNet-W18-small-v2 and HRNet-W48.
@@ -84,21 +85,12 @@ class HRNet(FeaturePyramid):
         blocks: int = 2,
         **kwargs,
     ):
-        super().__init__(image_shape, **kwargs)
-        if len(self.image_shape) != 3 or not all(self.image_shape):
-            raise ValueError(
-                f"HRNet found the image shape {self.image_shape} and needs a known height, width "
-                "and number of channels; give for example (448, 576, 3)."
-            )
-        if len(modules) != 3 or min(modules) < 1:
-            raise ValueError(
-                f"HRNet found modules={modules!r} and needs at least one module in each of three "
-                "stages; give for example (1, 3, 2)."
-            )
-        self.width = width
-        self.bottlenecks = bottlenecks
-        self.stage_modules = tuple(modules)  # PyTorch's modules have a method `modules`
-        self.blocks = blocks
+        super().__init__(checked_shape(image_shape), **kwargs)
+        self.width = width = check_integer("width", width, 1)
+        self.bottlenecks = check_integer("bottlenecks", bottlenecks, 1)
+        # PyTorch's modules have a method `modules`.
+        self.stage_modules = check_integers("modules", modules, (1, 3, 2))
+        self.blocks = check_integer("blocks", blocks, 1)
         self.channels = {4 * 2**i: width * 2**i for i in range(4)}
         # The graph below is made for one image size and would resize others wrongly.
         self.input_spec = keras.layers.InputSpec(shape=(None, *self.image_shape))

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.arguments import check_integers, checked_shape, checked_sizes
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 from keras_mtl.backbones.keras_hub import (
     attend,
@@ -62,7 +63,11 @@ def swin_transformer(
         raise ValueError(
             f"Unknown Swin Transformer size {size!r}; choose one of {list(SWIN_SIZES)}."
         )
-    config = {"window_size": 7, "patch_size": 4, **SWIN_SIZES[size], **overrides}
+    image_shape, own = checked_shape(image_shape), SWIN_SIZES[size]
+    for name in ("depths", "num_heads"):
+        if name in overrides:
+            overrides[name] = check_integers(name, overrides[name], own[name], exactly=False)
+    config = checked_sizes(overrides, {"window_size": 7, "patch_size": 4, **own})
     with attention_mask_accepted():
         backbone = class_of("swin")(image_shape=shape_on_the_grid(config), **config)
     return SwinTransformer(backbone, image_shape, remat)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl.arguments import check_integer, checked_shape, checked_sizes
 from keras_mtl.backbones.keras_hub import (
     blocks_of,
     class_of,
@@ -41,7 +42,8 @@ def vision_transformer(
             `num_layers=6`.
 
     Raises:
-        ValueError: if `size` is unknown or patches do not divide the image.
+        ValueError: if `size` is unknown, patches do not divide the image, or a size is no positive
+            integer.
 
     Example:
 
@@ -53,9 +55,15 @@ def vision_transformer(
         raise ValueError(
             f"Unknown Vision Transformer size {size!r}; choose one of {list(VIT_SIZES)}."
         )
+    image_shape, patch_size = checked_shape(image_shape), check_integer("patch_size", patch_size, 1)
     check_image_shape(image_shape, (patch_size, patch_size))
-    config = {"use_class_token": False, **VIT_SIZES[size], **overrides}
-    backbone = class_of("vit")(image_shape=tuple(image_shape), patch_size=patch_size, **config)
+    config = {"use_class_token": False, **checked_sizes(overrides, VIT_SIZES[size])}
+    if config["hidden_dim"] % config["num_heads"]:
+        raise ValueError(
+            f"hidden_dim is {config['hidden_dim']}, expected a multiple of num_heads, "
+            f"{config['num_heads']}."
+        )
+    backbone = class_of("vit")(image_shape=image_shape, patch_size=patch_size, **config)
     for block in blocks_of(backbone):
         _initialize_projections(parts_of(block).attention, config["hidden_dim"])
     return backbone

@@ -66,7 +66,8 @@ class MultiTaskBaseline(MultiTaskModel):
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
-        ValueError: if the backbone gives no feature maps, or `upsampling` is no positive integer.
+        ValueError: if the backbone gives no feature maps or is part of another model, or a number
+            is no positive integer.
 
     Example:
 
@@ -94,7 +95,9 @@ class MultiTaskBaseline(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        check_integer("upsampling", upsampling, 1)
+        upsampling = check_integer("upsampling", upsampling, 1)
+        if head_width is not None:
+            head_width = check_integer("head_width", head_width, 1)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
         # Some backbones give maps finer than the papers' stride 4, too.

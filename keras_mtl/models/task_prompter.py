@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 
+from keras_mtl.arguments import check_integer, check_integers, check_number
 from keras_mtl.backbones.keras_hub import blocks_of, final_norm, kind_of
 from keras_mtl.backbones.stages import copy_backbone
 from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
@@ -107,10 +108,12 @@ class TaskPrompter(MultiTaskModel):
         statistics = statistics_of(backbone, image_statistics)
         windows = _checked_windows(backbone, grid, channel_windows) if channel_prompts else None
         depth = backbone.num_layers
-        if not 1 <= prompting_levels <= min(4, depth):
-            raise ValueError(
-                f"prompting_levels is {prompting_levels}; expected 1 to {min(4, depth)}."
-            )
+        prompting_levels = check_integer("prompting_levels", prompting_levels, 1, min(4, depth))
+        decode_dim, final_dim = (
+            None if width is None else check_integer(name, width, 1)
+            for name, width in (("decode_dim", decode_dim), ("final_dim", final_dim))
+        )
+        stochastic_depth = check_number("stochastic_depth", stochastic_depth, below=1)
         # After which blocks features are decoded: for 4 levels depth/4, depth/2, 3*depth/4, depth.
         levels = [depth * k // prompting_levels for k in range(1, prompting_levels + 1)]
         released = variant == "released"
@@ -194,7 +197,7 @@ class TaskPrompter(MultiTaskModel):
             "variant": variant,
             "spatial_prompts": spatial_prompts,
             "channel_prompts": channel_prompts,
-            "channel_windows": channel_windows and list(channel_windows),
+            "channel_windows": windows and list(windows),
             "cross_task_reweighting": cross_task_reweighting,
             "prompting_levels": prompting_levels,
             "task_specific_encoders": task_specific_encoders,
@@ -294,13 +297,8 @@ def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
         )
 
 
-def _checked_windows(backbone, grid, windows) -> tuple[int, int]:
-    pair = isinstance(windows, (tuple, list)) and len(windows) == 2
-    if not pair or not all(isinstance(n, int) and n > 0 for n in windows):
-        raise ValueError(
-            f"channel_windows is {windows}; expected two positive integers, windows along height "
-            "and width, such as (4, 4)."
-        )
+def _checked_windows(backbone, grid, windows) -> tuple[int, ...]:
+    windows = check_integers("channel_windows", windows, (4, 4))
     for axis, patches, count, patch in zip(
         ("height", "width"), grid, windows, backbone.patch_size, strict=True
     ):
@@ -311,4 +309,4 @@ def _checked_windows(backbone, grid, windows) -> tuple[int, int]:
                 f"{axis} of {patches * patch}; use an image {axis} of {below} or "
                 f"{below + count * patch}, or other channel_windows."
             )
-    return tuple(windows)
+    return windows

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_number
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
@@ -119,7 +119,14 @@ class TPANet(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        check_integer("scales", scales, 1, len(STRIDES))
+        scales = check_integer("scales", scales, 1, len(STRIDES))
+        dim, groups = check_integer("dim", dim, 1), check_integer("groups", groups, 1)
+        if head_width is not None:
+            head_width = check_integer("head_width", head_width, 1)
+        num_heads = check_integer("num_heads", num_heads, 1)
+        key_value_pooling = check_integer("key_value_pooling", key_value_pooling, 1)
+        dropout = check_number("dropout", dropout, below=1)
+        stochastic_depth = check_number("stochastic_depth", stochastic_depth, below=1)
         statistics = statistics_of(backbone, image_statistics)
         if (task_mixing or cross_attention) and not task_prior:
             raise ValueError(

@@ -66,7 +66,8 @@ class SemanticSegmentation(Task):
         class_weights: Sequence[float] | None = None,
     ):
         super().__init__(name, channels, loss_weight)
-        if channels < 1 or channels > self.ignore >= 0:
+        channels = self.channels
+        if channels > self.ignore >= 0:
             raise ValueError(
                 f"Task {name!r} has {channels} classes; expected 1 to {self.ignore}: the id "
                 f"{self.ignore} means that there is no label."

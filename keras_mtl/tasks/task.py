@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mtl.arguments import check_integer, check_number
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.tasks import dense
 from keras_mtl.tasks.labels import LabelContract
@@ -97,8 +98,8 @@ class Task(LabelContract):
         if only not in (None, channels):
             raise ValueError(f"Task {name!r} has {channels} channels; expected {only}.")
         self.name = name
-        self.channels = channels
-        self.loss_weight = loss_weight
+        self.channels = check_integer("channels", channels, 1)
+        self.loss_weight = check_number("loss_weight", loss_weight)
 
     # === Training and scores ===
 

@@ -316,10 +316,13 @@ WRONG = {  # arguments, what the error says
         lambda: {"spatial_prompts": False, "channel_prompts": False},
         "spatial_prompts and channel_prompts are both off.* turn one of them on",
     ),
-    "no level": (lambda: {"prompting_levels": 0}, "prompting_levels is 0; expected 1 to 2"),
+    "no level": (
+        lambda: {"prompting_levels": 0},
+        "prompting_levels is 0, expected an integer from 1 to 2",
+    ),
     "levels beyond the blocks": (
         lambda: {"prompting_levels": 3},
-        "prompting_levels is 3; expected 1 to 2",
+        "prompting_levels is 3, expected an integer from 1 to 2",
     ),
 }
 
@@ -333,7 +336,7 @@ def test_wrong_arguments(name):
 
 
 def test_no_more_than_four_levels():
-    with pytest.raises(ValueError, match="prompting_levels is 5; expected 1 to 4"):
+    with pytest.raises(ValueError, match="prompting_levels is 5, expected an integer from 1 to 4"):
         tiny(vit(6), prompting_levels=5)
 
 

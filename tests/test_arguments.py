@@ -1,0 +1,117 @@
+"""Sizes and counts: any library's integers are taken, and what is none is refused in a sentence."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_mtl
+from keras_mtl import arguments
+from keras_mtl.tasks import nyud
+from tests import small
+
+SIZE = (16, 24)
+
+
+@pytest.fixture(autouse=True)
+def once():
+    if keras.backend.backend() != "torch":
+        pytest.skip("No backend is asked.")
+
+
+def baseline(**how):
+    return keras_mtl.MultiTaskBaseline(small.vit(SIZE), nyud("depth"), **how)
+
+
+def prompter(**how):
+    how = {"prompting_levels": 1, "channel_windows": (1, 1), **how}
+    return keras_mtl.TaskPrompter(small.vit(SIZE), nyud("depth"), **how)
+
+
+def tpanet(**how):
+    return keras_mtl.TPANet(small.vit(SIZE), nyud("depth"), **how)
+
+
+def hrnet(**how):
+    return keras_mtl.backbones.HRNet((*SIZE, 3), **how)
+
+
+def swin(**how):
+    return keras_mtl.backbones.swin_transformer("tiny", (*SIZE, 3), **how)
+
+
+COUNTS = {  # what takes positive integers, and nothing else
+    small.vit: ("patch_size", "num_layers", "num_heads", "hidden_dim", "mlp_dim"),
+    hrnet: ("width", "bottlenecks", "blocks"),
+    swin: ("embed_dim", "window_size", "patch_size"),
+    baseline: ("head_width", "upsampling"),
+    prompter: ("prompting_levels", "decode_dim", "final_dim"),
+    tpanet: ("dim", "groups", "head_width", "num_heads", "key_value_pooling", "scales"),
+    keras_mtl.tasks.SemanticSegmentation: ("channels",),
+}
+SHAPES = {hrnet: ("modules",), swin: ("depths", "num_heads"), prompter: ("channel_windows",)}
+RATES = {tpanet: ("dropout", "stochastic_depth"), prompter: ("stochastic_depth",)}
+
+
+@pytest.mark.parametrize("make", list(COUNTS), ids=lambda make: make.__name__)
+def test_counts(make):
+    given = (SIZE,) if make is small.vit else ()
+    for name in COUNTS[make]:
+        for value in (4.0, 0, -1, "4", None, True, [4], np.float32(4), np.nan):
+            if value is None and name in ("head_width", "decode_dim", "final_dim"):
+                continue  # the default
+            with pytest.raises(ValueError, match=rf"^{name} is [^\n]*, expected an integer .*\.$"):
+                make(*given, **{name: value})
+
+
+def test_tuples_and_rates():
+    for make, names in SHAPES.items():
+        for name, value in ((n, v) for n in names for v in (3, "ab", (1.0, 2), (0, 1, 1, 1), ())):
+            with pytest.raises(ValueError, match=rf"^{name} is [^\n]*positive integers.*\.$"):
+                make(**{name: value})
+    for make, names in RATES.items():
+        for name, value in ((n, v) for n in names for v in (-0.1, 1.0, "a", None, np.nan)):
+            with pytest.raises(ValueError, match=rf"^{name} is [^\n]* from 0 to below 1\.$"):
+                make(**{name: value})
+    for value in (-1, "a", None, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"^loss_weight is [^\n]*\.$"):
+            keras_mtl.tasks.DepthEstimation(loss_weight=value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(16.0, 24, 3), (16, 24), (0, 24, 3), (16, 24, 4), "abc", None, 3]
+)
+def test_image_shapes(shape):
+    for make in (
+        lambda: keras_mtl.backbones.vision_transformer("nano", shape),
+        lambda: keras_mtl.backbones.hrnet("18_small", shape),
+        lambda: keras_mtl.backbones.swin_transformer("tiny", shape),
+    ):
+        with pytest.raises(ValueError, match=r"^image_shape is [^\n]*\.$"):
+            make()
+    with pytest.raises(ValueError, match="multiple of num_heads"):
+        small.vit(SIZE, num_heads=3)
+
+
+def test_integers_of_numpy(tmp_path):
+    """And what is made of them can be written to a file."""
+    one, four, eight = np.int64(1), np.int32(4), np.uint8(8)
+    backbone = keras_mtl.backbones.vision_transformer(
+        "nano", np.array([16, 24, 3]), eight, num_layers=one, num_heads=one, hidden_dim=eight,
+        mlp_dim=eight,
+    )  # fmt: skip
+    tasks = [keras_mtl.tasks.SemanticSegmentation(channels=four, loss_weight=np.float32(2))]
+    model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=four, upsampling=one)
+    model.save(tmp_path / "numbers.keras")
+    again = keras_mtl.load_model(tmp_path / "numbers.keras")
+    assert again.tasks[0].channels == 4 and again.image_size == SIZE
+    json.dumps(hrnet(width=four, modules=np.array([1, 1, 1])).get_config())
+    assert arguments.checked_size(np.array(SIZE)) == SIZE
+
+
+def test_such_as():
+    """A number that can be one is named."""
+    for value, such in ((40.0, 40), (-1, 1), (2.5, 1), (np.float32(3), 3)):
+        with pytest.raises(ValueError, match=rf", such as count={such}\.$"):
+            arguments.check_integer("count", value, 1)

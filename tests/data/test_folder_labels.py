@@ -1,6 +1,5 @@
 """Labels as others store them, as a folder of them is prepared."""
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,8 +9,7 @@ from keras_mtl.data import class_names
 from keras_mtl.data.depth_units import depth_units
 from keras_mtl.data.folder_labels import FolderLabels, axes_signs
 
-if keras.backend.backend() != "torch":
-    pytest.skip("preparing knows no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
 STORED = np.array([[1000, 65535, 0], [2000, 8000, 256]], "uint16")
 

@@ -3,15 +3,13 @@
 import sys
 
 import h5py
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_mtl.data.label_files import read_label_file
 
-if keras.backend.backend() != "torch":
-    pytest.skip("reading files knows no backend", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "reading files knows no backend")
 
 IDS = np.array([[0, 1, 2], [3, 9, 15]], "uint8")
 

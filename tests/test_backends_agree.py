@@ -28,13 +28,13 @@ import keras_mtl
 folder = Path(sys.argv[1])
 data = np.load(folder / "data.npz")
 images = data["image"]
-labels = {key: data[key] for key in data if key != "image"}
 # TensorFlow need not trace a graph for one step.
 eager = keras.backend.backend() == "tensorflow"
 how = {"batch_size": 2, "verbose": 0}
 found = {}
 for file in folder.glob("*.keras"):
     model = keras_mtl.load_model(file)
+    labels = {task.name: data[task.name] for task in model.tasks}
     model.compile(keras.optimizers.SGD(1e-4), run_eagerly=eager)
     results = {f"output {key}": value for key, value in model.predict(images, **how).items()}
     scores = model.evaluate(images, labels, return_dict=True, **how)
@@ -71,7 +71,8 @@ def tpanet():
         window_size=2,
         drop_path=0.0,
     )
-    return keras_mtl.TPANet(backbone, nyud(), dim=8, head_width=8, stochastic_depth=0.0)
+    tasks = nyud("semseg", "normals")
+    return keras_mtl.TPANet(backbone, tasks, dim=8, head_width=8, stochastic_depth=0.0)
 
 
 @pytest.fixture(scope="module")

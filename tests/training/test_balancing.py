@@ -47,7 +47,8 @@ def test_a_task_without_labels_keeps_its_uncertainty(scenes):
     images, labels = scenes
     unlabelled = np.stack([nyud("depth")[0].no_label(*SIZE)] * len(images))
     model = network()
-    model.compile(keras.optimizers.SGD(1e-2), loss_weights=UncertaintyWeighting())
+    rule = UncertaintyWeighting()
+    model.compile(keras.optimizers.SGD(1e-2), loss_weights=rule, metrics=None)
     before = model.balancing.weights_by_task()
     model.fit(images, {**labels, "depth": unlabelled}, epochs=2, verbose=0)
     after = model.balancing.weights_by_task()
@@ -125,7 +126,7 @@ def test_weights_and_presets(rule, scenes, tmp_path):
     """With a balancing and without, files go both ways."""
     images, labels = scenes
     model, plain = network(), network()
-    model.compile(keras.optimizers.Adam(1e-2), loss_weights=RULES[rule]())
+    model.compile(keras.optimizers.Adam(1e-2), loss_weights=RULES[rule](), metrics=None)
     model.fit(images, labels, batch_size=2, epochs=1, verbose=0)
     weights = model.balancing.weights_by_task()
     maps = model.predict_on_batch(images)["depth"]
@@ -169,7 +170,7 @@ def test_another_rule_is_a_class(scenes):
 
     images, labels = scenes
     model = network()
-    model.compile(loss_weights=Largest())
+    model.compile(loss_weights=Largest(), metrics=None)
     found = model.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     weighed = [task.loss_weight * found[f"{task.name}_loss"] for task in model.tasks]
     assert found["loss"] == pytest.approx(max(weighed), rel=1e-5)
@@ -185,7 +186,7 @@ def test_with_weights_of_images_and_losses_by_name(scenes):
         ("auto", np.array([2.0, 0.0, 0.0, 0.5], "float32")),
         ({"depth": "mae", "edge": keras.losses.MeanSquaredError()}, None),
     ):
-        model.compile(loss=loss, loss_weights=rule)
+        model.compile(loss=loss, loss_weights=rule, metrics=None)
         rule.log_variance.assign([0.5, -1.0])
         how = {"sample_weight": weights, "batch_size": 4, "verbose": 0, "return_dict": True}
         found = model.evaluate(*data, **how)
@@ -225,7 +226,7 @@ def test_after_every_step(scenes):
 
     images, labels = scenes
     model = network()
-    model.compile(keras.optimizers.SGD(1e-3), loss_weights=ByLastLosses())
+    model.compile(keras.optimizers.SGD(1e-3), loss_weights=ByLastLosses(), metrics=None)
     weights = np.array([task.loss_weight for task in model.tasks])
     last = np.ones(4)
     for step in range(3):

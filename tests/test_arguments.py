@@ -2,7 +2,6 @@
 
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,13 +10,9 @@ from keras_mtl import arguments
 from keras_mtl.tasks import nyud
 from tests import small
 
+pytestmark = pytest.mark.once("torch", "no backend is asked")
+
 SIZE = (16, 24)
-
-
-@pytest.fixture(autouse=True)
-def once():
-    if keras.backend.backend() != "torch":
-        pytest.skip("No backend is asked.")
 
 
 def baseline(**how):

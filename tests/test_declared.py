@@ -4,7 +4,6 @@ import io
 import re
 import tarfile
 
-import keras
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -13,8 +12,7 @@ from keras_mtl import declared
 from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.verify import verify
 
-if keras.backend.backend() != "torch":
-    pytest.skip("files know no backend: runs once, with PyTorch", allow_module_level=True)
+pytestmark = pytest.mark.once("torch", "files know no backend")
 
 
 def member(name, size=0, **more):

@@ -39,7 +39,6 @@ exported files use them. The result is read by its folder or name:
 """
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,8 +50,9 @@ from keras_mtl import tasks
 from keras_mtl.data.depth_units import DEPTH_UNITS, depth_units
 from keras_mtl.data.folder_labels import MASKS, FolderLabels, axes_signs
 from keras_mtl.data.label_files import by_name
+from keras_mtl.data.prepared_folder import folder_of, written
 from keras_mtl.data.stored_images import to_store
-from keras_mtl.files import whole_folder
+from keras_mtl.files import NotWritten
 from keras_mtl.pictures import endings
 
 COUNTED = tasks.SemanticSegmentation()  # the task of which any number of classes may be there
@@ -90,9 +90,12 @@ def prepare_folder(
 
     Raises:
         ValueError: if a file is broken or does not fit, with its path, or an argument is wrong.
+        OSError: if the disk is full, for instance, or another process writes this dataset.
         ImportError: if there are files of OpenEXR, and what reads them is not installed.
     """
-    folder, target = Path(folder), Path(output) / name / version
+    folder, target = Path(folder), folder_of(output, name, version)
+    if not 0 <= val_share <= 1:
+        raise ValueError(f"val_share is {val_share}; expected a share from 0 to 1, such as 0.1.")
     if target.exists() and not overwrite:
         raise ValueError(f"{target} exists; pass --overwrite to replace it, or another --version.")
     images = _images(folder)
@@ -118,22 +121,16 @@ def prepare_folder(
         about += f" Depth was stored with the scale {depth_scale}."
     if normals_axes is not None:
         about += f" Normals were stored with the axes {' '.join(normals_axes)}."
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with whole_folder(target, replace=overwrite) as fresh:
-            tfds.dataset_builders.store_as_tfds_dataset(
-                name=name,
-                version=version,
-                data_dir=fresh.parent,
-                description=about,
-                features=tfds.features.FeaturesDict(features),
-                split_datasets={split: examples(stems, split) for split, stems in splits.items()},
-            )
-            (fresh.parent / name / version).rename(fresh)
-    except BaseException:
-        with contextlib.suppress(OSError):  # of other versions, which stay
-            target.parent.rmdir()
-        raise
+    with written(target, replace=overwrite) as fresh:
+        tfds.dataset_builders.store_as_tfds_dataset(
+            name=name,
+            version=version,
+            data_dir=fresh.parent,
+            description=about,
+            features=tfds.features.FeaturesDict(features),
+            split_datasets={split: examples(stems, split) for split, stems in splits.items()},
+        )
+        (fresh.parent / name / version).rename(fresh)
     for each in labels.values():
         print("\n".join(each.report(len(images))))
     return target
@@ -207,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _arguments(arguments)
     try:
         target = prepare_folder(**vars(options))
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, NotWritten) as error:
         sys.exit(str(error))
     print(f"Wrote {target}")
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from keras_mtl import files
+from keras_mtl.data.prepared_folder import said_of_disk
 
 
 def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
@@ -82,14 +83,9 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         sys.exit(f"Not prepared: {error}")
     except Exception as error:
-        # TensorFlow has its own kinds of error for a disk that is full or may not be written, and
-        # TensorFlow Datasets wraps them.
-        causes: list[BaseException] = [error]
-        while causes[-1].__cause__ is not None:
-            causes.append(causes[-1].__cause__)
-        if not any(isinstance(e, OSError) or hasattr(e, "error_code") for e in causes):
+        reason = said_of_disk(error)
+        if reason is None:
             raise
-        reason = " ".join(str(error).split())
         sys.exit(
             f"Not prepared, and nothing is left half-written: {reason}; make room where the "
             "dataset goes (--data_dir) or name another folder, and start again."

@@ -33,7 +33,7 @@ def train(model, folder, epochs):
 def model():
     keras.utils.set_random_seed(2)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
-    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
     return model
 
 

@@ -112,7 +112,7 @@ def alone(folder: str | Path) -> Iterator[None]:
     """Makes a folder, and keeps it from other processes that ask for it, during the block.
 
     The system frees it when the process ends, also when it is killed. The process that has it may
-    ask for it again.
+    ask for it again. What killed writers have left in it is removed first.
 
     Args:
         folder: path. If it was made for the block and is empty afterwards, it is removed.
@@ -140,6 +140,8 @@ def alone(folder: str | Path) -> Iterator[None]:
     except OSError as error:
         raise _refusal(error.errno or errno.EIO, folder) from error
     try:
+        if lock.lock_counter == 1:
+            sweep(folder)
         yield
     finally:
         with suppress(OSError):  # the folder may be gone, and Windows removes no open file

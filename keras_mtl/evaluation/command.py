@@ -13,6 +13,7 @@ from pathlib import Path
 from keras_mtl.commands.command_line import refusals, script
 from keras_mtl.data import examples
 from keras_mtl.evaluation.evaluation import evaluate
+from keras_mtl.files import make_folder
 from keras_mtl.models import load_model
 from keras_mtl.visualize import precision_recall
 from keras_mtl.visualize.panels import write_figure
@@ -35,7 +36,8 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
             ids = Path(options.boundary_ids).read_text().split()
         except (OSError, UnicodeDecodeError) as error:
             sys.exit(f"{script()}: {options.boundary_ids} cannot be read ({error}).")
-    with refusals():
+    out = options.output or options.model.parent
+    with refusals(ValueError, OSError):
         model = load_model(options.model)
         dataset = examples(
             options.data or "rooms",
@@ -45,6 +47,7 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
             image_size=tuple(options.image_size or model.image_size),
             count=options.count,
         )
+        make_folder(out)  # found out now, not after the work
         result = evaluate(
             model,
             dataset,
@@ -56,7 +59,6 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
             skip_broken=options.skip_broken,
         )
     print(f"\n{result}")
-    out = options.output or options.model.parent
     written = [out / f"evaluation.{ending}" for ending in ("json", "csv", "md")]
     with refusals(OSError):
         for path in written:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mtl.files import write_text
+from keras_mtl.files import make_folder, write_text
 from keras_mtl.metrics.odsf.files import (
     LABEL_FILES,
     BrokenFile,
@@ -270,7 +270,9 @@ def main(arguments: list[str] | None = None) -> int:
     folders = (given.predictions, given.labels)
     try:
         if given.json:  # found out now, not after the work
-            Path(given.json).absolute().parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(given.json).absolute().parent)
+            if Path(given.json).is_dir():
+                raise ValueError(f"{given.json} is a folder; name a file for --json.")
         report = evaluate_folder(
             *folders,
             given.protocol,

@@ -7,7 +7,7 @@ from time import monotonic
 
 import numpy as np
 
-from keras_mtl.files import whole
+from keras_mtl.files import make_folder, whole
 from keras_mtl.metrics.odsf.image import THRESHOLDS, Counts
 
 _SAVE_EVERY = 5.0  # seconds
@@ -58,7 +58,7 @@ class Kept:
         if self.path is None or not self.done:
             return
         signatures, counts = zip(*self.done.values(), strict=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         with whole(self.path) as fresh, open(fresh, "wb") as file:
             np.savez(
                 file,

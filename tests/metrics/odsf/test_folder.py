@@ -64,6 +64,8 @@ def test_nothing_to_evaluate(folders, command, capsys):
         (["--ids", folders / "ids.txt"], "ids.txt lists no image"),
         (["--ids", folders / "none.txt"], "none.txt is not readable"),
         (["--processes", "0"], "expected 1 or more"),
+        (["--json", folders / "empty"], "empty is a folder; name a file for --json"),
+        (["--json", folders / "ids.txt/a.json"], "ids.txt is a file)."),
     ):
         with pytest.raises(SystemExit) as caught:
             command(folders, *more)

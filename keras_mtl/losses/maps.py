@@ -8,6 +8,7 @@ Tensor = Any  # a tensor of the active backend, or anything it can be made from
 
 NO_LABEL = 255  # "no label here" in class, saliency and boundary maps
 VALID_DEPTH = (0.0, 80.0)  # metres; the published evaluations leave labels out from 80 on
+SHORTEST_NORMAL = 0.5  # a shorter vector says that there is no normal: grey is 0.007 long
 
 
 def check_maps(name: str, y_true: Tensor, y_pred: Tensor, label: str, prediction: str) -> None:
@@ -107,7 +108,7 @@ def labelled_binary(values: Tensor, ignore: float = NO_LABEL) -> Tensor:
 
 
 def labelled_vectors(vectors: Tensor, ignore: float = 0.0) -> Tensor:
-    """Which vectors are labels: those with finite components that are not all `ignore`.
+    """Which unit vectors are labels: those that are finite, not all `ignore`, and not too short.
 
     Args:
         vectors: float tensor `(..., C)`.
@@ -118,13 +119,14 @@ def labelled_vectors(vectors: Tensor, ignore: float = 0.0) -> Tensor:
 
     Example:
 
-    >>> found = labelled_vectors([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [float("nan"), 0.0, 1.0]])
+    >>> found = labelled_vectors([[0.0, 0.0, 1.0], [0.0, 0.004, 0.0], [float("nan"), 0.0, 1.0]])
     >>> [bool(each) for each in found]
     [True, False, False]
     """
     vectors = ops.convert_to_tensor(vectors)
-    finite = ops.all(ops.isfinite(vectors), axis=-1)
-    return ops.any(vectors != ignore, axis=-1) & finite
+    square = ops.sum(ops.square(vectors), axis=-1)
+    long_enough = (square >= SHORTEST_NORMAL**2) & ops.isfinite(square)
+    return ops.any(vectors != ignore, axis=-1) & long_enough
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ def normals_loss_map(y_true: Tensor, y_pred: Tensor, ignore: float = 0.0) -> tup
 
     Args:
         y_true: float tensor `(B, H, W, 3)`, unit vectors, all `ignore` where there is no label;
-            a vector that is not finite counts as none.
+            a vector that is not finite or shorter than 0.5 counts as none.
         y_pred: float tensor `(B, H, W, 3)`, of any length: made unit vectors here.
         ignore: float.
 

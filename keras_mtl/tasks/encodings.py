@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mtl.losses.maps import SHORTEST_NORMAL
+
 
 class Encoding(NamedTuple):
     """A way in which others store a label.
@@ -264,8 +266,6 @@ METRES = (
 
 # === Unit vectors ===
 
-TOO_SHORT = 0.5  # of a vector that says that there is no normal: grey is 0.007 long
-
 
 def lengths(labels: np.ndarray) -> np.ndarray:
     """Of vectors `(..., 3)`, float64.
@@ -280,7 +280,7 @@ def lengths(labels: np.ndarray) -> np.ndarray:
 
 def _not_unit(task, labels) -> np.ndarray:
     found = lengths(labels)
-    return found[task.labelled_pixels(labels) & ~(np.abs(found - 1) < 0.05)]
+    return found[(labels != task.ignore).any(axis=-1) & ~(np.abs(found - 1) < 0.05)]
 
 
 def _away(task, labels) -> bool:
@@ -293,7 +293,7 @@ NORMALS = (
     Encoding(
         "grey where there is no normal",
         "write ({ignore}, {ignore}, {ignore}) there",
-        lambda task, labels: _not_unit(task, labels).max(initial=0) < TOO_SHORT,
+        lambda task, labels: _not_unit(task, labels).max(initial=0) < SHORTEST_NORMAL,
     ),
     Encoding(
         "normals as colours in 0..1",

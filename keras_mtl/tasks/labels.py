@@ -254,8 +254,14 @@ is no label."
 
         Args:
             labels: array `(B, H, W)` or `(B, H, W, c)`.
+
+        Returns:
+            Of maps, unless a kind says more, NaN or infinity, and what it `stores`.
         """
-        return None
+        if self.output != "map" or labels.dtype.kind != "f" or not np.isfinite(self.ignore):
+            return None
+        wrong = labels[~np.isfinite(labels)]
+        return (wrong[0], self.stores) if wrong.size else None
 
     def without_voids(self, label: np.ndarray) -> np.ndarray:
         """A map in which numbers that elsewhere stand for "nothing here" are this task's `ignore`.

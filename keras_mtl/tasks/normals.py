@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
+from keras_mtl.losses.maps import SHORTEST_NORMAL
 from keras_mtl.tasks import encodings
 from keras_mtl.tasks.task import Task
 
@@ -56,16 +57,15 @@ class SurfaceNormals(Task):
         return ops.normalize(raw, axis=-1)
 
     def labelled_pixels(self, label):
-        label = np.asarray(label)
-        return super().labelled_pixels(label) & np.isfinite(label).all(axis=-1)
+        length = encodings.lengths(np.asarray(label))
+        long_enough = (length >= SHORTEST_NORMAL) & np.isfinite(length)
+        return super().labelled_pixels(label) & long_enough
 
     def constant(self, labels):
         return direction_of_least_angle(labels[self.labelled_pixels(labels)])
 
     def without_voids(self, label):
-        length = encodings.lengths(label)
-        void = ~(length >= encodings.TOO_SHORT) | ~np.isfinite(length)
-        return np.where(void[..., None], np.float32(self.ignore), label)
+        return np.where(self.labelled_pixels(label)[..., None], label, np.float32(self.ignore))
 
     def flipped_label(self, label):
         return label * np.array([-1, 1, 1], "float32")  # x points to the right
@@ -125,7 +125,7 @@ def unit_vectors(colours):
     x, y, z = tf.unstack(vectors)
     square = x * x + y * y + z * z
     # Black has the square 3, grey next to 0, and unit vectors 1 but for the rounding to 8 bits.
-    none = tf.logical_or(square > 2.9, square < encodings.TOO_SHORT**2)
+    none = tf.logical_or(square > 2.9, square < SHORTEST_NORMAL**2)
     vectors *= tf.where(none, 0.0, tf.math.rsqrt(square))
     return tf.reshape(tf.transpose(vectors), tf.shape(colours))
 

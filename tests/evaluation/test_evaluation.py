@@ -383,3 +383,23 @@ def test_diverged_weights():
     model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
     with pytest.raises(ValueError, match="'depth' is not finite on image 0000"):
         keras_mtl.evaluate(model, scenes(tasks, SIZE, 1), progress=False)
+
+
+@pytest.mark.once("torch", "which tasks are scored knows no backend")
+def test_two_tasks_of_every_kind():
+    """Both are scored and printed, alike where their maps are alike."""
+    kinds = {task.name: task for task in (*nyud(), *pascal_context("human_parts", "sal"))}
+    twice = [(f"{name}_{i}", name) for name in kinds for i in (1, 2)]
+    tasks = [
+        kinds[name].from_config({**kinds[name].get_config(), "name": own}) for own, name in twice
+    ]
+    model = OneLayer(tasks)
+    weights = model.get_weights()  # kernel and bias of each
+    model.set_weights([weights[i - i % 4 + i % 2] for i in range(len(weights))])
+    images, labels = rooms.arrays(list(kinds.values()), 2, SIZE)
+    labels = {own: labels[name] for own, name in twice}
+    result = keras_mtl.evaluate(model, (images, labels), progress=False)
+    assert list(result.headlines) == [own for own, _ in twice]
+    for name in kinds:
+        assert result.tasks[f"{name}_1"]["scores"] == result.tasks[f"{name}_2"]["scores"]
+        assert all(f"| {name}_{i} " in str(result) for i in (1, 2))

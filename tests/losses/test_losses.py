@@ -163,7 +163,7 @@ def test_extreme_predictions_give_finite_losses_and_gradients(task, extreme, gra
 NO_LABELS = {  # besides the value that means so
     "semseg": [-1, 5, 254, 65535, np.nan, np.inf],
     "depth": [np.nan, np.inf, -np.inf, 655.35, -1],
-    "normals": [np.nan, np.inf],
+    "normals": [np.nan, np.inf, 0.004],  # grey
     "sal": [np.nan, np.inf, -1, 2, 254],
     "edge": [np.nan, -np.inf, -1, 2, 254],
 }

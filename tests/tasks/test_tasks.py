@@ -275,12 +275,33 @@ def test_units_that_are_another():
         tasks.DepthEstimation().check_labels(np.where(np.arange(6)[:, None] < 4, 3.0, depth), 4, 6)
 
 
+def test_one_valid_range_of_depth():
+    """What lies beyond counts nowhere: loss, metrics, the best guess, pictures, augmentation."""
+    task = tasks.DepthEstimation()
+    label = np.array([[[[2.0], [655.35]]]], "float32")
+    raw = np.array([[[[1.5], [3.0]]]], "float32")
+    assert float(task.loss()(label, raw)) == 0.5 == float(task.metrics()[0](label, raw))
+    without = np.array([[[[2.0], [0.0]]]], "float32")
+    for one, other in zip(task.evaluation_metrics(), task.evaluation_metrics(), strict=True):
+        assert float(one(label, raw)) == float(other(without, raw)), one.name
+    assert task.constant(label) == 2 == task.scale_of([label[0]])
+    assert (task.picture(label[0])[0, 1] == 255).all() and not task.is_labelled(label[0, :, 1:])
+    far = tasks.DepthEstimation.from_config({**task.get_config(), "valid_range": (1, 1000)})
+    assert float(far.loss()(label, raw)) == pytest.approx((0.5 + 652.35) / 2)
+    assert far.constant(label) == pytest.approx(328.675) and far.is_labelled(label[0, :, 1:])
+    pytest.importorskip("tensorflow")
+    assert task.unpack(label[0]).numpy().ravel().tolist() == [2, 0]
+    np.testing.assert_array_equal(far.unpack(label[0]).numpy(), label[0])
+
+
 def test_what_a_new_kind_lacks():
     class Nothing(tasks.Task):
         ignore = 0
 
     kind = Nothing("nothing", 1)
     kind.check_labels(np.zeros((1, 4, 6)), 4, 6)
+    with pytest.raises(ValueError, match="'nothing' hold the value nan; expected numbers, or 0 wh"):
+        kind.check_labels(np.full((1, 4, 6), np.nan), 4, 6)
     calls = (kind.loss, kind.metrics, lambda: kind.decode(None), lambda: kind.picture(None))
     for call in (*calls, lambda: kind.constant(None)):
         with pytest.raises(NotImplementedError, match=r"Nothing must define \w+\("):

@@ -50,6 +50,7 @@ class LabelContract:
     label_dtype = "int32"
     label_channels: int | None = None
     label_values: tuple[int, ...] | None = None
+    measured_in: str | None = None
     stores = "numbers"
     encodings: tuple[Encoding, ...] = ()
 

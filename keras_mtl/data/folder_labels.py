@@ -192,8 +192,11 @@ class FolderLabels:
 
     def _read_ids(self, path) -> np.ndarray:
         """One number a pixel."""
-        label = _one_channel(_opaque(read_label_file(path)))
-        if label.ndim != 3:
+        label = _opaque(read_label_file(path))
+        picture = path.suffix.lower() in PICTURES
+        if label.ndim == 3 and (label.shape[-1] == 1 or (picture and _is_grey(label))):
+            label = label[..., 0]
+        if label.ndim == 2:
             return label
         if self.classes and self.classes.colours and label.dtype == np.uint8:
             try:
@@ -206,7 +209,7 @@ class FolderLabels:
                 f", or write the classes and their colours into {self.folder / FILE}, such as "
                 "'floor #00ff80'"
             )
-        raise ValueError(f"{path} is in colour, of shape {label.shape}; {advice}.")
+        raise ValueError(f"{path} has shape {label.shape}, as colours have; {advice}.")
 
     # === Depth ===
 
@@ -287,11 +290,10 @@ class FolderLabels:
             raise ValueError(f"{path}: {fault}{others}")
         known = task.labelled_pixels(shaped)
         self._pixels, self._none = self._pixels + known.size, self._none + int((~known).sum())
-        if not self._of_ids and (doubt := task.doubt(shaped)):
+        # Of ids those that say something: whether 255 stands for yes, all files together tell.
+        if doubt := task.doubt(shaped[known] if self._of_ids else shaped):
             self._doubts[doubt] = self._doubts.get(doubt, 0) + 1
-        return label.reshape(height, width, -1).astype(
-            "float32" if not self._of_ids else self.dtype
-        )
+        return label.astype("uint8" if self._of_ids else "float32")
 
 
 def _opaque(label: np.ndarray) -> np.ndarray:
@@ -302,8 +304,6 @@ def _opaque(label: np.ndarray) -> np.ndarray:
     return label
 
 
-def _one_channel(label: np.ndarray) -> np.ndarray:
-    """Grey that is stored as colours, as the grey that it is."""
-    if label.ndim == 3 and label.shape[-1] in (1, 3) and (label == label[..., :1]).all():
-        return label[..., 0]
-    return label
+def _is_grey(label: np.ndarray) -> bool:
+    """Whether a picture in colour shows nothing but grey."""
+    return bool((label == label[..., :1]).all())

@@ -209,7 +209,7 @@ def test_colours_of_classes(tmp_path):
     ids = np.array([[0, 1, 255]], "uint8")
     colours = np.array([[[128, 0, 0], [0, 128, 0], [0, 0, 0]]], "uint8")
     with pytest.raises(
-        ValueError, match="0.png is in colour, .* store class ids, one .*classes.txt"
+        ValueError, match="0.png has shape .* as colours have; store class ids, one .*classes.txt"
     ):
         labels(SEMSEG, tmp_path, [colours], counted=True)
     (tmp_path / "classes.txt").write_text("soil #800000\nweed #008000\nno label #000000\n")
@@ -223,9 +223,7 @@ def test_colours_of_classes(tmp_path):
     ):
         colours[0, :2] = [1, 0, 0]
         labels(SEMSEG, tmp_path, [ids, ids, ids, colours])
-    with pytest.raises(
-        ValueError, match="0.png is in colour, .* store 0 and 1, one number a pixel."
-    ):
+    with pytest.raises(ValueError, match="0.png has shape .* store 0 and 1, one number a pixel."):
         labels(tasks.SaliencyDetection(), tmp_path / "sal", [colours])
 
 

@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.verify import verify
+from keras_mtl.data.stored_images import to_store
 
 
 class Stored(NamedTuple):
@@ -108,10 +109,15 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
             yield image_id, self._example(root, image_id, found)
 
     def _example(self, root: Path, image_id: str, found: dict) -> dict:
-        # The image's own file, not decoded and encoded again.
         (image,) = self.archive.LAYOUT.files["image"]
-        example = {"image": str(root / image.format(image_id)), "id": image_id}
-        size = found["image"].shape[:2]
+        # The image's own file, not decoded and encoded again, unless training would misread it.
+        stored, size = to_store(root / image.format(image_id))
+        if size != found["image"].shape[:2]:
+            raise ArchiveError(
+                f"{image.format(image_id)} is turned by its EXIF orientation, which its labels are "
+                "not; get an intact copy of it."
+            )
+        example = {"image": stored, "id": image_id}
         for name, (feature, no_label) in self.labels.items():
             shape = (*size, feature.shape[-1])
             label = found[name].reshape(shape) if name in found else np.full(shape, no_label)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_mtl.data
 from keras_mtl import rooms
@@ -202,12 +203,19 @@ def test_class_ids_beyond_the_classes(prepared, kind):
 
 
 def test_a_partial_archive(tmp_path):
+    """And one of its images in a format that TensorFlow's decoder does not know."""
     root = write_nyud_v2(tmp_path / "NYUDv2", train=2, val=1, image_size=SIZE)
     (root / "normals").rename(tmp_path / "elsewhere")
+    (image_id,) = nyud_v2.image_ids(root, "val")
+    file = next((root / "images").glob(f"{image_id}.*"))
+    with Image.open(file) as image:
+        pixels = np.array(image)
+    Image.fromarray(pixels).save(file, "WEBP", lossless=True)
     folder = prepare(BUILDERS / "nyud_v2", tmp_path, tmp_path / "data")
     assert json.loads((folder / "metadata.json").read_text())["lacking"] == ["normals"]
     images, labels = batches(folder, "train", nyud("semseg", "depth", "edge"))
     assert len(images) == 2 and labels["depth"].min() > 0
+    np.testing.assert_array_equal(batches(folder, "val", nyud("depth"))[0][0], pixels)
     with pytest.raises(ValueError, match="normals"):
         batches(folder, "train", nyud())
 

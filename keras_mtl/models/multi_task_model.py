@@ -11,7 +11,6 @@ from keras_mtl.models import files, photographs, registry
 from keras_mtl.models.outputs import finish_auxiliary, finish_outputs
 from keras_mtl.models.parts import NetworkParts
 from keras_mtl.tasks import Task, check_tasks
-from keras_mtl.training.arrays import check_image_values, check_images
 
 
 class MultiTaskModel(NetworkParts):
@@ -161,10 +160,7 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if the images do not fit the model.
         """
-        check_images(np.shape(x), self.image_size)
-        check_image_values(x)
-        with self._arrays_of_this_thread():  # each TensorFlow replica predicts all of it
-            return _first(len(x), super().predict_on_batch(x))
+        return self.outputs_of_checked(self._takes.for_one_batch(x))
 
     def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
         """Final maps of photographs of any size; several threads may ask, while no `fit` runs.

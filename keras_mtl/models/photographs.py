@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mtl.arguments import check_integer
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.pictures import as_photograph
 from keras_mtl.training.arrays import check_image_values
@@ -138,16 +139,17 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
         images: one photograph, as an array, a Pillow image or a path, or a sequence of them.
         batch_size: int. Photographs run through the network at a time.
     """
+    batch_size, said = check_integer("batch_size", batch_size, 1), []
     file = isinstance(images, (str, os.PathLike)) or hasattr(images, "getexif")
-    single = file or getattr(images, "ndim", None) in (2, 3)
+    single = file or getattr(images, "ndim", None) in (2, 3) or not hasattr(images, "__iter__")
     photographs = [as_photograph(image) for image in ([images] if single else images)]
     for photograph in photographs:
-        check_image_values(photograph)
+        check_image_values(photograph, said)
     fitted = [fit(photograph, model.image_size) for photograph in photographs]
     found = []
     for start in range(0, len(fitted), batch_size):
         chunk = fitted[start : start + batch_size]
-        batch = model.predict_on_batch(np.stack([image for image, _ in chunk]))
+        batch = model.outputs_of_checked(np.stack([image for image, _ in chunk]))
         for i, (_, place) in enumerate(chunk):
             raw = keras.tree.map_structure(lambda values, i=i: values[i], batch)
             found.append({task.name: task.restore(raw[task.name], place) for task in model.tasks})

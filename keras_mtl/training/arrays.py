@@ -50,11 +50,12 @@ def labels_of(labels: Any, tasks: Sequence[Task]) -> dict:
     return {task.name: labels[task.name] for task in tasks}
 
 
-def check_image_values(images: Any) -> None:
+def check_image_values(images: Any, said: list | None = None) -> None:
     """Refuses images that hold no numbers, and warns of those in another range than 0..255.
 
     Args:
         images: array of floats or integers.
+        said: the warnings of one call of `fit` or the like, which says each once.
 
     Raises:
         ValueError: if a value is NaN or infinite, or the array is none of numbers.
@@ -69,12 +70,14 @@ def check_image_values(images: Any) -> None:
         raise ValueError(
             "Images hold NaN or infinite values; expected RGB in 0..255 in every pixel."
         )
-    if 0 < largest <= 1 or (least < 0 and largest < 10):
-        warnings.warn(
+    if not said and (0 < largest <= 1 or (least < 0 and largest < 10)):
+        text = (
             f"The images' largest value is {largest:.3g}; models take RGB in 0..255 "
-            "(multiply by 255), and normalize it themselves.",
-            stacklevel=6,  # the line that calls `fit`
+            "(multiply by 255), and normalize it themselves."
         )
+        warnings.warn(text, stacklevel=6)  # the line that calls `fit`
+        if said is not None:
+            said.append(text)
 
 
 def as_numpy(values: Any) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_mtl.arguments import check_integer
 from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
 from keras_mtl.training.arrays import (
@@ -22,6 +21,7 @@ from keras_mtl.training.arrays import (
     check_images,
     labels_of,
 )
+from keras_mtl.training.call_arguments import check_arguments
 from keras_mtl.training.devices import split
 from keras_mtl.training.first_batches import EMPTY, Passing, is_loader
 from keras_mtl.training.sample_weights import check_weight_values, weights_of
@@ -38,12 +38,14 @@ class Inputs:
         image_size: `(height, width)` in pixels.
         parts: int.
         passing: list, filled with what is seen of the datasets of this call.
+        said: list, filled with the warnings of this call.
     """
 
     tasks: Sequence[Task]
     image_size: tuple[int, int]
     parts: int = 1
     passing: list[Passing] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
     def for_fit(self, x, y, validation_data, arguments: Mapping) -> tuple:
         """The data of `fit`, to be passed on to Keras.
@@ -122,6 +124,17 @@ class Inputs:
         """
         x, y = self._arrays(x, y)
         return (x, y, *self.for_weights([weights], x, y))
+
+    def for_one_batch(self, x) -> Any:
+        """The images of `predict_on_batch`.
+
+        Args:
+            x: images.
+
+        Raises:
+            ValueError: if they do not fit the model.
+        """
+        return self._images(x)
 
     def for_predict(self, x, arguments: Mapping | None = None) -> tuple[Any, int | None]:
         """The images of `predict`, filled up with black ones where devices split them.
@@ -218,7 +231,7 @@ class Inputs:
         check_images(np.shape(x), self.image_size)
         if not len(x):
             raise ValueError("There are no images; expected one at least.")
-        check_image_values(x)
+        check_image_values(x, self.said)
         return x
 
     def _arrays(self, x, y):
@@ -325,36 +338,6 @@ class Inputs:
         else:
             check_images(np.shape(images), self.image_size)
         return (images, *rest)
-
-
-def check_arguments(arguments: Mapping) -> None:
-    """Refuses what Keras would take for something else, or stop at half-way.
-
-    Args:
-        arguments: those of `fit`, `evaluate` or `predict`.
-
-    Raises:
-        ValueError: if a number is not one that has a meaning there, or classes are weighted.
-    """
-    least = dict.fromkeys(COUNTS, 1) | {"initial_epoch": 0, "epochs": 0}
-    for name, smallest in least.items():
-        if arguments.get(name) is not None:
-            check_integer(name, arguments[name], smallest)
-    frequency = arguments.get("validation_freq")
-    if frequency is not None and not isinstance(frequency, (list, tuple, set)):
-        check_integer("validation_freq", frequency, 1)
-    share = arguments.get("validation_split")
-    if share and not (isinstance(share, (int, float)) and 0 < share < 1):
-        raise ValueError(f"validation_split is {share!r}, expected a number from 0 to below 1.")
-    if arguments.get("class_weight") is not None:
-        raise ValueError(
-            "class_weight is for one class an image, and the labels here are maps of several "
-            "tasks; give weights to the task, as in keras_mtl.tasks.SemanticSegmentation("
-            "class_weights=keras_mtl.training.median_frequency_weights(dataset, task))."
-        )
-
-
-COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
 
 
 def never_ends(dataset) -> bool:

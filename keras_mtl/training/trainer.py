@@ -11,8 +11,13 @@ import keras
 from keras_mtl import distribution
 from keras_mtl.tasks import Task
 from keras_mtl.training.balancing import LossWeighting
+from keras_mtl.training.call_arguments import (
+    check_arguments,
+    checked_metrics,
+    checked_optimizer,
+)
 from keras_mtl.training.compiler_memory import compiler_memory_given_back
-from keras_mtl.training.inputs import Inputs, check_arguments
+from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.kept_arrays import KeptStep
 from keras_mtl.training.objective import (
     BalanceEachEpoch,
@@ -81,13 +86,16 @@ class TaskTrainer(keras.Model):
             **kwargs: as in `keras.Model.compile`.
 
         Raises:
-            ValueError: if the losses or the weights are not one for each task.
+            ValueError: if the losses or the weights are not one for each task, or the optimizer
+                or a metric is none.
         """
-        if optimizer == "auto":
+        if isinstance(optimizer, str) and optimizer == "auto":
             how = {name: self.recipe[name] for name in ("weight_decay", "global_clipnorm")}
             optimizer = keras.optimizers.Adam(self.recipe["learning_rate"], **how)
-        if metrics == "auto":
+        optimizer = checked_optimizer(optimizer)
+        if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
+        metrics = checked_metrics(metrics, self.tasks)
         self._objective = None
         if loss is not None:
             self._objective = Objective(self.tasks, loss, loss_weights, self.auxiliary)
@@ -215,6 +223,17 @@ class TaskTrainer(keras.Model):
         x, y, sample_weight = self._takes.for_batch(x, y, sample_weight)
         with self._arrays_of_this_thread():
             return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def outputs_of_checked(self, images) -> dict:
+        """Raw outputs for one batch of images that have been looked at; see `predict_on_batch`.
+
+        Args:
+            images: array `(B, H, W, 3)`, RGB in 0..255.
+        """
+        with self._arrays_of_this_thread():
+            found = super().predict_on_batch(images)
+        # Each TensorFlow replica predicts all of it.
+        return keras.tree.map_structure(lambda values: values[: len(images)], found)
 
     # === JAX's arrays ===
 

@@ -1,6 +1,7 @@
 """No misuse takes a model's weights away, and a user's mistake is answered by one sentence."""
 
 import itertools
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -75,10 +76,44 @@ DOORS = {
     "PyDataset": lambda m, x, y: m.fit(Batches((x, y)), verbose=0),
 }
 ARGUMENTS = [
-    *({name: value} for name in ("batch_size", "steps_per_epoch") for value in (-2, 0, 2.5)),
+    *({name: value} for name in ("batch_size", "steps_per_epoch") for value in (-2, 0, 2.5, "2")),
     *({"validation_freq": 0}, {"epochs": -1}, {"epochs": 1.5}, {"initial_epoch": -1}),
-    *({"validation_split": 1.5}, {"class_weight": {0: 1.0}}),
+    *({"validation_steps": 0}, {"validation_batch_size": -1}, {"validation_split": 1.5}),
+    *({"class_weight": {0: 1.0}}, {"callbacks": 3}, {"callbacks": [3]}, {"verbose": "no"}),
 ]
+COMPILE = [
+    *({"loss_weights": value} for value in ([1, 2], 3, "equal", {"deph": 1, "semseg": 1})),
+    *({"loss_weights": {"depth": value, "semseg": 1}} for value in (-1, np.nan, "a")),
+    *({"loss": value} for value in ("mae", ["mae"], {"deph": "mae", "semseg": "mae"}, {})),
+    *({"loss": {"depth": value, "semseg": "mae"}} for value in ("mea", 3)),
+    *({"metrics": value} for value in (["mae"], "mae", {"deph": []}, {"depth": ["mea"]})),
+    *({"optimizer": value} for value in ("sdg", 3)),
+]
+NO_DATA = ("a path", 3, None, {"image": IMAGES}, [[1], [2, 3]], [])
+
+
+def misuses(model):
+    """Name by name, what a user may do wrong, and a part of what the sentence says."""
+    for how in ARGUMENTS:
+        (name,) = how
+        yield f"fit {how}", lambda how=how: model.fit(IMAGES, LABELS, **{"verbose": 0, **how}), name
+    for how in COMPILE:
+        (name,) = how
+        yield f"compile {how}", lambda how=how: model.compile(**{"optimizer": "sgd", **how}), ""
+    for number, data in enumerate((*NO_DATA, iter([]), Batches())):
+        for call in (model.fit, model.evaluate):
+            name = f"{call.__name__} no data {number}"
+            yield name, lambda call=call, data=data: call(data, verbose=0), ""
+    for name in ("no numbers", "infinite", "text", "small", "grey", "none"):
+        images, _, part = WRONG[name]
+        for call in (model.predict, model.predict_on_batch):
+            yield f"{call.__name__} {name}", lambda call=call, x=images: call(x), part
+    for number, data in enumerate((*NO_DATA[:4], IMAGES[:2, ..., :2], IMAGES[0] * np.nan)):
+        yield f"predict_maps {number}", lambda data=data: model.predict_maps(data), ""
+    for value in (0, -1, 2.5, "2"):
+        for call in (model.predict, model.predict_maps):
+            name = f"{call.__name__} batch_size {value!r}"
+            yield name, lambda c=call, v=value: c(IMAGES, batch_size=v), "batch_size is"
 
 
 def assert_refused(model, call, part=""):
@@ -98,16 +133,14 @@ def test_wrong_data(model, door):
     model.fit(IMAGES, LABELS, verbose=0)  # without another compile
 
 
-def test_wrong_arguments(model):
-    for how in ARGUMENTS:
-        (name,) = how
-        assert_refused(model, lambda how=how: model.fit(IMAGES, LABELS, verbose=0, **how), name)
-    for data in ("a path", 3, None, {"image": IMAGES}, iter([]), Batches(), [[1], [2, 3]]):
-        for call in (model.fit, model.evaluate):
-            assert_refused(model, lambda call=call, data=data: call(data, verbose=0))
-    for images in (IMAGES * np.nan, IMAGES[:0], "a path"):
-        assert_refused(model, lambda images=images: model.predict(images, verbose=0))
-    assert_refused(model, lambda: model.predict_maps(IMAGES[0] * np.nan), "NaN")
+def test_any_misuse(model):
+    """In any order."""
+    wrong = list(misuses(model))
+    assert len({name for name, _, _ in wrong}) == len(wrong) >= 60
+    for number in np.random.default_rng(0).permutation(len(wrong)):
+        _, call, part = wrong[number]
+        assert_refused(model, call, part)
+    model.fit(IMAGES, LABELS, verbose=0)  # without another compile
 
 
 PIXELS = np.random.default_rng(1).uniform(0, 2, (3, *SIZE)).astype("float32")
@@ -190,6 +223,10 @@ def test_tensorflow_datasets(model, capfd):
         for call in (model.fit, model.evaluate):
             assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
     assert "Traceback" not in capfd.readouterr().err  # which TensorFlow prints by itself
+    with pytest.warns(UserWarning, match="multiply by 255") as said:
+        tiny = tf.data.Dataset.from_tensor_slices((IMAGES / 255, LABELS)).batch(1)
+        model.fit(tiny, epochs=2, verbose=0)
+        assert sum("multiply" in str(each.message) for each in said) == 1
     none = dataset.filter(lambda images, labels: False)  # which TensorFlow learns by reading
     for call in (model.fit, model.evaluate):
         assert_refused(model, lambda call=call: call(none, verbose=0), "no batch")
@@ -263,6 +300,32 @@ def test_data_that_fails_on_the_way(model):
         model.fit(failing(3, {"depth": LABELS["depth"]}), verbose=0)
     assert all(np.isfinite(value).all() for value in model.get_weights())
     model.fit(failing(3, LABELS), verbose=0)
+
+
+def small_numbers(model, images):
+    """Every door that takes images, by name."""
+    how, batch = {"verbose": 0}, (images, LABELS)
+    yield "fit", lambda: model.fit(*batch, epochs=2, validation_data=batch, **how)
+    yield "validation", lambda: model.fit(IMAGES, LABELS, validation_data=batch, **how)
+    yield "evaluate", lambda: model.evaluate(*batch, **how)
+    yield "iterator", lambda: model.fit(iter([batch] * 3), steps_per_epoch=3, **how)
+    yield "PyDataset", lambda: model.fit(Batches(batch, batch), epochs=2, **how)
+    yield "train_on_batch", lambda: model.train_on_batch(*batch)
+    yield "test_on_batch", lambda: model.test_on_batch(*batch)
+    yield "predict", lambda: model.predict(images, **how)
+    yield "predict an iterator", lambda: model.predict(iter([images] * 3), **how)
+    yield "predict_on_batch", lambda: model.predict_on_batch(images)
+    yield "predict_maps", lambda: model.predict_maps(list(images))
+
+
+def test_images_of_0_to_1(model):
+    """One warning at each door, in each call."""
+    for name, call in small_numbers(model, IMAGES / 255):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            call()
+        said = [str(each.message) for each in caught if "multiply by 255" in str(each.message)]
+        assert len(said) == 1, (name, said)
 
 
 def test_an_iterator_is_read_from_its_first_batch(model):

@@ -1,0 +1,110 @@
+"""The arguments of `compile`, `fit`, `evaluate` and `predict` besides the data."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_mtl.arguments import check_integer
+from keras_mtl.tasks import Task
+
+COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
+
+
+def check_arguments(arguments: Mapping) -> None:
+    """Refuses what Keras would take for something else, or stop at half-way.
+
+    Args:
+        arguments: those of `fit`, `evaluate` or `predict`.
+
+    Raises:
+        ValueError: if a number is not one that has a meaning there, or classes are weighted.
+    """
+    least = dict.fromkeys(COUNTS, 1) | {"initial_epoch": 0, "epochs": 0}
+    for name, smallest in least.items():
+        if arguments.get(name) is not None:
+            check_integer(name, arguments[name], smallest)
+    frequency = arguments.get("validation_freq")
+    if frequency is not None and not isinstance(frequency, (list, tuple, set)):
+        check_integer("validation_freq", frequency, 1)
+    share = arguments.get("validation_split")
+    if share and not (isinstance(share, (int, float)) and 0 < share < 1):
+        raise ValueError(f"validation_split is {share!r}, expected a number from 0 to below 1.")
+    verbose = arguments.get("verbose", "auto")
+    if verbose not in (0, 1, 2, "auto"):
+        raise ValueError(f"verbose is {verbose!r}, expected 'auto', 0, 1 or 2.")
+    given = arguments.get("callbacks")
+    for each in given if isinstance(given, (list, tuple)) else [given]:
+        if not isinstance(each, (keras.callbacks.Callback, type(None))):
+            raise ValueError(
+                f"callbacks has {each!r}; expected objects of keras.callbacks.Callback, such as "
+                "keras_mtl.callbacks.PredictionPanels."
+            )
+    if arguments.get("class_weight") is not None:
+        raise ValueError(
+            "class_weight is for one class an image, and the labels here are maps of several "
+            "tasks; give weights to the task, as in keras_mtl.tasks.SemanticSegmentation("
+            "class_weights=keras_mtl.training.median_frequency_weights(dataset, task))."
+        )
+
+
+COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
+
+
+def checked_optimizer(optimizer: Any) -> keras.optimizers.Optimizer | None:
+    """What Keras makes of an optimizer, or of its name.
+
+    Args:
+        optimizer: what `compile` is given.
+
+    Raises:
+        ValueError: if Keras knows none.
+    """
+    try:
+        return None if optimizer is None else keras.optimizers.get(optimizer)
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"optimizer is {optimizer!r}, expected 'auto', an object such as "
+            "keras.optimizers.Adam(1e-3), or what Keras calls it, such as 'adam'."
+        ) from None
+
+
+def checked_metrics(metrics: Any, tasks: Sequence[Task]) -> dict[str, Any] | None:
+    """Metrics of each task, none where there are none.
+
+    Args:
+        metrics: dict by task name of metrics, their names or lists of such; or `None`.
+        tasks: the model's.
+
+    Raises:
+        ValueError: if they are no such dict, of other tasks, or none that Keras knows.
+
+    Example:
+
+    >>> checked_metrics({"depth": "mae"}, keras_mtl.tasks.nyud("depth", "edge"))
+    {'depth': 'mae', 'edge': []}
+    """
+    if metrics is None:
+        return None
+    names = [task.name for task in tasks]
+    found = dict(metrics) if isinstance(metrics, Mapping) else {"": metrics}
+    if not set(found) <= set(names):
+        said = f"of {', '.join(map(str, metrics))}" if "" not in found else repr(metrics)
+        raise ValueError(
+            f"metrics is {said}; expected 'auto', or a dict by task name, of {', '.join(names)}."
+        )
+    for name, each in ((task, metric) for task in found for metric in _listed(found[task])):
+        try:
+            known = each is None or each in ("crossentropy", "ce") or keras.metrics.get(each)
+        except (ValueError, TypeError):
+            known = False
+        if not known:
+            raise ValueError(
+                f"A metric of {name} is {each!r}; expected an object such as "
+                "keras.metrics.MeanAbsoluteError(), or what Keras calls it, such as 'mae'."
+            )
+    return {name: found.get(name, []) for name in names}
+
+
+def _listed(metrics: Any) -> Iterable:
+    return metrics if isinstance(metrics, (list, tuple)) else [metrics]

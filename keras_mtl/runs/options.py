@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import keras_mtl
 from keras_mtl.commands.command_line import whole_number
+from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.recipes import RECIPES, make_backbone, recipe_of
 from keras_mtl.tasks import Task
 
@@ -55,7 +56,7 @@ def parse(
     """What the command line says, with the recipe's defaults for all that it does not.
 
     Args:
-        tasks: of which `--tasks` chooses.
+        tasks: those of `--tasks` by default.
         dataset: name of the list of tasks, `"nyud"` for example: on prepared data the paper's
             preset for it is the default.
         description: of the script, for `--help`.
@@ -82,6 +83,10 @@ def parse(
     _add_devices(parser)
     _add_network(parser)
     options = parser.parse_args(arguments)
+    try:
+        tasks_named(options.tasks, tasks)
+    except ValueError as error:
+        parser.error(str(error))
     options.devices = options.devices or ("all" if options.coordinator else 1)
     if (options.processes, options.process) != (None, None) and not options.coordinator:
         parser.error("--processes and --process need a --coordinator.")
@@ -106,9 +111,9 @@ def _add_what_is_trained(parser, tasks):
     parser.add_argument(
         "--tasks",
         nargs="+",
-        choices=names,
         metavar="NAME",
-        help=f"train on these only, of {', '.join(names)} (default: all)",
+        help=f"train on these, of {', '.join(names)} (default: all of them), of another dataset's "
+        "such as sal, or MODULE:NAME of a task of your own",
     )
     parser.add_argument(
         "--data",
@@ -161,9 +166,14 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
     parser.set_defaults(model=model, preset=preset, backbone=backbone)
     built = f"--preset {preset}" if preset else f"--backbone {backbone}"
     parser.epilog = f"Defaults are those of --model {model} {built}."
+    if not (known.data or known.preset or known.backbone):
+        papers = recipe.preset(dataset)
+        if papers:
+            parser.epilog += f" With --data and no --backbone they are those of --preset {papers}."
     if preset:
         parser.epilog += " It brings its own values of the options without a preset."
-    return defaults, "_".join([known.preset or f"{model}_{dataset}", *(known.tasks or ())])
+    chosen = [name.split(":")[-1] for name in known.tasks or ()]
+    return defaults, "_".join([known.preset or f"{model}_{dataset}", *chosen])
 
 
 def _option(group, name, default, text, **kwargs):

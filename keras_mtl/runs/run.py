@@ -27,6 +27,7 @@ from keras_mtl.commands.quiet import find_devices
 from keras_mtl.data import tasks_of
 from keras_mtl.export import export_model
 from keras_mtl.runs import batches, report
+from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 from keras_mtl.tasks import Task
@@ -58,7 +59,7 @@ def main(
     """The command line of a training script.
 
     Args:
-        tasks: of which `--tasks` chooses.
+        tasks: those of `--tasks` by default.
         dataset: name of the list of tasks, `"nyud"` for example: on prepared data the paper's
             preset for it is the default.
         description: of the script, for `--help`.
@@ -69,8 +70,7 @@ def main(
     """
     options = parse(tasks, dataset, description, arguments)
     find_devices()  # TensorFlow reads the data on every backend
-    named = {task.name: task for task in tasks}
-    tasks = [named[name] for name in options.tasks or named]
+    tasks = tasks_named(options.tasks, tasks)
     out = Path(options.output)
     with contextlib.ExitStack() as stack:
         with refusals():
@@ -157,10 +157,20 @@ def _run(options, tasks, out) -> dict[str, float]:
     with refusals():
         if options.data:  # before the model, which takes longer to build than a mistake to find
             validation = batches.held_out_data(options, tasks)
+        height, width = options.image_size
+        if options.preset:
+            print(
+                f"Building {options.preset} at {height}x{width}, a paper's network; --backbone, "
+                "with vit_nano for instance, builds a small one"
+            )
         model = build(options, tasks)
     _compile(model, options, tasks)
-    height, width = options.image_size
-    print(f"{model.count_params() / 1e6:.1f} M parameters, {height}x{width} images")
+    parameters = model.count_params()
+    gigabytes = 4 * 4 * parameters / 1e9  # weights, gradients and Adam's two averages, in float32
+    print(
+        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; in training at least "
+        f"{gigabytes:.1f} GB, and features of each image besides"
+    )
     if options.data and not options.pretrained:
         print("The backbone starts from random weights; --pretrained starts from ImageNet's.")
 

@@ -96,18 +96,19 @@ class TaskTrainer(keras.Model):
         if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
         metrics = checked_metrics(metrics, self.tasks)
-        self._objective = None
+        objective = None
         if loss is not None:
-            self._objective = Objective(self.tasks, loss, loss_weights, self.auxiliary)
+            objective = Objective(self.tasks, loss, loss_weights, self.auxiliary)
         elif isinstance(loss_weights, LossWeighting):
             raise ValueError(
                 "loss is None, and loss_weights a LossWeighting, which has nothing to weigh then; "
                 "expected loss='auto', or a dict with a loss for each task."
             )
+        super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
+        self._objective = objective  # after all that may be refused
         self._balancing.clear()
         if isinstance(loss_weights, LossWeighting):
             self._balancing.append(loss_weights)
-        super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
         distribution.synchronize_normalization(self)
 
     def train_step(self, *arguments):

@@ -1,9 +1,12 @@
 """What the training scripts are told: what they refuse, and defaults of recipes and presets."""
 
+import sys
+
 import pytest
 
 import keras_mtl
 from keras_mtl.models.registry import presets_of
+from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import RECIPES, recipe_of
 from keras_mtl.tasks import nyud
@@ -26,7 +29,7 @@ def options_of(*given):
         ("--scenes -1", "--scenes: '-1'"),
         ("--image-size 0 48", "--image-size: '0'"),
         ("--seed -1", "--seed: '-1' is no whole number of 0 or more"),
-        ("--tasks dept", "--tasks: invalid choice: 'dept'"),
+        ("--tasks dept", "--tasks names 'dept'; expected some of"),
         (f"--preset {PRESET} --dim=8", "--dim would change nothing about"),
         (f"--preset {PRESET} --stochastic-depth 0", "--stochastic-depth would change nothing"),
         ("--data x --patch-size=16", "--patch-size would change nothing about --preset"),
@@ -50,6 +53,32 @@ def test_what_a_preset_settles():
     assert (options.preset, options.output) == (PRESET, "runs/tpanet_nyud")
     options = options_of("--model", "tpanet", "--dim", "8")
     assert (options.dim, options.groups, options.preset) == (8, 1, None)
+
+
+def test_tasks_of_another_dataset_and_of_ones_own(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(
+        "import keras_mtl\n"
+        "far = keras_mtl.tasks.DepthEstimation('far')\n"
+        "def near():\n    return keras_mtl.tasks.DepthEstimation('near')\n"
+        "number = 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    names = ["depth", "sal", "mine:far", "mine:near"]
+    options = options_of("--tasks", *names)
+    assert options.output == "runs/taskprompter_nyud_depth_sal_far_near"
+    found = tasks_named(names, nyud())
+    assert [task.name for task in found] == ["depth", "sal", "far", "near"]
+    assert found[0].loss_weight == nyud("depth")[0].loss_weight
+    for name, said in (
+        ("mine:number", "which is a int"),
+        ("mine:other", "is not found"),
+        ("nobody:has", "is not found"),
+        ("mine:far mine:far", "name of its own"),
+    ):
+        with pytest.raises(SystemExit):
+            options_of("--tasks", *name.split())
+        assert said in capsys.readouterr().err.strip().splitlines()[-1]
 
 
 def test_a_preset_with_a_pretrained_backbone(monkeypatch):

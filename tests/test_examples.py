@@ -46,6 +46,12 @@ def run(monkeypatch, capfd):
     return call
 
 
+@pytest.fixture
+def not_exported(monkeypatch):
+    """The SavedModel of a training run is looked at elsewhere; another process writes it."""
+    monkeypatch.setattr("keras_mtl.runs.run.export_model", lambda model, path: None)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
@@ -88,7 +94,7 @@ def shows_progress_alone(said):
 def test_another_method_and_dataset(run, tmp_path):
     """What differs from the run above is the model and the list of tasks, not the path."""
     arguments = "--model tpanet --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
-    arguments += " --image-size 32 48 --dim 8 --head-width 8"
+    arguments += " --backbone vit_nano --image-size 32 48 --dim 8 --head-width 8"
     done = run("train_pascal_context.py", *arguments.split(), "--output", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert shows_progress_alone(done.stderr), done.stderr
@@ -98,7 +104,7 @@ def test_another_method_and_dataset(run, tmp_path):
 
 
 @once
-def test_pretrained_weights(run, tmp_path):
+def test_pretrained_weights(run, not_exported, tmp_path):
     import keras_mtl
 
     backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=4)
@@ -117,7 +123,7 @@ def test_pretrained_weights(run, tmp_path):
 
 
 @once
-def test_from_an_archive_to_a_trained_network(run, tmp_path):
+def test_from_an_archive_to_a_trained_network(run, not_exported, tmp_path):
     """Rooms in the archive's layout, prepared, then trained on with another backbone."""
     from keras_mtl.data.archives.prepare import prepare
     from keras_mtl.data.archives.rooms import write_nyud_v2

@@ -51,29 +51,39 @@ def labels_of(labels: Any, tasks: Sequence[Task]) -> dict:
 
 
 def check_image_values(images: Any, said: list | None = None) -> None:
-    """Refuses images that hold no numbers, and warns of those in another range than 0..255.
+    """Refuses images that hold no numbers or whole ones beyond 0..255, and warns of floating ones.
 
     Args:
         images: array of floats or integers.
         said: the warnings of one call of `fit` or the like, which says each once.
 
     Raises:
-        ValueError: if a value is NaN or infinite, or the array is none of numbers.
+        ValueError: if a value is NaN or infinite, or a whole number beyond 0..255, or the array is
+            none of numbers.
     """
     images = as_numpy(images)
     if images.dtype.kind not in "uifV":  # V: bfloat16
         raise ValueError(f"Images are of type {images.dtype}; expected RGB numbers in 0..255.")
-    if images.dtype.kind not in "fV" or not images.size:
+    if not images.size or images.dtype == np.uint8:
         return
     least, largest = float(images.min()), float(images.max())
     if not (math.isfinite(least) and math.isfinite(largest)):
         raise ValueError(
             "Images hold NaN or infinite values; expected RGB in 0..255 in every pixel."
         )
-    if not said and (0 < largest <= 1 or (least < 0 and largest < 10)):
+    if images.dtype.kind in "ui":
+        if not 0 <= least <= largest <= 255:
+            raise ValueError(
+                f"Images hold numbers from {least:.0f} to {largest:.0f}; expected RGB in 0..255: "
+                "of 16 bits take the upper 8, such as (x >> 8)."
+            )
+        return
+    small, large = 0 < largest <= 1 or (least < 0 and largest < 10), largest > 1000
+    if not said and (small or large):
+        advice = "multiply by 255" if small else "divide by 257 what has 16 bits"
         text = (
             f"The images' largest value is {largest:.3g}; models take RGB in 0..255 "
-            "(multiply by 255), and normalize it themselves."
+            f"({advice}), and normalize it themselves."
         )
         warnings.warn(text, stacklevel=6)  # the line that calls `fit`
         if said is not None:

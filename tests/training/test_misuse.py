@@ -328,6 +328,16 @@ def test_images_of_0_to_1(model):
         assert len(said) == 1, (name, said)
 
 
+def test_images_of_16_bits(model):
+    for dtype in ("uint16", "int32"):
+        wide = (IMAGES.astype("int64") * 257).astype(dtype)
+        for call in (model.evaluate, model.fit):
+            assert_refused(model, lambda call=call, x=wide: call(x, LABELS, verbose=0), "(x >> 8)")
+        assert_refused(model, lambda x=wide: model.predict(x, verbose=0), "(x >> 8)")
+    with pytest.warns(UserWarning, match="divide by 257"):
+        model.evaluate(IMAGES * 257, LABELS, verbose=0)
+
+
 def test_an_iterator_is_read_from_its_first_batch(model):
     seen = []
 

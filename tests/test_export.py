@@ -444,3 +444,20 @@ def test_a_disk_that_is_full(written, tmp_path, monkeypatch):
     assert_one_sentence(error, "saved_model", "No space left on device")
     assert (path / "saved_model.pb").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_export(written, tmp_path):
+    written(lambda maps: maps)
+    path = tmp_path / "saved_model"
+    model = OnlyHere()
+    export_model(model, path)
+    (path / "saved_model.pb").write_bytes(b"old")
+
+    def stop(maps):
+        raise KeyboardInterrupt
+
+    written(stop)
+    with pytest.raises(KeyboardInterrupt):
+        export_model(model, path)
+    assert (path / "saved_model.pb").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

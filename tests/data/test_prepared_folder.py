@@ -1,5 +1,9 @@
 """Prepared datasets lie inside their folder, and are whole."""
 
+import signal
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -66,3 +70,29 @@ def test_stopped_and_held_by_another(mine, monkeypatch):
     with FileLock(mine / "out/mine/.lock"):  # as another process has it
         with pytest.raises(SystemExit, match="another process writes there now; wait"):
             prepare(mine, "--overwrite")
+
+
+KILLED = """
+import os, signal, sys
+from keras_mtl.data import folders
+
+read = folders.to_store
+
+def to_store(path):
+    if path.stem == "2":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(path)
+
+folders.to_store = to_store
+folders.main(sys.argv[1:])
+"""
+
+
+def test_killed_and_started_again(mine):
+    arguments = [mine / "mine", "--name", "mine", "--output", mine / "out"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    left = [path.name for path in (mine / "out/mine").iterdir()]
+    assert any(name.startswith(".saving-") for name in left) and "1.0.0" not in left
+    prepare(mine)
+    assert [path.name for path in (mine / "out/mine").iterdir()] == ["1.0.0"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_mtl.data.archives import decoding, layout
-from keras_mtl.tasks import NYUD_CLASSES
+from keras_mtl.tasks import NYUD_CLASSES, DepthEstimation
 
 LAYOUT = layout.Layout(
     name="NYUDv2",
@@ -111,6 +111,8 @@ def _depth(data: bytes, file: str) -> np.ndarray:
         )
     wrong = depth[~((depth >= 0) & np.isfinite(depth))]
     decoding.check_values(wrong, file, "metres, and 0 where there is no depth")
+    if fault := DepthEstimation().fault(depth[None, ..., None]):  # such as millimetres
+        raise decoding.ArchiveError(f"{file}: {fault}")
     return depth.astype(np.float32)
 
 

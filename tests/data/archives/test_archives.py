@@ -269,6 +269,7 @@ def test_voc_classes_come_first(tmp_path):
         (nyud_v2, "edge", as_png([[1]]), "^f holds the value 1 .* expected 0, or 255 on bound"),
         (nyud_v2, "normals", as_png([[1]]), "^f has mode L, expected .* RGB"),
         (nyud_v2, "depth", as_npy([[np.nan]]), "^f holds the value nan .* expected metres"),
+        (nyud_v2, "depth", as_npy([[2500.0, 0.0]]), "^f: .* millimetres; divide by 1000"),
         (nyud_v2, "depth", as_npy([[-1.0, np.inf]]), "^f holds the value -1.0"),
         (nyud_v2, "depth", as_npy([[1]]), "^f has shape .* type int64, expected"),
         (nyud_v2, "depth", as_npy([1.0]), r"^f has shape \(1,\)"),

@@ -64,6 +64,7 @@ SMALLER = {
     "steps = 1000": "steps = 1",
     "steps_per_epoch=1000": "steps_per_epoch=1",
     "val[:100]": "val[:1]",
+    '"prepared/my_rooms"': '"rooms"',  # a folder that the reader has
 }
 SIZE = (64, 128)
 

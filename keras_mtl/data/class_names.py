@@ -95,7 +95,7 @@ def _without_numbers(path: Path, names: list[str]) -> list[str]:
     return [each[2] if each else name for name, each in zip(names, numbered, strict=True)]
 
 
-def ids_of_colours(mask: np.ndarray, classes: Classes, ignore: int) -> np.ndarray:
+def ids_of_colours(mask: np.ndarray, classes: Classes, ignore: float) -> np.ndarray:
     """Class ids of a mask in colours.
 
     Args:

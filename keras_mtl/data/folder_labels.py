@@ -71,8 +71,9 @@ class FolderLabels:
             said = why_unread(self._unread) if self._unread else "put them there, or remove it"
             raise ValueError(f"{folder} holds no label file that is read: {said}.")
         self.classes = None if task.class_ids is None else read_classes(folder)
+        self._names = list(getattr(task, "labels", ()))
         if self.classes:
-            self.task = task.with_classes(self.classes.names)
+            self._take_classes(self.classes.names)
         self._counted = counted and not self.classes
         self._of_ids = task.class_ids is not None or task.label_values is not None
         pictures = all(path.suffix.lower() in PICTURES for path in self.files.values())
@@ -82,13 +83,16 @@ class FolderLabels:
         self._pixels, self._none, self._became_none = 0, 0, 0
         self._doubts: dict[str, int] = {}
 
+    def _take_classes(self, names: list[str]) -> None:
+        self.task, self._names = self.task.with_classes(names), names
+
     @property
     def feature(self):
         """What TensorFlow Datasets stores them as."""
         shape = (None, None, self.task.label_channels or 1)
         png = {"shape": shape, "encoding_format": "png"}
         if self.task.class_ids is not None:
-            return tfds.features.LabeledImage(labels=list(self.task.labels), **png)
+            return tfds.features.LabeledImage(labels=self._names, **png)
         if self.dtype == np.uint8:
             return tfds.features.Image(**png)
         return tfds.features.Tensor(shape=shape, dtype=np.float32, encoding="zlib")
@@ -115,7 +119,7 @@ class FolderLabels:
         if self._counted:
             wrong = not found <= {*range(255), self.task.ignore}
             count = 255 if wrong else max(self._ids, default=0) + 1
-            self.task = self.task.with_classes([str(i) for i in range(count)])
+            self._take_classes([str(i) for i in range(count)])
 
     def read(self, stem: str, height: int, width: int) -> np.ndarray:
         """A label as it is stored; where there is no file, one that says nothing.
@@ -172,10 +176,10 @@ class FolderLabels:
             said.append(f"files that are not read: {count}, for {why_unread(self._unread)}.")
         if self._counted:
             said.append(
-                f"{len(self.task.labels)} classes, for the largest id is "
-                f"{len(self.task.labels) - 1}; {self.folder / FILE} can name them."
+                f"{len(self._names)} classes, for the largest id is {len(self._names) - 1}; "
+                f"{self.folder / FILE} can name them."
             )
-            if len(ids) * 2 < len(self.task.labels):
+            if len(ids) * 2 < len(self._names):
                 said.append(
                     f"this looks like grey levels, for but {len(ids)} ids occur; store class ids "
                     "0, 1, 2, ... if they are no classes."

@@ -39,9 +39,10 @@ class DepthUnits(NamedTuple):
         """
         numbers = stored
         if self.rotated:
-            if stored.dtype != np.uint16:
-                raise ValueError(f"holds {stored.dtype}; expected 16 bits, as SUN RGB-D has them")
-            numbers = (stored >> 3) | (stored << 13)
+            bits = stored.astype("uint16")
+            if (bits != stored).any():
+                raise ValueError("holds no whole numbers of 16 bits, as SUN RGB-D's depth does")
+            numbers = (bits >> 3) | (bits << 13)
         depth = numbers.astype("float64") / self.per_metre
         if stored.dtype.kind in "iu":
             depth[stored == _NOTHING] = 0

@@ -115,7 +115,7 @@ class FolderLabels:
             found |= set(np.unique(self._read_ids(path)).tolist())
         if found <= {0, 255} and (doubt := self.task.doubt(np.array(sorted(found)))):
             raise ValueError(f"{self.folder} holds the values 0 and 255 alone: {doubt}")
-        self._ids = sorted(found & set(range(255)))
+        self._ids = [i for i in range(255) if i in found]
         if self._counted:
             wrong = not found <= {*range(255), self.task.ignore}
             count = 255 if wrong else max(self._ids, default=0) + 1
@@ -179,7 +179,7 @@ class FolderLabels:
                 f"{len(self._names)} classes, for the largest id is {len(self._names) - 1}; "
                 f"{self.folder / FILE} can name them."
             )
-            if len(ids) * 2 < len(self._names):
+            if len(ids) * 4 < len(self._names):
                 said.append(
                     f"this looks like grey levels, for but {len(ids)} ids occur; store class ids "
                     "0, 1, 2, ... if they are no classes."

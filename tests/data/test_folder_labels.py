@@ -97,7 +97,7 @@ def test_what_is_no_label_of_depth(tmp_path):
         (STORED, None, "holds whole numbers, and no metres; say .* --depth-scale 1000"),
         (STORED.astype("uint8"), "1000", "has 8 bits, which hold no metres; store metres as .npy"),
         (np.dstack([STORED] * 2 + [STORED + 1]).astype("uint8"), "1000", "is in colour"),
-        (STORED.astype("int32"), "sunrgbd", "holds int32; expected 16 bits"),
+        (STORED.astype("int32") * 2, "sunrgbd", "holds no whole numbers of 16 bits"),
     ],
 )
 def test_pictures_that_are_no_depth(tmp_path, label, scale, problem):
@@ -162,11 +162,14 @@ def test_classes_are_as_many_as_ids(tmp_path):
     ids = np.array([[0, 1, 2], [255, 2, 1]], "uint8")
     found = labels(SEMSEG, tmp_path, [ids, np.dstack([ids] * 3)], counted=True)
     assert found.task.channels == 3 and found.feature.names == ["0", "1", "2"]
-    for stem in "01":  # also where grey is stored as colours
+    np.save(tmp_path / "2.npy", ids.astype("float64"))
+    found = labels(SEMSEG, tmp_path, [], counted=True)
+    assert found.feature.names == ["0", "1", "2"]
+    for stem in "012":  # also where grey is stored as colours, or as floats
         np.testing.assert_array_equal(found.read(stem, 2, 3)[..., 0], ids)
     said = " ".join(found.report(2))
     assert "3 classes, for the largest id is 2; " in said and "looks like" not in said
-    found = labels(SEMSEG, tmp_path / "grey", [ids[:1] * 20 + 1], counted=True)
+    found = labels(SEMSEG, tmp_path / "grey", [ids[:1] * 100 + 1], counted=True)
     said = " ".join(found.report(1))
     assert "looks like grey levels" in said and "looks like ids that are counted from 1 on" in said
 

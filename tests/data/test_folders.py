@@ -50,9 +50,28 @@ def a_broken_label(folder):
     (folder / "semseg" / "0.png").write_bytes(b"no picture")
 
 
+def labels_of_no_ending(folder):
+    for path in (folder / "semseg").iterdir():
+        path.rename(path.with_suffix(".mat"))
+
+
+def labels_in_jpeg(folder):
+    for path in (folder / "semseg").iterdir():
+        path.write_bytes(b"")
+        Image.new("L", (48, 32)).save(path, "JPEG")
+
+
+def too_few_names(folder):
+    Image.fromarray(np.full((32, 48), 2, "uint8")).save(folder / "semseg" / "0.png")
+    (folder / "semseg" / "classes.txt").write_text("soil\nweed\n")
+
+
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
+        (labels_of_no_ending, "semseg holds no label file that is read: .*0.mat is none of .png"),
+        (labels_in_jpeg, "semseg/0.png is a JPEG picture, which changes numbers; store .* PNG"),
+        (too_few_names, "semseg/0.png: .* hold the value 2; expected class ids 0 to 1"),
         (a_wide_png, "semseg/0.png: .* the value 300;"),
         (
             a_picture_of_depth,

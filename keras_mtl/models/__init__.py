@@ -3,6 +3,7 @@
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.files import load_model
 from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
@@ -14,4 +15,5 @@ __all__ = [
     "TaskPrompter",
     "load_model",
     "register_architecture",
+    "with_tasks",
 ]

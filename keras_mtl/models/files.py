@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_mtl import declared
 from keras_mtl.files import make_folder, whole, whole_folder
+from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.training.trainer import TaskTrainer
 
 FORMAT = "keras_mtl preset 1"
@@ -267,13 +268,13 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
 
     Raises:
         ValueError: if it is not such a folder, or a broken one, of another architecture, or a
-            change is asked for.
+            change is asked for that is none of the tasks.
     """
     folder = Path(folder)
-    changes = [name for name, value in changes.items() if value is not None]
-    if changes:
+    others = [name for name, value in changes.items() if value is not None and name != "tasks"]
+    if others:
         raise ValueError(
-            f"{folder} holds a trained model, whose {', '.join(changes)} cannot change; leave them "
+            f"{folder} holds a trained model, whose {', '.join(others)} cannot change; leave them "
             "out."
         )
     missing = [name for name in _FILES if not (folder / name).is_file()]
@@ -300,7 +301,7 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
             f"{folder} holds a {type(model).__name__}, not a {architecture.__name__}; load it with "
             f"keras_mtl.{type(model).__name__}.from_preset."
         )
-    return model
+    return model if changes.get("tasks") is None else with_tasks(model, changes["tasks"])
 
 
 def first_sentence(error: BaseException) -> str:

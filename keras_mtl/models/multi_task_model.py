@@ -96,7 +96,8 @@ class MultiTaskModel(NetworkParts):
 
         Args:
             name: a key of `keras_mtl.presets.PRESETS`, or the folder that `save_to_preset` wrote.
-            tasks: list of tasks, instead of the dataset's.
+            tasks: list of tasks, instead of the dataset's; see `keras_mtl.models.with_tasks` for
+                what a trained model keeps.
             image_size: `(height, width)` in pixels, instead of the paper's.
             backbone: instead of the preset's, for instance a pretrained one of its kind from
                 `keras_mtl.backbones.from_preset`; it settles the image size.
@@ -104,8 +105,8 @@ class MultiTaskModel(NetworkParts):
 
         Raises:
             ValueError: if there is no such preset of this architecture, or the folder is broken
-                or holds another one, or a trained model is asked to be different, or both a
-                backbone and an image size are given.
+                or holds another one, or a trained model is asked to be different but in its tasks,
+                or both a backbone and an image size are given.
 
         Example:
 

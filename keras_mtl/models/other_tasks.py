@@ -1,0 +1,46 @@
+"""A trained network moved to other tasks: what both have in common keeps its weights."""
+
+from collections.abc import Sequence
+
+import keras
+
+from keras_mtl.tasks import Task, check_tasks
+
+
+def with_tasks(model, tasks: Sequence[Task]):
+    """A new model of the same architecture with other tasks, which goes on from this one's weights.
+
+    The backbone keeps its weights, and so does every other layer of the same name whose weights
+    have the same shapes, such as the head of a task that stays. All others start anew. Compile it
+    before training.
+
+    Args:
+        model: `MultiTaskModel`; it stays as it is.
+        tasks: list of `keras_mtl.tasks.Task`.
+
+    Raises:
+        ValueError: if a model of this architecture cannot have these tasks.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+    >>> tasks = keras_mtl.tasks.nyud("depth", "edge")
+    >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+    >>> moved = keras_mtl.models.with_tasks(model, keras_mtl.tasks.nyud("depth", "normals"))
+    >>> bool((moved.backbone_variables[0] == model.backbone_variables[0]).numpy().all())
+    True
+    """
+    config = model.get_config()
+    config["tasks"] = [keras.saving.serialize_keras_object(task) for task in check_tasks(tasks)]
+    config.pop("frozen_weights", None)  # they are numbered
+    moved = type(model).from_config(config)
+    # By name first, and then the backbone, whose layers may be inside of others.
+    known = {layer.name: layer.get_weights() for layer in model.layers}
+    for layer in moved.layers:
+        weights = known.get(layer.name, [])
+        if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
+            layer.set_weights(weights)
+    for ours, theirs in zip(moved.backbone_layers, model.backbone_layers, strict=True):
+        ours.set_weights(theirs.get_weights())
+        ours.trainable = theirs.trainable
+    return moved

@@ -297,8 +297,8 @@ def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
         )
 
 
-def _checked_windows(backbone, grid, windows) -> tuple[int, ...]:
-    windows = check_integers("channel_windows", windows, (4, 4))
+def _checked_windows(backbone, grid, windows) -> tuple[int, int]:
+    rows, columns = windows = check_integers("channel_windows", windows, (4, 4))
     for axis, patches, count, patch in zip(
         ("height", "width"), grid, windows, backbone.patch_size, strict=True
     ):
@@ -309,4 +309,4 @@ def _checked_windows(backbone, grid, windows) -> tuple[int, ...]:
                 f"{axis} of {patches * patch}; use an image {axis} of {below} or "
                 f"{below + count * patch}, or other channel_windows."
             )
-    return windows
+    return rows, columns

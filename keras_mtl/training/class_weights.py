@@ -61,5 +61,5 @@ def median_frequency_weights(dataset: Iterable | tuple[Any, Mapping], task: Task
     if not pixels.any():
         raise ValueError(f"The dataset has no label of task {task.name!r}; expected some.")
     frequencies = pixels / np.maximum(around, 1)
-    median = np.median(frequencies[pixels > 0])
+    median = float(np.median(frequencies[pixels > 0]))
     return [median / frequency if frequency else 1.0 for frequency in frequencies.tolist()]

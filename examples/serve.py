@@ -23,37 +23,35 @@ def main() -> None:
     )
     parser.add_argument("saved_model", type=Path, help="the folder that examples/export.py wrote")
     parser.add_argument("photograph", type=Path, help="an image file")
-    text = "folder for what is written (default: here)"
-    parser.add_argument("--output", type=Path, default=Path(), help=text)
+    parser.add_argument("--output", type=Path, default=Path(), help="where to write (default: .)")
     options = parser.parse_args()
-    about = options.saved_model / "assets.extra" / "keras_mtl.json"
-    if not about.is_file():
-        sys.exit(f"serve.py: {options.saved_model} is no SavedModel of examples/export.py.")
-    about = json.loads(about.read_text())
+    try:
+        about = json.loads((options.saved_model / "assets.extra/keras_mtl.json").read_text())
+    except (OSError, ValueError):  # missing, or cut short
+        sys.exit(f"serve.py: {options.saved_model} is no whole SavedModel of examples/export.py.")
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"serve.py: {options.output} cannot be written ({error.strerror}).")
     from reading import read
 
     try:
         photograph = read(options.photograph)
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
-
     from serving import fit, picture, tf
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
     if not hasattr(model, "final_maps"):
         sys.exit(f"serve.py: {options.saved_model} is of an older version; export it again.")
-    image, inside = fit(photograph, about["image_size"])
-    maps = model.final_maps(image, inside, photograph.shape[:2])
-    maps = {name: x.numpy() for name, x in maps.items()}
-
-    options.output.mkdir(parents=True, exist_ok=True)
+    (image, inside), size = fit(photograph, about["image_size"]), photograph.shape[:2]
+    maps = {name: x.numpy() for name, x in model.final_maps(image, inside, size).items()}
     stem = options.output / options.photograph.stem
     for task in about["tasks"]:
         if task["name"] in maps:
             picture(maps[task["name"]], task["kind"]).save(f"{stem}-{task['name']}.png")
     np.savez_compressed(f"{stem}-maps.npz", **maps)
-    height, width = photograph.shape[:2]
-    print(f"Wrote {stem}-maps.npz: {', '.join(maps)} at {height}x{width}")
+    print(f"Wrote {stem}-maps.npz: {', '.join(maps)} at {size[0]}x{size[1]}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ from filelock import FileLock, Timeout
 
 _BESIDE = ".saving-"  # what is being written lies in a folder of this name, each writer's its own
 
+# What TensorFlow says of a disk, in the system's words.
+_REFUSALS = (
+    *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS),
+    *(errno.EACCES, errno.EIO, errno.ENOENT, errno.ENOTDIR),
+)
+
 
 class NotWritten(OSError):
     """What the system said when a file could not be written, in one sentence with its path."""
@@ -223,6 +229,34 @@ def put_back(path: str | Path) -> None:
     aside = _aside(Path(path))
     if os.path.lexists(aside) and not os.path.lexists(path):
         os.replace(aside, path)
+
+
+def said_of_disk(error: BaseException) -> str | None:
+    """What the system said, if a disk is why something was not written.
+
+    TensorFlow has its own kinds of error for a disk that is full or may not be written, and
+    TensorFlow Datasets wraps them.
+
+    Args:
+        error: whatever was raised.
+
+    Returns:
+        In the system's words, or `None` if it is something else.
+
+    Example:
+
+    >>> said_of_disk(OSError(28, "No space left on device"))
+    'No space left on device'
+    """
+    causes = [error]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    text = " ".join(str(error).split())
+    known = next((os.strerror(n) for n in _REFUSALS if os.strerror(n) in text), None)
+    refused = next((each for each in causes if isinstance(each, OSError)), None)
+    if refused is not None:
+        return known or refused.strerror or text
+    return known if any(hasattr(each, "error_code") for each in causes) else None
 
 
 def sweep(folder: str | Path) -> None:

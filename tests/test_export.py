@@ -273,7 +273,12 @@ def test_serving_any_size(tmp_path):
     with np.load(tmp_path / "photo-maps.npz") as maps:
         np.testing.assert_allclose(maps["depth"], np.full((37, 20, 1), 2.5), atol=1e-4)
         assert maps["semseg"].shape == (37, 20) and not maps["semseg"].any()
-    for broken in ((tmp_path, tmp_path / "photo.png"), (tmp_path / "saved_model", tmp_path / "no")):
+    photo, network = tmp_path / "photo.png", tmp_path / "saved_model"
+    for broken in (
+        (tmp_path, photo),
+        (network, tmp_path / "no"),
+        (network, photo, "--output", photo),
+    ):
         done = run("serve.py", *broken, blocked=("keras", "keras_mtl"))
         assert done.returncode == 1
         assert done.stderr.startswith("serve.py: ") and len(done.stderr.splitlines()) == 1

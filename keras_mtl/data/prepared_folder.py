@@ -1,16 +1,12 @@
 """Where prepared datasets are written: inside their folder, by one process, whole or not at all."""
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras_mtl.files import NotWritten, alone, whole_folder
-
-# What TensorFlow says of a disk, in the system's words.
-_REFUSALS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+from keras_mtl.files import NotWritten, alone, said_of_disk, whole_folder
 
 
 def folder_of(output: str | Path, name: str, version: str) -> Path:
@@ -57,34 +53,10 @@ def written(target: Path, replace: bool) -> Iterator[Path]:
     try:
         with alone(target.parent), whole_folder(target, replace=replace) as fresh:
             yield fresh
+    except (ValueError, NotWritten):
+        raise
     except Exception as error:
         reason = said_of_disk(error)
-        if reason is None or isinstance(error, NotWritten):
+        if reason is None:
             raise
         raise NotWritten(errno.EIO, reason, str(target)) from error
-
-
-def said_of_disk(error: BaseException) -> str | None:
-    """What the system said, if a disk is why a dataset was not written.
-
-    TensorFlow has its own kinds of error for a disk that is full or may not be written, and
-    TensorFlow Datasets wraps them.
-
-    Args:
-        error: whatever was raised.
-
-    Returns:
-        In the system's words, or `None` if it is something else.
-
-    Example:
-
-    >>> said_of_disk(OSError(28, "No space left on device"))
-    'No space left on device'
-    """
-    causes = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    if not any(isinstance(each, OSError) or hasattr(each, "error_code") for each in causes):
-        return None
-    text = " ".join(str(error).split())
-    return next((os.strerror(n) for n in _REFUSALS if os.strerror(n) in text), text)

@@ -19,7 +19,7 @@ from keras_mtl.export.formats import (
     in_another_process,
     write_and_run,
 )
-from keras_mtl.files import whole, whole_folder
+from keras_mtl.files import said_of_disk, whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
 
 
@@ -149,8 +149,13 @@ def export_model(
                 found = in_another_process(model, fresh, form, images)
             differences, note = compared(model, images, raw, found, decoded, tolerance)
             size = sum(f.stat().st_size for f in (fresh, *fresh.rglob("*")) if f.is_file())
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror or error}).") from error
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:
+        reason = said_of_disk(error)
+        if reason is None:
+            raise
+        raise ValueError(f"{path} cannot be written ({reason}).") from error
     seconds = time.perf_counter() - start
     exported = Exported(path, format, size, seconds, differences, tolerance, weights, note)
     if verbose:

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 from keras_mtl import files
-from keras_mtl.data.prepared_folder import said_of_disk
 
 
 def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
@@ -83,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
     except ValueError as error:
         sys.exit(f"Not prepared: {error}")
     except Exception as error:
-        reason = said_of_disk(error)
+        reason = files.said_of_disk(error)
         if reason is None:
             raise
         sys.exit(

@@ -149,7 +149,12 @@ class FolderLabels:
         label = label.reshape(shape)
         if self.task.measured_in:
             return self._checked(path, self._in_metres(stem, path, label))
-        if label.dtype == np.uint8 and not self._of_ids and path.suffix.lower() in PICTURES:
+        if not self._of_ids and path.suffix.lower() in PICTURES:
+            if label.dtype != np.uint8:
+                raise ValueError(
+                    f"{path} holds {label.dtype}, which its ending does not say; call it .npy, "
+                    ".pfm or .exr, as it is one."
+                )
             return self._from_colours(path, label)
         if self.signs is not None and not self._of_ids:
             label = label * self.signs.astype("float32")

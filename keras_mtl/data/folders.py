@@ -19,7 +19,7 @@ The folder holds the images, and for each task a folder with labels of the same 
 | ------------------------------ | ------------ | ------------------------ | ------------ |
 | .npy                           | yes          | metres, or --depth-scale | unit vectors |
 | .png .tif .bmp .pgm .ppm       | as stored    | 16 bits: --depth-scale   | 8-bit RGB    |
-| .pfm .exr .hdf5                |              | metres, or --depth-scale | unit vectors |
+| .pfm .exr .hdf5                | as stored    | metres, or --depth-scale | unit vectors |
 | .jpg .webp .gif, any other     | refused      | refused                  | refused      |
 
 Of a palette the indices are the ids. Colours are ids where each line of classes.txt ends with one,

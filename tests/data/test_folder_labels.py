@@ -147,9 +147,12 @@ def test_normals_that_point_away(tmp_path):
         found.read("0", 1, 3), found.read("1", 1, 3)
         assert "of 2 labels: " in found.report(2)[-1]
         assert "normals that point away from the camera" in found.report(2)[-1]
-    red = np.zeros((1, 3, 3), "uint8") + np.array([255, 255, 255], "uint8")
-    found = labels(tasks.SurfaceNormals(), tmp_path / "white", [red])
+    white = np.full((1, 3, 3), 255, "uint8")
+    found = labels(tasks.SurfaceNormals(), tmp_path / "white", [white])
     with pytest.raises(ValueError, match="holds colours that are no unit vectors: .* length 1.73"):
+        found.read("0", 1, 3)
+    (tmp_path / ".npy" / "0.npy").rename(tmp_path / "white" / "0.png")
+    with pytest.raises(ValueError, match="0.png holds float32, which its ending does not say"):
         found.read("0", 1, 3)
 
 
@@ -185,6 +188,11 @@ def test_names_of_classes(tmp_path, text):
         assert found.feature.names == ["soil", "crop", "weed"] == found.task.labels
     found = labels(SEMSEG, tmp_path, [ids + 2])
     with pytest.raises(ValueError, match="hold the value 3; expected class ids 0 to 2.* from 1 on"):
+        found.read("0", 1, 3)
+    (tmp_path / "classes.txt").unlink()
+    found = labels(tasks.HumanParts(), tmp_path, [ids + 7])
+    assert found.task.labels[1] == "head"
+    with pytest.raises(ValueError, match="class ids 0 to 6.* Other classes stand in .*classes.txt"):
         found.read("0", 1, 3)
 
 

@@ -50,16 +50,19 @@ test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every 
 
 # One thread a worker, so that the workers do not fight over the cores (NPROC is XLA's thread pool), and
 # code that XLA compiles quickly rather than code that runs quickly: the networks are tiny. A file's tests share
-# networks and compiled operations, so that they stay with one worker.
-THREADS := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1 \
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+# networks and compiled operations, so that they stay with one worker. JAX 0.12 stops at the second flag of XLA, which it
+# no longer knows.
+EMITTERS := from importlib.metadata import version as v; \
+	print('--xla_cpu_use_fusion_emitters=false' * (v('jaxlib') < '0.11'))
+QUICKLY = OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1 \
+	XLA_FLAGS="--xla_backend_optimization_level=0 $$($(1)/python -c "$(EMITTERS)")"
 
 test-jax: ## The tests on JAX (WORKERS=2, ARGS="-k name")
 test-tensorflow: ## The tests on TensorFlow
 test-torch: ## The tests on PyTorch
 test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 	@echo "=== pytest on the $* backend ==="
-	@$(THREADS) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(call QUICKLY,$(BIN)) KERAS_BACKEND=$* $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # keras-nightly and keras lie in the same folder: one goes before the other comes. pip says that the versions are not
 # those that keras-hub and this package ask for, which is the point.
@@ -72,7 +75,7 @@ test-next: ## The tests with nightlies and release candidates, in .venv-next (BA
 	$(NEXT)/bin/python -m pip install --quiet --pre --no-deps keras-nightly keras-hub-nightly
 	@echo "=== pytest on the $(BACKEND) backend, with the libraries of tomorrow ==="
 	@$(NEXT)/bin/python -m pip list 2>/dev/null | grep -i -E '^(keras|jax|tensorflow|torch)'
-	@$(THREADS) KERAS_BACKEND=$(BACKEND) $(NEXT)/bin/pytest -n $(WORKERS) $(ARGS)
+	@$(call QUICKLY,$(NEXT)/bin) KERAS_BACKEND=$(BACKEND) $(NEXT)/bin/pytest -n $(WORKERS) $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting, directions of imports and types
 	$(BIN)/ruff check .

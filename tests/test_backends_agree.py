@@ -15,8 +15,6 @@ from keras_mtl.tasks import nyud
 pytestmark = pytest.mark.once("jax", "runs once, on JAX, for all three backends")
 
 BACKENDS = ("jax", "tensorflow", "torch")
-# JAX compiles a step in a third of the time.
-XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 SIZE = (32, 48)
 
 SCRIPT = """
@@ -97,7 +95,6 @@ def found(tmp_path_factory):
                 **os.environ,
                 "KERAS_BACKEND": backend,
                 "TF_CPP_MIN_LOG_LEVEL": "3",
-                "XLA_FLAGS": XLA,
             },
             capture_output=True,
             text=True,

@@ -10,9 +10,6 @@ import pytest
 if keras.backend.backend() == "tensorflow":
     pytest.skip("TensorFlow without TensorFlow", allow_module_level=True)
 
-# JAX compiles in a third of the time.
-XLA = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-
 SCRIPT = '''
 import sys
 from importlib.machinery import PathFinder
@@ -63,7 +60,7 @@ print("trained on", keras.backend.backend())
 def test_train_save_load_predict(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, tmp_path],
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend(), "XLA_FLAGS": XLA},
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
         capture_output=True,
         text=True,
         check=False,

@@ -50,9 +50,23 @@ def weights_of(
         )
     found = {}
     for task in tasks:
-        own = _of_one_form(task, as_array(weights[task.name], "Sample weights"), image_size)
+        own = as_array(weights[task.name], "Sample weights")
+        if task.output == "map" and getattr(own.shape, "rank", 0) is None:
+            own = _of_known_rank(own, keras.tree.flatten(labels[task.name])[0], image_size)
+        own = _of_one_form(task, own, image_size)
         found[task.name] = keras.tree.map_structure(lambda _, own=own: own, labels[task.name])
     return found
+
+
+def _of_known_rank(weights, label, image_size):
+    """TensorFlow's of a dataset in Python, whose form it forgets; how many there are tells it."""
+    import tensorflow as tf
+
+    count = tf.shape(label)[0]
+    of_pixels = tf.size(weights) > count
+    height, width = (tf.where(of_pixels, length, 1) for length in image_size)
+    found = tf.reshape(weights, [count, height, width])
+    return tf.ensure_shape(found, (label.shape[0], None, None))
 
 
 def _of_one_form(task, weights, image_size):

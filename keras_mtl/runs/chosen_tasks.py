@@ -46,10 +46,9 @@ def _own(address: str) -> Task:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"--tasks names {address!r}, which is not found ({error}).") from None
-    task = found if isinstance(found, Task) or not callable(found) else found()
-    if not isinstance(task, Task):
-        raise ValueError(
-            f"--tasks names {address!r}, which is a {type(task).__name__}; expected a "
-            "keras_mtl.tasks.Task, or a function that makes one."
-        )
+    task = found() if callable(found) else found
+    try:
+        check_tasks([task])
+    except ValueError as error:
+        raise ValueError(f"--tasks names {address!r}: {error}") from None
     return task

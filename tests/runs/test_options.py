@@ -71,7 +71,7 @@ def test_tasks_of_another_dataset_and_of_ones_own(tmp_path, monkeypatch, capsys)
     assert [task.name for task in found] == ["depth", "sal", "far", "near"]
     assert found[0].loss_weight == nyud("depth")[0].loss_weight
     for name, said in (
-        ("mine:number", "which is a int"),
+        ("mine:number", "expected a list of keras_mtl.tasks.Task"),
         ("mine:other", "is not found"),
         ("nobody:has", "is not found"),
         ("mine:far mine:far", "name of its own"),

@@ -80,7 +80,7 @@ MODELS = {
         functools.partial(task_prompter, variant="released"),
         pascal_context("human_parts", "sal", "edge"),
     ),
-    "TPANet": (tpanet, nyud("semseg", "depth")),
+    "TPANet": (tpanet, nyud()),
     "MultiTaskBaseline": (baseline, pascal_context("semseg", "sal", "normals")),
 }
 

@@ -63,9 +63,14 @@ Hugging Face |
     ...     "pos_embed": (1, 1 + 14 * 14, 192),
     ...     "norm.weight": (192,),
     ...     "norm.bias": (192,),
-    ... }  # and 12 arrays for each block, of which there are none here
+    ... }
+    >>> for name, shape in (  # and 12 arrays for each block
+    ...     ("norm1", (192,)), ("attn.qkv", (576, 192)), ("attn.proj", (192, 192)),
+    ...     ("norm2", (192,)), ("mlp.fc1", (768, 192)), ("mlp.fc2", (192, 768)),
+    ... ):
+    ...     shapes |= {f"blocks.0.{name}.weight": shape, f"blocks.0.{name}.bias": shape[:1]}
     >>> np.savez("vit.npz", **{name: np.ones(shape) for name, shape in shapes.items()})
-    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (448, 576, 3), num_layers=0)
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (448, 576, 3), num_layers=1)
     >>> keras_mtl.backbones.load_weights(backbone, "vit.npz")
     """
     _layers_of(backbone)  # refuses what is no such backbone, before a long file is read

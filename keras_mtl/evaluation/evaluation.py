@@ -19,7 +19,7 @@ from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
 from keras_mtl.training.inputs import never_ends
 
-_PACKAGES = ("keras", "keras-hub", "numpy", "jax", "tensorflow", "torch")
+_PACKAGES = ("keras-hub", "numpy", "jax", "tensorflow", "torch")
 
 
 def evaluate(
@@ -150,7 +150,8 @@ def _protocol(model, evaluators: Mapping[str, Any], larger: int) -> dict[str, st
 
 
 def _versions() -> dict[str, str]:
-    found = {"keras_mtl": version("keras-mtl")}
+    # Keras by its own word: a nightly is a package of another name.
+    found = {"keras_mtl": version("keras-mtl"), "keras": keras.__version__}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

@@ -279,7 +279,7 @@ def _results(tasks, data, images, labels, out) -> dict[str, float]:
     print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
     files.write_text(out / "results.md", table + "\n")
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}
-    figure = keras_mtl.visualize.panel(images, maps, tasks, labels)
+    figure = keras_mtl.visualize.panel(images, maps, tasks, labels, legend=True)
     write_figure(figure, out / "panel.png")
     write_figure(keras_mtl.visualize.training_curves(out / "log.csv"), out / "training_curves.png")
     return scores

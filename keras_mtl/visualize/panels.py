@@ -19,7 +19,8 @@ def panel(
     """One row for each image: the image, and for each task the label beside the prediction.
 
     Colours are the tasks' own, and a value has one colour in labels and predictions of all images:
-    the colours of depth end at the panel's largest label, or prediction if there are no labels.
+    the colours of depth end at the panel's largest label, or prediction if there are no labels, as
+    is written below them.
     Where there is no label it is white, or grey in the black and white pictures of boundaries and
     saliency.
 
@@ -43,18 +44,19 @@ def panel(
     """
     from matplotlib.figure import Figure
 
-    columns = [("image", lambda i: rgb(images[i]))]
+    columns = [("image", "", lambda i: rgb(images[i]))]
     for task in tasks:
         scale = task.scale_of(_listed((maps if labels is None else labels)[task.name], len(images)))
+        span = f"0 to {scale:.3g} {task.measured_in}" if task.measured_in and scale else ""
 
         def picture(shown, task=task, scale=scale):
             listed = _listed(shown, len(images))
             return lambda i: task.draw(listed[i], rgb(images[i]), scale)
 
         if labels is not None:
-            columns.append((f"{task.name}: label", picture(labels[task.name])))
+            columns.append((f"{task.name}: label", span, picture(labels[task.name])))
         title = f"{task.name}: prediction" if labels is not None else task.name
-        columns.append((title, picture(maps[task.name])))
+        columns.append((title, span, picture(maps[task.name])))
 
     names = _class_names(maps, tasks, labels, len(images)) if legend else []
     across = max(1, 2 * len(columns))  # as many names of classes fit beside each other
@@ -64,13 +66,15 @@ def panel(
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04, wspace=0.01, hspace=0.01)
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for i, row in enumerate(axes):
-        for axis, (title, picture) in zip(row, columns, strict=True):
+        for axis, (title, span, picture) in zip(row, columns, strict=True):
             axis.imshow(picture(i), interpolation="nearest")
             # With a frame, for where there is no label most pictures are white.
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set(color="0.7", linewidth=0.5)
             if i == 0:
                 axis.set_title(title, fontsize=9)
+            if i == rows - 1:
+                axis.set_xlabel(span, fontsize=7)
     if names:
         _draw_legend(figure, names, across)
     return figure

@@ -37,6 +37,8 @@ def test_panel_of_predictions_alone(scenes):
     assert len(figure.axes) == 2 * (1 + len(TASKS))
     titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
     assert titles == ["image", *(task.name for task in TASKS)]
+    spans = [axis.get_xlabel() for axis in figure.axes if axis.get_xlabel()]
+    assert spans == [f"0 to {labels['depth'].max():.3g} metres"]
     np.testing.assert_array_equal(shown(figure)[0], images[0])
     np.testing.assert_array_equal(shown(figure)[1], TASKS[0].picture(labels["semseg"][0]))
     np.testing.assert_array_equal(shown(figure)[-1], TASKS[-1].picture(labels["sal"][1]))

@@ -166,10 +166,10 @@ def _run(options, tasks, out) -> dict[str, float]:
         model = build(options, tasks)
     _compile(model, options, tasks)
     parameters = model.count_params()
-    gigabytes = 4 * 4 * parameters / 1e9  # weights, gradients and Adam's two averages, in float32
+    megabytes = 4 * 4 * parameters / 1e6  # in float32
     print(
-        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; in training at least "
-        f"{gigabytes:.1f} GB, and features of each image besides"
+        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; weights, gradients and Adam's "
+        f"averages take {megabytes:,.0f} MB, and features of each image more"
     )
     if options.data and not options.pretrained:
         print("The backbone starts from random weights; --pretrained starts from ImageNet's.")

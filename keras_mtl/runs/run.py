@@ -168,8 +168,8 @@ def _run(options, tasks, out) -> dict[str, float]:
     parameters = model.count_params()
     megabytes = 4 * 4 * parameters / 1e6  # in float32
     print(
-        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; weights, gradients and Adam's "
-        f"averages take {megabytes:,.0f} MB, and features of each image more"
+        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; weights, gradients and "
+        f"Adam's averages take {megabytes:,.0f} MB, and features of each image more"
     )
     if options.data and not options.pretrained:
         print("The backbone starts from random weights; --pretrained starts from ImageNet's.")

@@ -34,15 +34,16 @@ TASKS = [
 
 @keras.saving.register_keras_serializable(package="tests.distribution")
 class Tiny(keras_mtl.MultiTaskModel):
-    def __init__(self, **kwargs):
+    def __init__(self, count=len(TASKS), **kwargs):
         image = keras.Input((*SIZE, 3))
         x = keras.layers.Conv2D(6, 3, padding="same")(image / 255)
         x = keras.layers.BatchNormalization(momentum=0.7)(x)
+        first = TASKS[:count]
         maps = {
-            task.name: keras_mtl.layers.PredictionHead(task.channels, width=4)(x) for task in TASKS
+            task.name: keras_mtl.layers.PredictionHead(task.channels, width=4)(x) for task in first
         }
-        super().__init__(image, maps, TASKS, **kwargs)
-        self._config = {}
+        super().__init__(image, maps, first, **kwargs)
+        self._config = {"count": count}
 
 
 def examples(count, seed):
@@ -84,9 +85,9 @@ class Record(keras.callbacks.Callback):
         self.model.reset_metrics()
 
 
-def build(balancing=None):
+def build(balancing=None, count=len(TASKS)):
     keras.utils.set_random_seed(5)
-    model = Tiny()
+    model = Tiny(count)
     # Adam would hide a wrong scale of the gradients, and so would clipping that always acts.
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=2.0)
     model.compile(optimizer, loss_weights=balancing or "auto")
@@ -153,7 +154,7 @@ def resumed(out):
     """Three epochs; and two, and from their checkpoint, which one process writes, the third."""
     found, folder = {}, Path(f"{out}-checkpoints")
     for name, epochs in (("whole", 3), ("begun", 2), ("resumed", 3)):
-        model = build()
+        model = build(count=1)
         checkpoint = Checkpoint(folder / ("whole" if name == "whole" else "parts"))
         begin = checkpoint.restore(model)
         assert begin == (2 if name == "resumed" else 0)
@@ -326,7 +327,7 @@ def test_two_replicas(folder, one):
 
 def check_resumed(found):
     whole = {name: value for name, value in found.items() if name.startswith("whole")}
-    assert len(whole) > 40
+    assert len(whole) > 20
     for name, value in whole.items():
         again = found[name.replace("whole", "resumed")]
         np.testing.assert_array_equal(again, value, err_msg=name)

@@ -1,6 +1,7 @@
 """The example scripts on the smallest settings.
 
-One is run on every backend as a user runs it, in a process of its own; the others here, once.
+One is run on every backend as a user runs it, in a process of its own, with all its tasks where
+nothing is compiled; the others here, once.
 """
 
 import json
@@ -52,11 +53,21 @@ def not_exported(monkeypatch):
     monkeypatch.setattr("keras_mtl.runs.run.export_model", lambda model, path: None)
 
 
+HEADLINES = {
+    "semseg": "mIoU [%]",
+    "depth": "RMSE [m]",
+    "normals": "mErr [degrees]",
+    "edge": "F_within_2px [%]",
+}
+TASKS = list(HEADLINES) if keras.backend.backend() == "torch" else ["depth"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
+    script = [sys.executable, str(EXAMPLES / "train_nyud.py"), *SMALL, "--output", str(out)]
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "train_nyud.py"), *SMALL, "--output", str(out)],
+        script if len(TASKS) == 4 else [*script, "--tasks", *TASKS],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
@@ -75,8 +86,8 @@ def test_training_leaves_everything(trained):
     scores = json.loads((out / "results.json").read_text())
     assert np.isfinite(list(scores.values())).all()
     assert (out / "results.md").read_text().strip() in printed
-    for headline in ("mIoU [%]", "RMSE [m]", "mErr [degrees]", "F_within_2px [%]"):
-        assert headline in printed
+    for task in TASKS:
+        assert HEADLINES[task] in printed
 
 
 def test_training_says_nothing_but_how_far_it_is(trained):

@@ -1,7 +1,7 @@
 """The one contract between backbones and pyramid models: images in, `{stride: features}` out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 
@@ -67,13 +67,16 @@ class FeaturePyramid(keras.layers.Layer):
         return {**super().get_config(), "image_shape": list(self.image_shape)}
 
 
-def concatenate_features(features: dict, strides: Sequence[int], size: tuple[int, int]):
+def concatenate_features(
+    features: Mapping, strides: Sequence[int], size: tuple[int, int], name: str = ""
+):
     """The maps at `strides`, resized bilinearly to `size` and concatenated, finest first.
 
     Args:
         features: dict `{stride: tensor (B, h, w, c)}`.
         strides: the ones to take.
         size: `(height, width)`.
+        name: str that the layers' names begin with, where a model does it more than once.
 
     Returns:
         Tensor `(B, height, width, C)`, C the sum of their channels.
@@ -81,12 +84,12 @@ def concatenate_features(features: dict, strides: Sequence[int], size: tuple[int
     Reference: Task Prior Attention Network, Sec. 3.1.
     """
     resized = [
-        keras.layers.Resizing(*size, interpolation="bilinear", name=f"resize_stride_{stride}")(
-            features[stride]
-        )
+        keras.layers.Resizing(
+            *size, interpolation="bilinear", name=f"{name}resize_stride_{stride}"
+        )(features[stride])
         for stride in strides
     ]
-    return keras.layers.Concatenate(name="concatenated_features")(resized)
+    return keras.layers.Concatenate(name=f"{name}concatenated_features")(resized)
 
 
 def deserialize_backbone(config: dict) -> keras.Model:

@@ -6,8 +6,8 @@ import keras
 
 from keras_mtl.arguments import check_integer
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
-from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
+from keras_mtl.models.decoder_level import fused_features
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
@@ -100,16 +100,13 @@ class MultiTaskBaseline(MultiTaskModel):
             head_width = check_integer("head_width", head_width, 1)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
-        # Some backbones give maps finer than the papers' stride 4, too.
-        strides = [stride for stride in pyramid.channels if stride >= 4] or list(pyramid.channels)
-        channels = sum(pyramid.channels[stride] for stride in strides)
 
         inputs = keras.Input(pyramid.image_shape, name="image")
         features = pyramid(normalized_images(inputs, statistics))
-        x = concatenate_features(features, strides, features[strides[0]].shape[1:3])
+        x = fused_features(features)
         raw = {
             task.name: task.head(
-                width=head_width or max(channels // 4, 1),
+                width=head_width or max(x.shape[-1] // 4, 1),
                 upsampling=upsampling,
                 activation="relu",
                 name=f"{task.name}_head",

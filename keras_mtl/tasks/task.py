@@ -148,6 +148,30 @@ class Task(LabelContract):
         self._only_for_maps("head(**arguments)")
         return PredictionHead(self.channels, **arguments)
 
+    def predictor(self, name: str | None = None, **arguments) -> keras.layers.Layer:
+        """The last step alone, from features that are the task's own already to its raw output.
+
+        For a map it is a 1x1 convolution (as the matrix product that it is); a kind with a `head`
+        of its own has all of that.
+
+        Args:
+            name: str. The layer's.
+            **arguments: of the convolution, for `keras.layers.Dense`; its kernel begins normally
+                distributed with a deviation of 0.01.
+
+        Example:
+
+        >>> predict = keras_mtl.tasks.DepthEstimation().predictor()
+        >>> tuple(predict(keras.ops.ones((1, 4, 6, 16))).shape)
+        (1, 4, 6, 1)
+        """
+        if self.output != "map" or type(self).head is not Task.head:
+            return self.head(name=name)
+        small = keras.initializers.RandomNormal(stddev=0.01)
+        return keras.layers.Dense(
+            self.channels, name=name, **{"kernel_initializer": small, **arguments}
+        )
+
     def check_output(self, spec: Any) -> None:
         """Refuses a raw output that is none of this task's, when a model is built.
 

@@ -11,7 +11,8 @@ def training_step():
     """`training_step(model, images, loss)`: what one step in training mode computes.
 
     `loss` maps the model's outputs to a scalar. Returns the scalar, the outputs, and a dict from
-    the id of every trainable variable to its gradient, as arrays. No weight is updated.
+    the id of every trainable variable to its gradient, as arrays. No weight is updated but for
+    running statistics.
     """
 
     def step(model, images, loss):
@@ -22,11 +23,13 @@ def training_step():
 
             def objective(values):
                 state = [variable.value for variable in model.non_trainable_variables]
-                outputs, _ = model.stateless_call(values, state, images, training=True)
-                return loss(outputs), outputs
+                outputs, state = model.stateless_call(values, state, images, training=True)
+                return loss(outputs), (outputs, state)
 
             differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True))
-            (total, outputs), gradients = differentiate([v.value for v in variables])
+            (total, (outputs, state)), gradients = differentiate([v.value for v in variables])
+            for variable, value in zip(model.non_trainable_variables, state, strict=True):
+                variable.assign(value)
         elif backend == "tensorflow":
             import tensorflow as tf
 

@@ -154,6 +154,8 @@ LAYERS = {
         lambda: layers.PredictionHead(5, width=4, upsampling=4, activation="relu"),
         [(4, 6, 8)],
     ),
+    "BasicBlock": (lambda: layers.BasicBlock(8), [(4, 6, 8)]),
+    "Bottleneck": (lambda: layers.Bottleneck(4), [(4, 6, 8)]),
     "TaskPriorExtractor": (lambda: layers.TaskPriorExtractor(3, 8, groups=2), [(4, 6, 12)]),
     "MLP": (lambda: layers.MLP(5, dropout=0.1), [(6, 8)]),
     "AdaptiveTaskMixing": (lambda: layers.AdaptiveTaskMixing(), [(4, 6, 3, 8)]),

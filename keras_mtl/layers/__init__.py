@@ -2,6 +2,7 @@
 
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.residual_blocks import BasicBlock, Bottleneck
 from keras_mtl.layers.task_prompter.prompt_decoding import (
     CrossTaskReweighting,
     SpatialChannelPromptDecoding,
@@ -18,6 +19,8 @@ from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
 
 __all__ = [
     "AdaptiveTaskMixing",
+    "BasicBlock",
+    "Bottleneck",
     "ChannelTaskPromptLearning",
     "CrossAttention",
     "CrossTaskReweighting",

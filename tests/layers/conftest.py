@@ -90,3 +90,39 @@ def tpanet_equations():
         return dense(hidden * (1 + erf(hidden / np.sqrt(2))) / 2, layer.dense_2)
 
     return SimpleNamespace(array=array, layer_norm=layer_norm, dense=dense, mlp=mlp)
+
+
+@pytest.fixture(scope="session")
+def decoder_equations():
+    """Convolution, batch normalization and residual blocks in NumPy, with a layer's weights."""
+
+    def array(variable):
+        return ops.convert_to_numpy(variable).astype("float64")
+
+    def convolution(x, layer):
+        """Of odd size, with zeros around."""
+        kernel = array(layer.kernel)
+        reach, (_, h, w, _) = kernel.shape[0] // 2, x.shape
+        padded = np.pad(x, [(0, 0), (reach, reach), (reach, reach), (0, 0)])
+        y = sum(
+            padded[:, i : i + h, j : j + w] @ kernel[i, j]
+            for i in range(kernel.shape[0])
+            for j in range(kernel.shape[1])
+        )
+        return y if layer.bias is None else y + array(layer.bias)
+
+    def batch_norm(x, layer):
+        scale = array(layer.gamma) / np.sqrt(array(layer.moving_variance) + 1e-5)
+        return (x - array(layer.moving_mean)) * scale + array(layer.beta)
+
+    def block(layer, x):
+        shortcut = x
+        if layer.projection is not None:
+            shortcut = batch_norm(convolution(x, layer.projection), layer.projection_norm)
+        for kernel, norm in zip(layer.kernels[:-1], layer.norms[:-1], strict=True):
+            x = np.maximum(batch_norm(convolution(x, kernel), norm), 0)
+        return np.maximum(
+            batch_norm(convolution(x, layer.kernels[-1]), layer.norms[-1]) + shortcut, 0
+        )
+
+    return SimpleNamespace(array=array, convolution=convolution, batch_norm=batch_norm, block=block)

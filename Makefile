@@ -23,6 +23,8 @@ INSTALLED := $(VENV)/.installed
 export KERAS_HOME ?= $(CURDIR)/$(VENV)/keras
 export MPLCONFIGDIR ?= $(CURDIR)/$(VENV)/matplotlib
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Every worker of the tests, and every script that they start, would compile all of the package and of the tests again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_mtl.arguments import check_integer
+from keras_mtl.layers.convolutions import batch_normalization, convolution
 
 
 class ResidualBlock(keras.layers.Layer):
@@ -39,21 +40,11 @@ class ResidualBlock(keras.layers.Layer):
 
     def _normalized_convolution(self, shape, filters: int, size: int, name: str):
         policy = self.dtype_policy
-        convolution = keras.layers.Conv2D(
-            filters,
-            size,
-            padding="same",
-            use_bias=False,
-            kernel_initializer=uniform_by_fan_in(),
-            dtype=policy,
-            name=f"convolution_{name}",
-        )
-        norm = keras.layers.BatchNormalization(
-            epsilon=1e-5, momentum=0.9, dtype=policy, name=f"norm_{name}"
-        )
-        convolution.build(shape)
+        kernel = convolution(filters, size, dtype=policy, name=f"convolution_{name}")
+        norm = batch_normalization(dtype=policy, name=f"norm_{name}")
+        kernel.build(shape)
         norm.build((*shape[:-1], filters))
-        return convolution, norm
+        return kernel, norm
 
     def call(self, x, training=False):
         shortcut = x
@@ -160,16 +151,3 @@ def refine_features(x, width: int, name: str):
     for n in (1, 2):
         x = Bottleneck(width // 4, name=f"{name}_bottleneck_{n}")(x)
     return x
-
-
-def uniform_by_fan_in() -> keras.initializers.Initializer:
-    """Uniform between plus and minus 1 / sqrt(fan in), as the compared systems' kernels begin.
-
-    Example:
-
-    >>> kernel = keras_mtl.layers.residual_blocks.uniform_by_fan_in()((1, 1, 4, 100))
-    >>> bool(0.4 < abs(np.array(kernel)).max() <= 0.5)
-    True
-    """
-    # The variance of U(-a, a) is a^2 / 3.
-    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
 from keras_mtl.models import files, photographs, registry
-from keras_mtl.models.outputs import finish_auxiliary, finish_outputs
+from keras_mtl.models.outputs import TrainingGraph, finish_auxiliary, finish_outputs
 from keras_mtl.models.parts import NetworkParts
 from keras_mtl.tasks import Task, check_tasks
 
@@ -67,7 +67,7 @@ class MultiTaskModel(NetworkParts):
         )
         both = finished | only_training  # as an attribute it is no dict to JAX, but one of Keras'
         # Keras asks for `layers` in its constructor, to track them.
-        self._in_training = keras.Function(inputs, both) if only_training else None
+        self._in_training = TrainingGraph(inputs, both) if only_training else None
         super().__init__(inputs=inputs, outputs=finished, **kwargs)
         self.tasks, self.auxiliary, self.all_outputs = tasks, described, both
 
@@ -75,12 +75,11 @@ class MultiTaskModel(NetworkParts):
     def layers(self):
         if self._in_training is None:
             return super().layers
-        operations = self._in_training.operations
-        return [each for each in operations if isinstance(each, keras.layers.Layer)]
+        return self._in_training.model.layers
 
     def call(self, inputs, training=None, mask=None):
         if training and self._in_training is not None:
-            return self._in_training(keras.ops.convert_to_tensor(inputs, self.inputs[0].dtype))
+            return self._in_training.model.call(inputs, training=True)
         return super().call(inputs, training=training, mask=mask)
 
     @classmethod

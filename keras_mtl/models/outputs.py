@@ -92,6 +92,22 @@ def finish_auxiliary(
     return finished, described
 
 
+class TrainingGraph:
+    """All outputs of a model; no layer itself, so that Keras does not count its weights again.
+
+    Args:
+        inputs: `keras.Input`.
+        outputs: dict by name of symbolic outputs.
+
+    Attributes:
+        model: `keras.Model`, which tells its layers whether they train, as `keras.Function` does
+            not.
+    """
+
+    def __init__(self, inputs: Any, outputs: Mapping[str, Any]):
+        self.model = keras.Model(inputs, outputs)
+
+
 def _check_known(given: Mapping, known: Sequence, what: str, do: str) -> None:
     unknown = [str(name) for name in given if name not in known]
     if unknown:

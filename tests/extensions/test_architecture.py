@@ -87,6 +87,8 @@ def test_initial_predictions_exist_in_training_only(model, scenes):
     images, _ = scenes
     raw = as_arrays(model(images, training=True))
     assert set(raw) == {"semseg", "depth", *INITIAL}
+    evaluated = as_arrays(model(images))  # the backbone normalises by the batch in training
+    assert all(np.abs(raw[name] - each).max() > 1e-3 for name, each in evaluated.items())
     for task in TASKS:
         assert raw[f"{task.name}/initial"].shape == (2, *SIZE, task.channels)
         assert raw[f"{task.name}/initial"].dtype == "float32"

@@ -13,11 +13,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_mtl.arguments import check_integer
 from keras_mtl.evaluation.result import Evaluation
+from keras_mtl.models import MultiTaskModel
 from keras_mtl.models.photographs import fit
 from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
-from keras_mtl.training.inputs import never_ends
+from keras_mtl.training.arrays import check_image_values
+from keras_mtl.training.read_once import read_once
 
 _PACKAGES = ("keras-hub", "numpy", "jax", "tensorflow", "torch")
 
@@ -81,13 +84,14 @@ def evaluate(
     >>> sorted(result.headlines), result.dataset["images"]
     (['depth', 'edge'], 2)
     """
-    if isinstance(dataset, tuple) and len(dataset) == 2 and isinstance(dataset[1], Mapping):
-        dataset = [dataset]
-    elif never_ends(dataset):
+    if not isinstance(model, MultiTaskModel):
         raise ValueError(
-            "The dataset never ends; pass keras_mtl.data.examples, or keras_mtl.data.load without "
-            "training=True."
+            f"model is a {type(model).__name__}; expected a model of keras_mtl, such as "
+            "TaskPrompter, or keras_mtl.load_model(path)."
         )
+    batch_size = check_integer("batch_size", batch_size, 1)
+    threads = None if threads is None else check_integer("threads", threads, 1)
+    elements = read_once(dataset, "keras_mtl.data.load without training=True")
     tasks = model.tasks
     options = {"thresholds": thresholds, "threads": threads, "boundary_ids": boundary_ids}
     evaluators: dict[str, Any] = {}
@@ -95,7 +99,7 @@ def evaluate(
     try:
         for task in tasks:
             evaluators[task.name] = task.evaluator(**options)
-        for chunk in _chunks(_shown_progress(_examples(dataset), dataset, progress), batch_size):
+        for chunk in _chunks(_shown_progress(_examples(elements), dataset, progress), batch_size):
             sound = []
             for example in chunk:
                 fault = _fault(example, tasks)
@@ -175,10 +179,10 @@ def _shown_progress(examples: Iterator[dict], dataset, progress: bool) -> Iterab
     return tqdm(examples, "evaluating", total, unit="image")
 
 
-def _examples(dataset) -> Iterator[dict]:
+def _examples(elements: Iterable) -> Iterator[dict]:
     """One dict of NumPy arrays for each image, with an `id`."""
     number = 0
-    for element in dataset:
+    for element in elements:
         if isinstance(element, Mapping):
             one = {key: each_array(np.asarray, value) for key, value in element.items()}
             given = one.get("id")
@@ -222,6 +226,10 @@ def _fault(example: dict, tasks: list[Task]) -> str | None:
     what, shape = f"Image {example['id']}", example["image"].shape
     if len(shape) != 3 or shape[-1] != 3 or 0 in shape:
         return f"{what} has shape {shape}, expected (height, width, 3)."
+    try:
+        check_image_values(example["image"], said=["where it is predicted"])
+    except ValueError as error:
+        return f"{what}: {error}"
     for task in tasks:
         if task.name not in example:
             return (

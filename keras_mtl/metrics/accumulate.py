@@ -16,7 +16,8 @@ def count_per_bin(bins: Tensor, counted: Tensor, num_bins: int) -> Tensor:
     """How many pixels of the batch fall into each bin, exactly.
 
     Args:
-        bins: integer tensor `(B, ...)`, in `0 .. num_bins - 1` wherever `counted`.
+        bins: integer tensor `(B, ...)`; what lies outside of `0 .. num_bins - 1`, as NaN made an
+            integer does, counts in the first or the last bin.
         counted: bool tensor `(B, ...)`, which pixels take part.
         num_bins: int.
 
@@ -31,7 +32,8 @@ def count_per_bin(bins: Tensor, counted: Tensor, num_bins: int) -> Tensor:
     counted = ops.cast(counted, "bool")
     # One bin too many holds the pixels that do not count. `ops.bincount` fails under jit on JAX,
     # `ops.segment_sum` fails while Keras builds a model on PyTorch and sums in float32 there.
-    bins = ops.where(counted, ops.cast(bins, "int32"), num_bins)
+    bins = ops.clip(ops.cast(bins, "int32"), 0, num_bins - 1)
+    bins = ops.where(counted, bins, num_bins)
     bins = ops.reshape(bins, (-1, 1))
     ones = ops.ones_like(bins[:, 0])
     counts = ops.zeros((num_bins + 1,), dtype="int32")

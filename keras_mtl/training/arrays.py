@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_mtl.tasks import Task
 
+LARGEST_IMAGE_VALUE = 1e6  # beyond any picture's; in half precision layers soon overflow
+
 
 def check_images(shape: Sequence[int | None], image_size: tuple[int, int]) -> None:
     """Raises ValueError if images are not a batch of `(height, width, 3)`.
@@ -58,8 +60,8 @@ def check_image_values(images: Any, said: list | None = None) -> None:
         said: the warnings of one call of `fit` or the like, which says each once.
 
     Raises:
-        ValueError: if a value is NaN or infinite, or a whole number beyond 0..255, or the array is
-            none of numbers.
+        ValueError: if a value is NaN, infinite or beyond a million, or a whole number beyond
+            0..255, or the array is none of numbers.
     """
     images = as_numpy(images)
     if images.dtype.kind not in "uifV":  # V: bfloat16
@@ -78,6 +80,10 @@ def check_image_values(images: Any, said: list | None = None) -> None:
                 "of 16 bits take the upper 8, such as (x >> 8)."
             )
         return
+    if max(-least, largest) > LARGEST_IMAGE_VALUE:
+        raise ValueError(
+            f"Images hold numbers from {least:.3g} to {largest:.3g}; expected RGB in 0..255."
+        )
     small, large = 0 < largest <= 1 or (least < 0 and largest < 10), largest > 1000
     if not said and (small or large):
         advice = "multiply by 255" if small else "divide by 257 what has 16 bits"

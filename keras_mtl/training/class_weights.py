@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from keras_mtl.tasks import Task
-from keras_mtl.training.arrays import as_numpy
-from keras_mtl.training.inputs import never_ends
+from keras_mtl.training.arrays import as_numpy, labels_of
+from keras_mtl.training.read_once import read_once
 
 
 def median_frequency_weights(dataset: Iterable | tuple[Any, Mapping], task: Task) -> list[float]:
@@ -25,7 +25,8 @@ def median_frequency_weights(dataset: Iterable | tuple[Any, Mapping], task: Task
         A number for each class, for the task's `class_weights`.
 
     Raises:
-        ValueError: if the task has no classes, or the dataset no end or no label of it.
+        ValueError: if the task has no classes, or the dataset no end, or no label of it, or a
+            wrong one.
 
     Example:
 
@@ -42,17 +43,12 @@ def median_frequency_weights(dataset: Iterable | tuple[Any, Mapping], task: Task
     """
     if task.class_ids is None:
         raise ValueError(f"Task {task.name!r} has no class ids; only classes can be weighted.")
-    if isinstance(dataset, tuple) and len(dataset) == 2 and isinstance(dataset[1], Mapping):
-        dataset = [dataset]
-    elif never_ends(dataset):
-        raise ValueError(
-            "The dataset never ends; pass keras_mtl.data.examples, or some batches of it, as in "
-            "dataset.take(100)."
-        )
     pixels, around = np.zeros((2, len(task.class_ids)))
-    for element in dataset:
+    for element in read_once(dataset, "some batches of it, as in dataset.take(100)"):
         is_example = isinstance(element, Mapping)
-        labels = as_numpy((element if is_example else element[1])[task.name])
+        labels = as_numpy(labels_of(element if is_example else element[1], [task])[task.name])
+        if fault := task.fault(labels):
+            raise ValueError(fault)
         for label in labels[None] if is_example else labels:
             known = label[task.labelled_pixels(label)].astype("int64")
             counts = np.bincount(known, minlength=len(pixels))

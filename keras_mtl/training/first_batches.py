@@ -13,7 +13,9 @@ from typing import Any
 
 import keras
 
-LOOKED_AT = 2  # batches whose values are looked at, each time a dataset is read
+# Batches all values of which are looked at, each time a dataset is read; in those that follow what
+# would spoil every weight is looked for: images that are not finite.
+LOOKED_AT = 2
 
 
 class Passing:
@@ -103,10 +105,15 @@ class Passing:
                 return str(error)
             return ""
 
+        def not_finite(images):
+            return tf.logical_not(tf.reduce_all(tf.math.is_finite(images)))
+
         def pass_by(number, element):
             arrays = keras.tree.flatten(element)
+            images = element[0] if isinstance(element, tuple) else element
+            spoilt = images.dtype.is_floating and not_finite(images)
             fault = tf.cond(
-                number < LOOKED_AT,
+                (number < LOOKED_AT) | spoilt,
                 lambda: tf.numpy_function(look, arrays, tf.string),
                 lambda: "",
             )

@@ -256,7 +256,9 @@ class Inputs:
     # === Datasets ===
 
     def _dataset(self, x, check):
-        if not is_dataset(x) and not hasattr(x, "element_spec") and not _of_another_library(x):
+        # What Grain makes Keras reads, too.
+        grain = type(x).__module__.partition(".")[0] == "grain"
+        if not is_dataset(x) and not hasattr(x, "element_spec") and not grain:
             raise ValueError(
                 f"The data is of type {type(x).__name__}; expected an array of images, a "
                 "tf.data.Dataset, a keras.utils.PyDataset, a generator or a DataLoader."
@@ -317,6 +319,7 @@ class Inputs:
         else:
             images, own = as_array(images, "Images"), labels_of(labels, self.tasks)
             self.check_shapes(np.shape(images), own)
+            check_image_values(images, self.said)
             if weights and weights[0] is not None:
                 weights = [weights_of(weights[0], own, self.tasks, self.image_size)]
         return (images, own, *weights)
@@ -337,6 +340,7 @@ class Inputs:
             images = self._images(images)
         else:
             check_images(np.shape(images), self.image_size)
+            check_image_values(images, self.said)
         return (images, *rest)
 
 
@@ -359,8 +363,3 @@ def is_dataset(data: Any) -> bool:
         data: anything.
     """
     return isinstance(data, (keras.utils.PyDataset, Iterator)) or is_loader(data)
-
-
-def _of_another_library(data) -> bool:
-    """Something else that Keras may know, such as a dataset of Grain's; nothing of Python's own."""
-    return type(data).__module__ not in ("builtins", "pathlib", "collections")

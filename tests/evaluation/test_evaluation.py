@@ -349,6 +349,10 @@ def grey_image(example):
     example["image"] = example["image"][..., 0]
 
 
+def broken_image(example):
+    example["image"] = np.where(example["image"] > 99, np.nan, example["image"])
+
+
 @pytest.mark.parametrize(
     "spoil, problem",
     [
@@ -357,6 +361,7 @@ def grey_image(example):
         (wrong_class, "Image 0001: .* hold the value 77"),
         (smaller_label_map, r"Image 0001 has a label_map of shape \(3, 3\)"),
         (grey_image, r"Image 0001 has shape \(40, 52\), expected"),
+        (broken_image, "Image 0001: Images hold NaN or infinite values"),
     ],
 )
 def test_broken_examples(models, spoil, problem):
@@ -375,6 +380,34 @@ def test_broken_examples(models, spoil, problem):
 def test_nothing_to_evaluate(models):
     with pytest.raises(ValueError, match="There was no example to evaluate"):
         keras_mtl.evaluate(models["nyud"], [], progress=False)
+
+
+@pytest.mark.once("torch", "what is no dataset knows no backend")
+def test_no_dataset_to_evaluate(models):
+    model = models["nyud"]
+    images, labels = rooms.arrays(model.tasks, 2, SIZE)
+    few = {name: label[:1] for name, label in labels.items()}
+    cases = [
+        ((images, labels, np.ones(2)), {}, "has a sample_weight"),
+        ([(images, labels, np.ones(2))], {}, "has a sample_weight"),
+        ((images, few), {}, "give a label for each image"),
+        ((images[:1], labels), {}, "give a label for each image"),
+        (images, {}, r"is a ndarray; expected \(images, labels\)"),
+        ([images, labels], {}, r"is a ndarray; expected \(images, labels\)"),
+        ((images, list(labels.values())), {}, "is a ndarray; expected"),
+        ([labels], {}, "An example holds semseg, .*; expected an 'image' among them"),
+        ("nyud_v2", {}, "The dataset is a str; expected what keras_mtl.data.examples"),
+        (None, {}, "The dataset is a NoneType"),
+        ((images, labels), {"batch_size": 0}, "batch_size is 0, expected an integer >= 1"),
+        ((images, labels), {"threads": -1}, "threads is -1, expected an integer >= 1"),
+        ((images, labels), {"thresholds": 10}, "thresholds is 10; expected probabilities"),
+        ((images, labels), {"thresholds": [2.0]}, r"thresholds is \[2.0\]; expected probabil"),
+    ]
+    for dataset, options, problem in cases:
+        with pytest.raises(ValueError, match=problem):
+            keras_mtl.evaluate(model, dataset, progress=False, **options)
+    with pytest.raises(ValueError, match="model is a str; expected a model of keras_mtl"):
+        keras_mtl.evaluate("model.keras", (images, labels), progress=False)
 
 
 def test_diverged_weights():

@@ -161,3 +161,13 @@ def test_count_per_bin(shape):
     bins, counted = rng.integers(0, 4, shape), rng.random(shape) < 0.7
     found = keras.ops.convert_to_numpy(count_per_bin(bins.astype("int32"), counted, 4))
     np.testing.assert_array_equal(found, np.bincount(bins[counted], minlength=4))
+
+
+@each_metric
+def test_diverged_predictions_end_nothing(name):
+    """The loss says that training diverged; a metric on the way there raises nothing."""
+    task, make = METRICS[name]
+    label, prediction = random_images(task)
+    metric = make()
+    metric.update_state(label, np.full_like(prediction, np.nan))
+    metric.result()

@@ -81,6 +81,10 @@ def test_what_has_no_weights(task, data):
         median_frequency_weights((images, nothing), task)
     with pytest.raises(ValueError, match="The dataset never ends; pass keras_mtl.data.examples"):
         median_frequency_weights(Endless(), task)
+    with pytest.raises(ValueError, match="There are no labels for semseg among depth"):
+        median_frequency_weights((images, {"depth": images[..., :1]}), task)
+    with pytest.raises(ValueError, match="hold the value 77; expected class ids 0 to 3"):
+        median_frequency_weights((images, {"semseg": np.full_like(labels["semseg"], 77)}), task)
     for wrong in ([1.0] * 3, [1.0, -1.0, 1.0, 1.0], [1.0, np.nan, 1.0, 1.0]):
         with pytest.raises(ValueError, match="expected 4 numbers of 0 or more, one for each"):
             keras_mtl.tasks.SemanticSegmentation(channels=CLASSES, class_weights=wrong)

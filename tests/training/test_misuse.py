@@ -49,6 +49,7 @@ def spoilt(name, value):
 WRONG = {
     "no numbers": (IMAGES * np.nan, LABELS, "NaN or infinite"),
     "infinite": (np.where(IMAGES > 200, np.inf, IMAGES), LABELS, "NaN or infinite"),
+    "huge": (IMAGES * 1e30, LABELS, "Images hold numbers from"),
     "text": (np.full(IMAGES.shape, "a"), LABELS, "RGB"),
     "small": (IMAGES[:, :8], LABELS, "Images have shape"),
     "grey": (IMAGES[..., :1], LABELS, "Images have shape"),
@@ -222,6 +223,13 @@ def test_tensorflow_datasets(model, capfd):
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
         for call in (model.fit, model.evaluate):
             assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
+    late = IMAGES.copy()
+    late[2, 3, 4] = np.inf
+    late = tf.data.Dataset.from_tensor_slices((late, LABELS)).batch(1)  # the third of three
+    assert_refused(model, lambda: model.evaluate(late, verbose=0), "NaN or infinite")
+    with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
+        model.fit(late, verbose=0)
+    assert all(np.isfinite(value).all() for value in model.get_weights())
     assert "Traceback" not in capfd.readouterr().err  # which TensorFlow prints by itself
     with pytest.warns(UserWarning, match="multiply by 255") as said:
         tiny = tf.data.Dataset.from_tensor_slices((IMAGES / 255, LABELS)).batch(1)
@@ -246,6 +254,8 @@ def test_a_loader_of_pytorch(model):
             assert_refused(
                 model, lambda call=call, labels=labels: call(loader(labels), verbose=0), part
             )
+    with pytest.raises(ValueError, match="^The data is of type TensorDataset; expected"):
+        model.fit(torch.utils.data.TensorDataset(torch.zeros(1)), verbose=0)  # in no loader
     before = torch.get_rng_state()
     with pytest.raises(ValueError, match="40"):
         model.evaluate(loader(WRONG["a class too many"][1]), verbose=0)
@@ -298,6 +308,9 @@ def test_data_that_fails_on_the_way(model):
         model.fit(failing(3, no_disk), verbose=0)
     with pytest.raises(ValueError, match=r"^There are no labels for semseg among depth; [^\n]*$"):
         model.fit(failing(3, {"depth": LABELS["depth"]}), verbose=0)
+    spoilt = itertools.chain(failing(3, LABELS), [(IMAGES * np.nan, LABELS)])
+    with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
+        model.fit(spoilt, verbose=0)
     assert all(np.isfinite(value).all() for value in model.get_weights())
     model.fit(failing(3, LABELS), verbose=0)
 

@@ -24,10 +24,13 @@ class BoundaryScores:
     OIS the same of each image at its own best threshold.
 
     Args:
-        thresholds: those that the images were evaluated at.
+        thresholds: those that the images were evaluated at, from 0 to 1.
 
     Attributes:
         images: how many were added.
+
+    Raises:
+        ValueError: if there is none, or one is no probability.
 
     Example:
 
@@ -40,6 +43,12 @@ class BoundaryScores:
 
     def __init__(self, thresholds: np.ndarray = THRESHOLDS):
         self.thresholds = np.asarray(thresholds, "float32")
+        shares = (self.thresholds >= 0) & (self.thresholds <= 1)
+        if self.thresholds.ndim != 1 or not self.thresholds.size or not shares.all():
+            raise ValueError(
+                f"thresholds is {thresholds!r}; expected probabilities, such as "
+                "keras_mtl.evaluation.FAST_THRESHOLDS."
+            )
         self.images = 0
         self._matched = np.zeros(len(self.thresholds), "int64")
         self._predicted = np.zeros(len(self.thresholds), "int64")

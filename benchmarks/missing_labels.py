@@ -9,6 +9,7 @@ kind of task. The exit status is 1 where a loss, a weight or a metric is no numb
 
 import argparse
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2000)
     steps = parser.parse_args().steps
     bad = 0
+    warnings.filterwarnings("ignore", "Labels of task", UserWarning)  # that drawn ones look odd
     for name, model in models().items():
         model.compile(keras.optimizers.Adam(1e-3))
         rng, poor = np.random.default_rng(0), 0

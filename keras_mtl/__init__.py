@@ -25,6 +25,8 @@ from keras_mtl import (  # noqa: E402  (some of these are known by other address
 )
 from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
 from keras_mtl.models import (  # noqa: E402
+    NDDRCNN,
+    CrossStitch,
     MultiTaskBaseline,
     MultiTaskModel,
     TaskPrompter,
@@ -43,8 +45,10 @@ def __getattr__(name: str):
 
 
 __all__ = [
+    "CrossStitch",
     "MultiTaskBaseline",
     "MultiTaskModel",
+    "NDDRCNN",
     "TPANet",
     "TaskPrompter",
     "backbones",

@@ -244,19 +244,23 @@ def as_ours(value, dimensions):
 def golden_loss(task, label, raw):
     """As the files have it for a kind of task, whose names are the papers'."""
     label, raw = np.moveaxis(label, 1, -1), ops.cast(raw, "float32")
+
+    def constant(x):
+        return ops.convert_to_tensor(x.astype("float32"))
+
     known = label != NO_LABEL
     count = max(int(known.sum()), 1)
     if task in ("semseg", "human_parts", "parts"):
-        one_hot = (label == np.arange(raw.shape[-1])).astype("float32")  # nowhere if unknown
+        one_hot = constant(label == np.arange(raw.shape[-1]))  # nowhere if unknown
         return -ops.sum(ops.log_softmax(raw, axis=-1) * one_hot) / count
     if task == "edge":
         positive = label >= 0.5
         weights = np.where(positive, 0.95, 0.05) * known / label.size
-        logistic = ops.softplus(raw) - raw * positive.astype("float32")
-        return ops.sum(logistic * weights.astype("float32"))
+        logistic = ops.softplus(raw) - raw * constant(positive)
+        return ops.sum(logistic * constant(weights))
     if task == "normals":
         raw = raw / (ops.sqrt(ops.sum(ops.square(raw), axis=-1, keepdims=True)) + 1e-12)
     elif task != "depth":
         raise ValueError(f"The page of the golden files has no loss for {task!r}.")
-    error = ops.abs(raw - np.where(known, label, 0).astype("float32"))
-    return ops.sum(error * known.astype("float32")) / count
+    error = ops.abs(raw - constant(np.where(known, label, 0)))
+    return ops.sum(error * constant(known)) / count

@@ -198,6 +198,11 @@ class BackbonePart(keras.layers.Layer):
         ]
 
     @property
+    def backbone(self) -> FeaturePyramid:
+        """What this part was cut out of."""
+        return self._origin.pyramid
+
+    @property
     def as_written(self) -> bool:
         """See as_written.py; of the whole backbone."""
         return getattr(self._origin.pyramid, "as_written", False)

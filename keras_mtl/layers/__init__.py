@@ -1,7 +1,9 @@
 """The papers' modules as Keras layers."""
 
+from keras_mtl.layers.cross_stitch import CrossStitchUnit
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.nddr import NDDR
 from keras_mtl.layers.residual_blocks import BasicBlock, Bottleneck
 from keras_mtl.layers.task_prompter.prompt_decoding import (
     CrossTaskReweighting,
@@ -23,8 +25,10 @@ __all__ = [
     "Bottleneck",
     "ChannelTaskPromptLearning",
     "CrossAttention",
+    "CrossStitchUnit",
     "CrossTaskReweighting",
     "MLP",
+    "NDDR",
     "PredictionHead",
     "PromptedEncoderBlock",
     "ResidualMLP",

@@ -1,16 +1,20 @@
 """The architectures."""
 
 from keras_mtl.models.baseline import MultiTaskBaseline
+from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
 from keras_mtl.models.multi_task_model import MultiTaskModel
+from keras_mtl.models.nddr_cnn import NDDRCNN
 from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
 
 __all__ = [
+    "CrossStitch",
     "MultiTaskBaseline",
     "MultiTaskModel",
+    "NDDRCNN",
     "TPANet",
     "TaskPrompter",
     "load_model",

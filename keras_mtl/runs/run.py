@@ -247,15 +247,13 @@ def _compile(model, options, tasks):
         if name not in weights:
             sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
         weights[name] = weight
-    recipe = model.recipe
-    rate = keras_mtl.schedules.PolynomialDecay(
-        options.learning_rate, options.steps, recipe["power"]
-    )
-    optimizer = keras.optimizers.Adam(
-        rate,
-        weight_decay=recipe["weight_decay"],
-        global_clipnorm=recipe["global_clipnorm"],
-        gradient_accumulation_steps=options.accumulate if options.accumulate > 1 else None,
+    # In minutes from scratch one optimizer serves all.
+    recipe = {} if options.data else keras_mtl.MultiTaskModel.recipe
+    optimizer = keras_mtl.training.recipe_optimizer(
+        model,
+        options.steps,
+        options.accumulate if options.accumulate > 1 else None,
+        **{**recipe, "learning_rate": options.learning_rate},
     )
     model.compile(optimizer, loss_weights=weights)
 

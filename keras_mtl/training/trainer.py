@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import keras
 
@@ -26,6 +27,7 @@ from keras_mtl.training.objective import (
     named_by_task,
     output_of_loss,
 )
+from keras_mtl.training.recipe_optimizer import BASE_RECIPE, recipe_optimizer
 from keras_mtl.training.sample_weights import weights_of
 
 
@@ -39,13 +41,7 @@ class TaskTrainer(keras.Model):
         auxiliary: dict of its auxiliary outputs by name: their task's name and their weight.
     """
 
-    recipe: Mapping[str, float] = {
-        "steps": 40_000,
-        "learning_rate": 2e-5,
-        "power": 0.9,  # of the polynomial decay
-        "weight_decay": 1e-6,
-        "global_clipnorm": 10.0,
-    }
+    recipe: Mapping[str, Any] = BASE_RECIPE
     tasks: Sequence[Task]
     auxiliary: Mapping[str, tuple[str, float]] = {}
     _objective: Objective | None = None
@@ -75,9 +71,9 @@ class TaskTrainer(keras.Model):
         one task.
 
         Args:
-            optimizer: `"auto"` (Adam as in `recipe`, without its schedule, made for a pretrained
-                backbone; one from scratch wants a learning rate of about 1e-3) or a Keras
-                optimizer.
+            optimizer: `"auto"` (as in `recipe`, without its schedule, made for a pretrained
+                backbone; with Adam one from scratch wants a learning rate of about 1e-3; see
+                `keras_mtl.training.recipe_optimizer`) or a Keras optimizer.
             loss: `"auto"`, or a dict by task name of Keras losses, one for each task.
             loss_weights: `"auto"`, a dict by task name, or a
                 `keras_mtl.balancing.LossWeighting`, which changes them during training.
@@ -90,8 +86,7 @@ class TaskTrainer(keras.Model):
                 or a metric is none.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
-            how = {name: self.recipe[name] for name in ("weight_decay", "global_clipnorm")}
-            optimizer = keras.optimizers.Adam(self.recipe["learning_rate"], **how)
+            optimizer = recipe_optimizer(self)
         optimizer = checked_optimizer(optimizer)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}

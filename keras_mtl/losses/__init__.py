@@ -8,6 +8,7 @@ On several devices these are means over the labelled pixels of all of them
 (`keras_mtl.distribution`).
 """
 
+from keras_mtl.losses.affinity import AffinityLoss
 from keras_mtl.losses.boundary import BoundaryLoss, boundary_loss_map
 from keras_mtl.losses.depth import DepthLoss, depth_loss_map
 from keras_mtl.losses.labelled import LabelledPixelLoss, mean_over_labelled
@@ -17,6 +18,7 @@ from keras_mtl.losses.saliency import SaliencyLoss, saliency_loss_map
 from keras_mtl.losses.segmentation import SegmentationLoss, segmentation_loss_map
 
 __all__ = [
+    "AffinityLoss",
     "BoundaryLoss",
     "DepthLoss",
     "LabelledPixelLoss",

@@ -1,6 +1,6 @@
 """What every architecture of this package has in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -32,12 +32,14 @@ class MultiTaskModel(NetworkParts):
             `"depth/initial"` and logged as `depth/initial_loss`.
         auxiliary_weights: dict by the same names of numbers, which multiply the tasks' own weights;
             1 where there is none.
+        auxiliary_losses: dict by the same names of functions from a task to the loss that measures
+            these outputs instead of the task's, with their weight alone; they are what it takes.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Attributes:
         presets: dict by name of configurations; see `register_architecture`.
         recipe: dict of the published training settings; see `keras_mtl.training.TaskTrainer`.
-        auxiliary: dict of the auxiliary outputs by name: their task's name and their weight.
+        auxiliary: dict of `AuxiliaryOutput` by name.
 
     Raises:
         ValueError: if an output is missing, unknown, or not what its task wants.
@@ -53,6 +55,7 @@ class MultiTaskModel(NetworkParts):
         tasks: Sequence[Task],
         auxiliary: Mapping[str, Mapping] | None = None,
         auxiliary_weights: Mapping[str, float] | None = None,
+        auxiliary_losses: Mapping[str, Callable] | None = None,
         **kwargs,
     ):
         if "dtype" in kwargs:
@@ -63,7 +66,7 @@ class MultiTaskModel(NetworkParts):
         tasks, size = check_tasks(tasks), inputs.shape[1:3]
         finished = finish_outputs(outputs, tasks, size)
         only_training, described = finish_auxiliary(
-            auxiliary or {}, auxiliary_weights or {}, tasks, size
+            auxiliary or {}, auxiliary_weights or {}, auxiliary_losses or {}, tasks, size
         )
         both = finished | only_training  # as an attribute it is no dict to JAX, but one of Keras'
         # Keras asks for `layers` in its constructor, to track them.

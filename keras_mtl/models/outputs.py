@@ -1,11 +1,12 @@
 """The outputs of a model, made of what its architecture computes, and what they depend on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_mtl.tasks import Task
+from keras_mtl.training.objective import AuxiliaryOutput
 
 
 def finish_outputs(
@@ -51,19 +52,22 @@ def finish_outputs(
 def finish_auxiliary(
     auxiliary: Mapping[str, Mapping],
     weights: Mapping[str, float],
+    losses: Mapping[str, Callable],
     tasks: Sequence[Task],
     image_size: tuple[int, int],
-) -> tuple[dict[str, Any], dict[str, tuple[str, float]]]:
+) -> tuple[dict[str, Any], dict[str, AuxiliaryOutput]]:
     """The outputs of a model that exist in training only, after refusing what does not fit.
 
     Args:
         auxiliary: dict by name of dicts by task name of outputs, of some tasks or all.
         weights: dict by the same names of numbers; 1 where it has none.
+        losses: dict by the same names of functions from a task to a loss; the task's own where it
+            has none.
         tasks: list of the model's tasks.
         image_size: `(height, width)` in pixels.
 
     Returns:
-        The outputs by name, such as `"depth/initial"`, and their tasks' names and weights.
+        The outputs by name, such as `"depth/initial"`, and how each is measured.
 
     Raises:
         ValueError: if a name, an output or a weight does not fit.
@@ -71,11 +75,12 @@ def finish_auxiliary(
     Example:
 
     >>> tasks, image = keras_mtl.tasks.nyud("normals", "edge"), keras.Input((32, 48, 3))
-    >>> finish_auxiliary({"initial": {"normals": image}}, {}, tasks, (64, 96))[1]
-    {'normals/initial': ('normals', 1.0)}
+    >>> finish_auxiliary({"initial": {"normals": image}}, {}, {}, tasks, (64, 96))[1]
+    {'normals/initial': AuxiliaryOutput(task='normals', weight=1.0, loss=None)}
     """
     finished, described = {}, {}
-    _check_known(weights, list(auxiliary), "auxiliary_weights", "name what auxiliary has")
+    for given, what in ((weights, "auxiliary_weights"), (losses, "auxiliary_losses")):
+        _check_known(given, list(auxiliary), what, "name what auxiliary has")
     for name, group in auxiliary.items():
         if not str(name).isidentifier() or not isinstance(group, Mapping) or not group:
             raise ValueError(
@@ -87,8 +92,10 @@ def finish_auxiliary(
         for task in tasks:
             if task.name in group:
                 output, layer = f"{task.name}/{name}", f"{task.name}_{name}_auxiliary"
-                finished[output] = _finish(group[task.name], task, image_size, layer)
-                described[output] = (task.name, weights.get(name, 1.0))
+                loss = losses[name](task) if name in losses else None
+                finish = _finish_anything if loss else _finish
+                finished[output] = finish(group[task.name], task, image_size, layer)
+                described[output] = AuxiliaryOutput(task.name, weights.get(name, 1.0), loss)
     return finished, described
 
 
@@ -134,6 +141,11 @@ def _finish(raw: Any, task: Task, image_size: tuple[int, int], name: str) -> Any
         return keras.layers.Resizing(
             *image_size, interpolation="bilinear", dtype="float32", name=name
         )(raw)
+    return _finish_anything(raw, task, image_size, name)
+
+
+def _finish_anything(raw: Any, task: Task, image_size: tuple[int, int], name: str) -> Any:
+    """In float32, whatever it is."""
     if isinstance(raw, Mapping):
         return {
             key: keras.layers.Identity(dtype="float32", name=f"{name}_{key}")(each)

@@ -143,7 +143,7 @@ class NetworkParts(TaskTrainer):
         """Those whose tasks' names are wanted, in the order of `weights`."""
         tasks_of = {id(variable): set() for variable in self.weights}
         for output, symbol in self.all_outputs.items():
-            task, _ = self.auxiliary.get(output, (output, None))
+            task = self.auxiliary[output].task if output in self.auxiliary else output
             for operation in keras.Function(self.input, symbol).operations:
                 for variable in getattr(operation, "weights", ()):  # of layers
                     tasks_of[id(variable)].add(task)

@@ -6,6 +6,7 @@ Functions take the task first; `keras_mtl.tasks.Task` calls them.
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 
 def check_map(spec: Any, name: str, channels: int) -> None:
@@ -23,6 +24,19 @@ def first_not_binary(task, labels: np.ndarray) -> tuple[float, str] | None:
     """A value other than 0, 1 and the task's `ignore`, and what was expected."""
     wrong = labels[~np.isin(labels, (0, 1, task.ignore))]
     return (wrong.flat[0], "0 or 1") if wrong.size else None
+
+
+def same_label(task, labels) -> tuple[Any, Any]:
+    """1 for pairs of pixels of one class or value, else 0, and which pixels are labelled."""
+    values = task.class_ids or task.label_values
+    if values is None or task.output != "map" or task.label_channels not in (None, 1):
+        raise ValueError(
+            f"Task {task.name!r}, a {type(task).__name__}, does not say how alike the labels of "
+            "two pixels are; define its target_affinity(labels), or do without a loss of pairs."
+        )
+    labels = labels if task.label_channels is None else labels[..., 0]
+    labelled = (labels != task.ignore) & (labels >= min(values)) & (labels <= max(values))
+    return ops.cast(labels[:, :, None] == labels[:, None, :], "float32"), labelled
 
 
 # === Labels as TensorFlow tensors ===

@@ -78,6 +78,13 @@ class DepthEstimation(Task):
             *(metrics.DepthDelta(power, **self._labelled) for power in (1, 2, 3)),
         ]
 
+    def target_affinity(self, labels):
+        depth = ops.cast(labels[..., 0], "float32")
+        labelled = labelled_depth(depth, **self._labelled)
+        depth = ops.where(labelled, depth, 1.0)
+        one, other = depth[:, :, None], depth[:, None, :]
+        return 1 - ops.abs(one - other) / ops.maximum(one, other), labelled
+
     def decode(self, raw):
         return ops.maximum(raw, 0.0)
 

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import losses, metrics
-from keras_mtl.losses.maps import SHORTEST_NORMAL
+from keras_mtl.losses.maps import SHORTEST_NORMAL, labelled_vectors
 from keras_mtl.tasks import encodings
 from keras_mtl.tasks.task import Task
 
@@ -52,6 +52,12 @@ class SurfaceNormals(Task):
         known = {"ignore": self.ignore}
         within = [metrics.NormalsWithin(degrees, **known) for degrees in (11.25, 22.5, 30)]
         return [*self.metrics(), metrics.NormalsMedianError(**known), *within]
+
+    def target_affinity(self, labels):
+        labels = ops.cast(labels, "float32")
+        labelled = labelled_vectors(labels, self.ignore)
+        normals = ops.where(labelled[..., None], labels, 0.0)
+        return ops.relu(ops.matmul(normals, ops.swapaxes(normals, 1, 2))), labelled
 
     def decode(self, raw):
         return ops.normalize(raw, axis=-1)

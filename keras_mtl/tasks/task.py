@@ -136,6 +136,29 @@ class Task(LabelContract):
         """
         raise self._lacks("constant(labels)")
 
+    def target_affinity(self, labels: Any) -> tuple[Any, Any]:
+        """How alike the labels of any two pixels of an image are, where that is to be learned.
+
+        Class ids, and labels of few values, are alike or not; another kind says it here.
+
+        Args:
+            labels: tensor `(B, S)` or `(B, S, label_channels)` of S pixels.
+
+        Returns:
+            `(B, S, S)` in 0..1, float32, and which of the pixels are labelled, bool `(B, S)`.
+
+        Raises:
+            ValueError: if the kind does not say it.
+
+        Example:
+
+        >>> task = keras_mtl.tasks.SemanticSegmentation(channels=3)
+        >>> alike, labelled = task.target_affinity(keras.ops.convert_to_tensor([[0, 2, 2, 255]]))
+        >>> np.array(alike)[0, 1].tolist(), np.array(labelled)[0].tolist()
+        ([0.0, 1.0, 1.0, 0.0], [True, True, True, False])
+        """
+        return dense.same_label(self, labels)
+
     # === Output ===
 
     def head(self, **arguments) -> keras.layers.Layer:

@@ -4,7 +4,7 @@ import functools
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -73,10 +73,25 @@ def named_by_task(logs: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, A
 # === The loss ===
 
 
+class AuxiliaryOutput(NamedTuple):
+    """How an output is measured that exists in training only.
+
+    Args:
+        task: str, name of the task whose labels it is measured against.
+        weight: float. It multiplies the task's weight, or of a loss of its own stands alone.
+        loss: Keras loss, or `None`: the task's.
+    """
+
+    task: str
+    weight: float = 1.0
+    loss: keras.losses.Loss | None = None
+
+
 class Objective:
     """The losses of a model's outputs and how they are weighed; what `compile` makes.
 
-    An auxiliary output is measured by its task's loss, against its task's labels.
+    An auxiliary output is measured against its task's labels: by its task's loss, and added to it,
+    or by a loss of its own, which is added to the total as it is.
 
     Args:
         tasks: list of the model's tasks.
@@ -84,8 +99,7 @@ class Objective:
             `None` for a task without one; or `"auto"`, the tasks' own.
         loss_weights: dict by task name of numbers, a `LossWeighting`, `None` for ones, or `"auto"`,
             the tasks' own.
-        auxiliary: dict of auxiliary outputs by name: their task's name, and their weight, which
-            multiplies the task's.
+        auxiliary: dict of `AuxiliaryOutput` by name.
 
     Attributes:
         loss, loss_weights: what `compile` was given, for a saved model.
@@ -108,7 +122,7 @@ class Objective:
         tasks: Sequence[Task],
         loss: Mapping | str = "auto",
         loss_weights: Mapping | LossWeighting | str | None = "auto",
-        auxiliary: Mapping[str, tuple[str, float]] | None = None,
+        auxiliary: Mapping[str, AuxiliaryOutput] | None = None,
     ):
         own_weights = {task.name: task.loss_weight for task in tasks}
         self.loss = {task.name: task.loss() for task in tasks} if loss == "auto" else loss
@@ -146,9 +160,9 @@ class Objective:
                 f"; expected 'auto', or a dict with a loss for each of {names}."
             )
         self._auxiliary = {
-            output: (task, weight)
-            for output, (task, weight) in (auxiliary or {}).items()
-            if task in self._losses
+            name: output
+            for name, output in (auxiliary or {}).items()
+            if output.task in self._losses
         }
         outputs = [*self._losses, *self._auxiliary]
         self._means = {name: keras.metrics.Mean(name=log_name(name)) for name in outputs}
@@ -167,14 +181,14 @@ class Objective:
             Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
             of the whole batch, or without a weighting in the mean over the replicas.
         """
-        of_output = {name: name for name in self._losses}
-        of_output |= {name: task for name, (task, _) in self._auxiliary.items() if name in y_pred}
+        measured = {name: AuxiliaryOutput(name) for name in self._losses}
+        measured |= {name: each for name, each in self._auxiliary.items() if name in y_pred}
         terms = {}
-        for name, task in of_output.items():
+        for name, (task, _, own) in measured.items():
             weight = sample_weight
             if isinstance(weight, Mapping):  # a label of several arrays has one beside each
                 weight = keras.tree.flatten(weight[task])[0]
-            loss = self._losses[task](y[task], y_pred[name], weight)
+            loss = (own or self._losses[task])(y[task], y_pred[name], weight)
             terms[name] = ops.cast(loss, keras.config.floatx())
         parts = distribution.replicas_in_step()
         if parts > 1:
@@ -208,6 +222,9 @@ class Objective:
             self._means[name].update_state(value, sample_weight=size)
         weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
+        for name, each in self._auxiliary.items():
+            if each.loss is not None and name in terms:
+                total = total + each.weight * terms[name]
         for each in extra:
             total = total + ops.sum(ops.cast(each, total.dtype))  # PyTorch would add in place
         if training and self.weighting is not None:
@@ -219,9 +236,9 @@ class Objective:
 
     def _with_auxiliary(self, task: str, terms: Mapping) -> Any:
         total = terms[task]
-        for name, (owner, weight) in self._auxiliary.items():
-            if owner == task and name in terms:
-                total = total + weight * terms[name]
+        for name, each in self._auxiliary.items():
+            if each.task == task and each.loss is None and name in terms:
+                total = total + each.weight * terms[name]
         return total
 
     def end_step(self) -> None:

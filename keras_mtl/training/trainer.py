@@ -21,6 +21,7 @@ from keras_mtl.training.compiler_memory import compiler_memory_given_back
 from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.kept_arrays import KeptStep
 from keras_mtl.training.objective import (
+    AuxiliaryOutput,
     BalanceEachEpoch,
     Objective,
     log_name,
@@ -38,12 +39,12 @@ class TaskTrainer(keras.Model):
         recipe: dict of the published training settings; those of the optimizer are what `compile`
             takes for `"auto"`.
         tasks: list of the model's tasks.
-        auxiliary: dict of its auxiliary outputs by name: their task's name and their weight.
+        auxiliary: dict of its auxiliary outputs by name, `AuxiliaryOutput`.
     """
 
     recipe: Mapping[str, Any] = BASE_RECIPE
     tasks: Sequence[Task]
-    auxiliary: Mapping[str, tuple[str, float]] = {}
+    auxiliary: Mapping[str, AuxiliaryOutput] = {}
     _objective: Objective | None = None
     _fitting: int | None = None  # the thread that trains
 

@@ -148,7 +148,9 @@ def test_training_and_files(model, scenes, tmp_path):
     loaded[2].load_weights(tmp_path / "model.weights.h5")
     wanted = as_arrays(model(images, training=True))
     for each in loaded:
-        assert each.auxiliary == model.auxiliary == {n: (n.split("/")[0], 0.5) for n in INITIAL}
+        assert (
+            each.auxiliary == model.auxiliary == {n: (n.split("/")[0], 0.5, None) for n in INITIAL}
+        )
         found = as_arrays(each(images, training=True))
         assert found.keys() == wanted.keys()
         for name, values in wanted.items():

@@ -7,11 +7,20 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.tasks import nyud
-from keras_mtl.training.balancing import DynamicWeightAverage
-from keras_mtl.training.objective import Objective, log_name, named_by_task, output_of_loss
+from keras_mtl.training.balancing import DynamicWeightAverage, LossWeighting
+from keras_mtl.training.objective import (
+    AuxiliaryOutput,
+    Objective,
+    log_name,
+    named_by_task,
+    output_of_loss,
+)
 
 SIZE = (4, 6)
-AUXILIARY = {"depth/initial": ("depth", 0.5), "depth/second": ("depth", 2.0)}
+AUXILIARY = {
+    "depth/initial": AuxiliaryOutput("depth", 0.5),
+    "depth/second": AuxiliaryOutput("depth", 2.0),
+}
 
 
 @pytest.fixture
@@ -67,6 +76,35 @@ def test_total(data, weights):
     assert float(ops.convert_to_numpy(found)) == pytest.approx(expected, rel=1e-5)
     logged = {mean.name: float(ops.convert_to_numpy(mean.result())) for mean in objective.means}
     assert logged == pytest.approx({f"{name}_loss": each for name, each in terms.items()}, rel=1e-5)
+
+
+class Doubled(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return 2 * ops.abs(y_pred)
+
+
+def test_a_loss_of_its_own(data):
+    """It is weighed by its own weight alone, and beside what balances the tasks."""
+    auxiliary = {
+        "depth/initial": AuxiliaryOutput("depth", 0.5),
+        "depth/second": AuxiliaryOutput("depth", 0.25, Doubled()),
+    }
+    terms = reference(*data)
+    terms["depth/second"] = 2 * np.abs(data[1]["depth/second"]).mean()
+    of_depth = terms["depth"] + 0.5 * terms["depth/initial"]
+    for weights in ({"semseg": 3.0, "depth": 10.0}, FirstOnly()):
+        objective = Objective(nyud("semseg", "depth"), loss_weights=weights, auxiliary=auxiliary)
+        assert numbers(objective.terms(*data)) == pytest.approx(terms, rel=1e-5)
+        tasks = 3 * terms["semseg"] + 10 * of_depth
+        if objective.weighting is not None:
+            tasks = terms["semseg"]
+        found = float(ops.convert_to_numpy(objective(*data)))
+        assert found == pytest.approx(tasks + 0.25 * terms["depth/second"], rel=1e-5)
+
+
+class FirstOnly(LossWeighting):
+    def total(self, losses):
+        return losses[0]
 
 
 def test_weights_of_images(data):

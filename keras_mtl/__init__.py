@@ -26,6 +26,8 @@ from keras_mtl import (  # noqa: E402  (some of these are known by other address
 from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
 from keras_mtl.models import (  # noqa: E402
     NDDRCNN,
+    PAP,
+    PSD,
     CrossStitch,
     MultiTaskBaseline,
     MultiTaskModel,
@@ -49,6 +51,8 @@ __all__ = [
     "MultiTaskBaseline",
     "MultiTaskModel",
     "NDDRCNN",
+    "PAP",
+    "PSD",
     "TPANet",
     "TaskPrompter",
     "backbones",

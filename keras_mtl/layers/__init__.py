@@ -4,6 +4,8 @@ from keras_mtl.layers.cross_stitch import CrossStitchUnit
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
 from keras_mtl.layers.nddr import NDDR
+from keras_mtl.layers.pap.affinity_propagation import AffinityPropagation
+from keras_mtl.layers.psd.pattern_structure_diffusion import PatternStructureDiffusion
 from keras_mtl.layers.residual_blocks import BasicBlock, Bottleneck
 from keras_mtl.layers.task_prompter.prompt_decoding import (
     CrossTaskReweighting,
@@ -23,12 +25,14 @@ __all__ = [
     "AdaptiveTaskMixing",
     "BasicBlock",
     "Bottleneck",
+    "AffinityPropagation",
     "ChannelTaskPromptLearning",
     "CrossAttention",
     "CrossStitchUnit",
     "CrossTaskReweighting",
     "MLP",
     "NDDR",
+    "PatternStructureDiffusion",
     "PredictionHead",
     "PromptedEncoderBlock",
     "ResidualMLP",

@@ -6,6 +6,8 @@ from keras_mtl.models.files import load_model
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.nddr_cnn import NDDRCNN
 from keras_mtl.models.other_tasks import with_tasks
+from keras_mtl.models.pap import PAP
+from keras_mtl.models.psd import PSD
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
@@ -15,6 +17,8 @@ __all__ = [
     "MultiTaskBaseline",
     "MultiTaskModel",
     "NDDRCNN",
+    "PAP",
+    "PSD",
     "TPANet",
     "TaskPrompter",
     "load_model",

@@ -31,8 +31,8 @@ def same_label(task, labels) -> tuple[Any, Any]:
     values = task.class_ids or task.label_values
     if values is None or task.output != "map" or task.label_channels not in (None, 1):
         raise ValueError(
-            f"Task {task.name!r}, a {type(task).__name__}, does not say how alike the labels of "
-            "two pixels are; define its target_affinity(labels), or do without a loss of pairs."
+            f"Task {task.name!r}, of {type(task).__name__}, does not say how alike the labels "
+            "of two pixels are; define its target_affinity(labels), or do without a loss of pairs."
         )
     labels = labels if task.label_channels is None else labels[..., 0]
     labelled = (labels != task.ignore) & (labels >= min(values)) & (labels <= max(values))

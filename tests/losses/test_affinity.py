@@ -39,25 +39,15 @@ def reference(name, labels, features, known, weights=None):
     points = [(r * H // SIZE[0], c * W // SIZE[1]) for r in range(SIZE[0]) for c in range(SIZE[1])]
     for image in range(2):
         x = features[image].reshape(len(points), -1).astype("float64")
-        seen = [known[image][p] for p in points]
-        target = np.array(
-            [
-                [
-                    alike(
-                        name, labels[image][p].ravel().astype("float64"), labels[image][q].ravel()
-                    )
-                    * (known[image][p] and known[image][q])
-                    for q in points
-                ]
-                for p in points
-            ]
-        )
-        error = np.abs(normalized(x @ x.T) - normalized(target))
-        for i, p in enumerate(points):
-            for j, q in enumerate(points):
-                if seen[i] and seen[j]:
-                    total += error[i, j] * weights[image][p] * weights[image][q]
-                    count += 1
+        own = [labels[image][p].ravel().astype("float64") for p in points]
+        seen = np.array([known[image][p] for p in points])
+        weight = np.array([weights[image][p] for p in points])
+        target = np.zeros((len(points), len(points)))
+        for i, j in np.argwhere(seen[:, None] & seen):
+            target[i, j] = alike(name, own[i], own[j])
+        error = np.abs(normalized(x @ x.T) - normalized(target)) * weight[:, None] * weight
+        total += error[seen][:, seen].sum()
+        count += seen.sum() ** 2
     return total / count
 
 
@@ -110,6 +100,6 @@ def test_a_kind_that_does_not_say():
         headline, higher_is_better, ignore = "MAE", False, -1
         label_dtype, label_channels = "float32", 1
 
-    with pytest.raises(ValueError, match="^Task 'albedo', a Albedo, does not say how alike"):
+    with pytest.raises(ValueError, match="^Task 'albedo', of Albedo, does not say how alike"):
         AffinityLoss(Albedo("albedo", channels=1))
     assert isinstance(AffinityLoss(KINDS["depth"]), keras.losses.Loss)

@@ -137,7 +137,7 @@ def test_inference(model, parts, golden):
     x = ops.reshape(found["x"], (len(found["x"]), -1, *found["x"].shape[3:]))
     x = ops.transpose(x, (0, 2, 1, 3))
     matrices = affinity_matrix(x)
-    mixed = propagate.mixed_affinities(x, ops.softmax(propagate.mixing.value, axis=-1))
+    mixed = propagate.mixed_affinities(x, propagate.shares())
     full = AffinityPropagation(propagate.iterations, propagate.beta, full_matrices=True)
     full.build(*(found[name].shape for name in ("x", "diffused")))
     full.mixing.assign(propagate.mixing.value)

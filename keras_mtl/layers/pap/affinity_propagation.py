@@ -71,10 +71,16 @@ class AffinityPropagation(keras.layers.Layer):
         # Numbers of half precision cannot sum thousands of positions.
         x = ops.reshape(ops.cast(affinities, "float32"), (-1, h * w, tasks, d))
         start = ops.reshape(ops.cast(features, "float32"), (-1, h * w, tasks, channels))
-        alpha = ops.softmax(self.mixing, axis=-1)
+        alpha = self.shares()
         diffuse = self._by_matrices if self.full_matrices else self._by_factors
         out = self.beta * diffuse(x, start, alpha) + (1 - self.beta) * start
         return ops.cast(ops.reshape(out, (-1, h, w, tasks, channels)), self.compute_dtype)
+
+    def shares(self):
+        """alpha, of each task the shares of all: tensor `(T, T)`."""
+        # Keras' softmax warns of the one share of an only task.
+        weights = ops.exp(self.mixing - ops.max(self.mixing, axis=-1, keepdims=True))
+        return weights / ops.sum(weights, axis=-1, keepdims=True)
 
     def _by_factors(self, x, start, alpha):
         _, positions, tasks, d = x.shape

@@ -101,6 +101,8 @@ class PatternStructureDiffusion(keras.layers.Layer):
             return None
         others = self._others(structures)
         scores = ops.einsum("bhwtk,bhwtuk->bhwtu", structures, others)
+        if scores.shape[-1] == 1:  # of which Keras' softmax warns
+            return ops.ones_like(scores)
         return ops.softmax(self.window**2 * scores, axis=-1)
 
     def _borrow(self, structures, match, features):

@@ -59,12 +59,8 @@ def tpanet(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
     return keras_mtl.TPANet(backbone, tasks, **arguments)
 
 
-def baseline(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
-    return keras_mtl.MultiTaskBaseline(small.resnet(image_size), tasks, head_width=8, **arguments)
-
-
-def exchanging(architecture, tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
-    return architecture(small.resnet(image_size), tasks, width=8, **arguments)
+def on_resnet(architecture, tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
+    return architecture(small.resnet(image_size), tasks, **arguments)
 
 
 def encoder_block(*arguments, **how):
@@ -85,12 +81,23 @@ MODELS = {
         pascal_context("human_parts", "sal", "edge"),
     ),
     "TPANet": (tpanet, nyud()),
-    "MultiTaskBaseline": (baseline, pascal_context("semseg", "sal", "normals")),
+    "MultiTaskBaseline": (
+        functools.partial(on_resnet, keras_mtl.MultiTaskBaseline, head_width=8),
+        pascal_context("semseg", "sal", "normals"),
+    ),
     "CrossStitch": (
-        functools.partial(exchanging, keras_mtl.CrossStitch, level="encoder"),
+        functools.partial(on_resnet, keras_mtl.CrossStitch, level="encoder", width=8),
         pascal_context("semseg", "sal"),
     ),
-    "NDDRCNN": (functools.partial(exchanging, keras_mtl.NDDRCNN), nyud()),
+    "NDDRCNN": (functools.partial(on_resnet, keras_mtl.NDDRCNN, width=8), nyud()),
+    "PAP": (
+        functools.partial(on_resnet, keras_mtl.PAP, width=16, iterations=2, pair_loss=0.5),
+        nyud(),
+    ),
+    "PSD": (
+        functools.partial(on_resnet, keras_mtl.PSD, width=8, window=3),
+        pascal_context("semseg", "sal"),
+    ),
 }
 
 PROMPTS, PATCHES = (3, 16), (6, 16)  # T = 3 tasks, N = 2 x 3 patches, C = 16
@@ -158,6 +165,18 @@ LAYERS = {
     "CrossTaskReweighting released": (
         lambda: layers.CrossTaskReweighting(3, variant="released"),
         [FEATURES, (2, 3, 3)],
+    ),
+    "AffinityPropagation": (
+        lambda: layers.AffinityPropagation(iterations=2),
+        [(4, 6, 3, 5), (4, 6, 3, 8)],
+    ),
+    "AffinityPropagation full": (
+        lambda: layers.AffinityPropagation(iterations=2, full_matrices=True),
+        [(4, 6, 3, 5), (4, 6, 3, 8)],
+    ),
+    "PatternStructureDiffusion": (
+        lambda: layers.PatternStructureDiffusion(3, 2),
+        [(4, 6, 3, 5)],
     ),
     "PredictionHead": (lambda: layers.PredictionHead(5), [(4, 6, 8)]),
     "PredictionHead upsampling": (
@@ -532,8 +551,8 @@ def assert_finite(model, logs):
         assert np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))).all(), weight.path
 
 
-def expected_keys(tasks):
-    keys = {"loss"}
+def expected_keys(tasks, auxiliary):
+    keys = {"loss", *(f"{name}_loss" for name in auxiliary)}
     for task in tasks:
         keys |= {f"{task.name}_loss"}
         keys |= {f"{task.name}_{metric.name}" for metric in task.metrics()}
@@ -543,7 +562,7 @@ def expected_keys(tasks):
 def test_fit_on_arrays(trainee, tasks, scenes):
     before = trainee.get_weights()
     logs = trainee.fit(*scenes, batch_size=2, verbose=0).history
-    assert set(logs) == expected_keys(tasks)
+    assert set(logs) == expected_keys(tasks, trainee.auxiliary)
     assert_finite(trainee, logs)
     moved = [not np.array_equal(a, b) for a, b in zip(before, trainee.get_weights(), strict=True)]
     assert np.mean(moved) > 0.9
@@ -556,14 +575,14 @@ def test_fit_on_a_dataset_with_more_labels(trainee, tasks, scenes):
     extra = {**labels, "instances": np.zeros((2, *SIZE), "int32")}
     dataset = tf.data.Dataset.from_tensor_slices((images, extra)).batch(2)
     logs = trainee.fit(dataset, validation_data=dataset, verbose=0).history
-    wanted = expected_keys(tasks)
+    wanted = expected_keys(tasks, trainee.auxiliary)
     assert set(logs) == wanted | {f"val_{key}" for key in wanted}
     assert_finite(trainee, logs)
 
 
 def test_evaluate(trainee, tasks, scenes):
     scores = trainee.evaluate(*scenes, batch_size=2, verbose=0, return_dict=True)
-    assert set(scores) == expected_keys(tasks)
+    assert set(scores) == expected_keys(tasks, trainee.auxiliary)
     total = sum(task.loss_weight * scores[f"{task.name}_loss"] for task in tasks)
     assert scores["loss"] == pytest.approx(total, rel=1e-5)
 

@@ -119,12 +119,27 @@ def read_photograph(source: Any, name: str | None = None) -> np.ndarray:
         with _said(name):
             check_pixels(source.height, source.width, name)
             source.load()
-            pixels, turn = _rgb(source, name), _orientation(source)
+            pixels, turn = _rgb(source, name), orientation(source)
     else:
         name = str(source) if name is None else name
         with open_picture(source, name) as image, _said(name):
-            pixels, turn = _rgb(image, name), _orientation(image)
-    return _turned(pixels, turn)
+            pixels, turn = _rgb(image, name), orientation(image)
+    return turned(pixels, turn)
+
+
+def size_tells_turn(path: Any) -> bool:
+    """Whether a picture beside which a label is not turned is told by its size, or is upright.
+
+    Args:
+        path: of the picture.
+
+    Raises:
+        PictureError: as `open_picture`.
+    """
+    name = str(path)
+    with _said(name), _header(path, name) as image:
+        stored = orientation(image)
+        return stored not in range(2, 9) or (stored >= 5 and image.height != image.width)
 
 
 def as_photograph(given: Any) -> np.ndarray:
@@ -263,14 +278,15 @@ def _upper_bits(grey: np.ndarray, image) -> np.ndarray:
     return 255 - grey if photometric == 0 else grey
 
 
-def _orientation(image) -> int:
+def orientation(image) -> int:
+    """How a Pillow image is stored, by EXIF: 1 upright, 2 to 8 mirrored and turned."""
     from PIL import ExifTags
 
     return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Upright, from one of the eight orientations of EXIF."""
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels `(H, W)` or `(H, W, c)` upright, from one of the eight orientations of EXIF."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

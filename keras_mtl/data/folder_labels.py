@@ -1,6 +1,5 @@
 """One task's labels in a folder: converted where others' conventions allow it, checked, counted."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,33 +8,11 @@ import tensorflow_datasets as tfds
 from keras_mtl.data.class_names import FILE, ids_of_colours, read_classes
 from keras_mtl.data.depth_units import DEPTH_UNITS, DepthUnits
 from keras_mtl.data.label_files import PICTURES, find_labels, read_label_file, why_unread
+from keras_mtl.data.normals_axes import NormalsAxes
+from keras_mtl.losses.maps import SHORTEST_NORMAL
 from keras_mtl.tasks import Task
 
-AXES = (("right", "left"), ("down", "up"), ("forward", "toward"))  # ours first
 MASKS = "_mask"  # the folder of depth's masks is called as that of depth, with this at its end
-
-
-def axes_signs(axes: Sequence[str]) -> np.ndarray:
-    """The signs that turn vectors of another frame into x right, y down, z forward.
-
-    Args:
-        axes: where x, y and z point: "right" or "left", "down" or "up", "forward" or "toward"
-            (the camera).
-
-    Raises:
-        ValueError: if they are something else.
-
-    Example:
-
-    >>> axes_signs(["right", "up", "toward"]).tolist()
-    [1.0, -1.0, -1.0]
-    """
-    if len(axes) != 3 or any(axis not in both for axis, both in zip(axes, AXES, strict=True)):
-        raise ValueError(
-            f"The axes of normals are {' '.join(axes)}; expected where x, y and z point: right or "
-            "left, down or up, forward or toward."
-        )
-    return np.array([1.0 - 2.0 * both.index(axis) for axis, both in zip(axes, AXES, strict=True)])
 
 
 class FolderLabels:
@@ -46,7 +23,7 @@ class FolderLabels:
         folder: that holds them.
         counted: whether there are as many classes as ids, unless the folder names them.
         units: how depth is stored; `None`: in metres.
-        signs: `(3,)`, what the components of normals are multiplied by, or `None`.
+        axes: how normals are stored; `None`: x right, y down, z forward.
 
     Attributes:
         files: dict from image to label file.
@@ -61,9 +38,9 @@ class FolderLabels:
         folder: Path,
         counted: bool = False,
         units: DepthUnits | None = None,
-        signs: np.ndarray | None = None,
+        axes: NormalsAxes | None = None,
     ):
-        self.task, self.folder, self.units, self.signs = task, folder, units, signs
+        self.task, self.folder, self.units, self.axes = task, folder, units, axes
         self.files, self._unread = find_labels(folder)
         self._mask_folder = folder.with_name(folder.name + MASKS)
         self._masks = find_labels(self._mask_folder)[0] if task.measured_in else {}
@@ -156,9 +133,21 @@ class FolderLabels:
                     ".pfm or .exr, as it is one."
                 )
             return self._from_colours(path, label)
-        if self.signs is not None and not self._of_ids:
-            label = label * self.signs.astype("float32")
+        if self.axes is not None and not self._of_ids:
+            label = self.axes.turn(label)
         return self._checked(path, label)
+
+    def check_something_is_labelled(self) -> None:
+        """Refuses labels none of which says anything, once all have been read.
+
+        Raises:
+            ValueError: if every pixel is one without a label.
+        """
+        if self._none == self._pixels:
+            raise ValueError(
+                f"{self.folder} says nothing: in all of its {len(self.files)} labels every pixel "
+                f"is {self.task.ignore}, or became so, which means that there is no label."
+            )
 
     def report(self, images: int) -> list[str]:
         """What was found, in sentences.
@@ -173,8 +162,8 @@ class FolderLabels:
         if self._became_none:
             share = f"{self._became_none / self._pixels:.1%}"
             said.append(
-                f"{share} of the pixels became no label: NaN, infinity, masked, grey, or the "
-                "largest number."
+                f"{share} of the pixels became no label: NaN, infinity, masked, grey, white, "
+                "or the largest number."
             )
         if self._unread:
             count = len(self._unread)
@@ -268,17 +257,18 @@ class FolderLabels:
         vectors = label.astype("float32") * (2 / 255) - 1
         length = np.sqrt((vectors**2).sum(axis=-1, keepdims=True))
         black = (label == 0).all(axis=-1, keepdims=True)
-        known = ~black & (length >= 0.5)
+        known = ~black & (length >= SHORTEST_NORMAL) & (length < 1.7)  # white: 1.73
         self._became_none += int((~known & ~black).sum())
         if known.any() and np.median(np.abs(length[known] - 1)) > 0.2:
             raise ValueError(
                 f"{path} holds colours that are no unit vectors: 2 v / 255 - 1 has length "
                 f"{np.median(length[known]):.2f}; store n as (n + 1) / 2 * 255."
             )
-        if self.signs is not None:
-            label = np.where(self.signs < 0, 255 - label, label)  # -(2 v / 255 - 1)
-            vectors = vectors * self.signs.astype("float32")
-        vectors = self._checked(path, np.where(known, vectors / np.maximum(length, 0.5), 0))
+        if self.axes is not None:
+            label, vectors = self.axes.turn_colours(label), self.axes.turn(vectors)
+        vectors = self._checked(
+            path, np.where(known, vectors / np.maximum(length, SHORTEST_NORMAL), 0)
+        )
         return np.where(known, label, 0).astype("uint8") if self.dtype == np.uint8 else vectors
 
     # === All ===
@@ -294,7 +284,9 @@ class FolderLabels:
         shaped = label.reshape(1, *task.label_shape(height, width))
         if fault := task.fault(shaped):
             others = ""
-            if task.class_ids is not None and not self.classes:
+            if self.classes:
+                others = f" {self.folder / FILE} names {len(self._names)} classes, one a line."
+            elif task.class_ids is not None:
                 others = f" Other classes stand in {self.folder / FILE}, one name a line."
             raise ValueError(f"{path}: {fault}{others}")
         known = task.labelled_pixels(shaped)

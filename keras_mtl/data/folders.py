@@ -13,7 +13,7 @@ The folder holds the images, and for each task a folder with labels of the same 
     FOLDER/depth_mask/kitchen_1.png 0 where depth is no label; may be left out
     FOLDER/normals/kitchen_1.npy    unit vectors, x right, y down, z forward (or --normals-axes),
                                     so that z is below 0; 0 = no label
-    FOLDER/normals/kitchen_1.png    or 8-bit RGB, n = 2 v / 255 - 1; black and grey = no label
+    FOLDER/normals/kitchen_1.png    or 8-bit RGB, n = 2 v / 255 - 1; black, grey, white = none
 
 | format                         | ids, 0 and 1 | depth                    | normals      |
 | ------------------------------ | ------------ | ------------------------ | ------------ |
@@ -48,12 +48,13 @@ from tqdm import tqdm
 
 from keras_mtl import tasks
 from keras_mtl.data.depth_units import DEPTH_UNITS, depth_units
-from keras_mtl.data.folder_labels import MASKS, FolderLabels, axes_signs
+from keras_mtl.data.folder_labels import MASKS, FolderLabels
 from keras_mtl.data.label_files import by_name
+from keras_mtl.data.normals_axes import normals_axes as axes_named
 from keras_mtl.data.prepared_folder import folder_of, written
 from keras_mtl.data.stored_images import to_store
 from keras_mtl.files import NotWritten
-from keras_mtl.pictures import endings
+from keras_mtl.pictures import endings, size_tells_turn
 
 COUNTED = tasks.SemanticSegmentation()  # the task of which any number of classes may be there
 TASKS = {task.name: task for task in (*tasks.pascal_context(), *tasks.nyud(), COUNTED)}
@@ -82,8 +83,8 @@ def prepare_folder(
         overwrite: replace this version of the dataset, once the new one is whole.
         depth_scale: how many units of stored depth make a metre, or a dataset as which it is
             stored: `"tum"`, `"scannet"`, `"sunrgbd"`, `"kitti"`, `"diode"` or `"hypersim"`.
-        normals_axes: where x, y and z of stored normals point: `"right"` or `"left"`, `"down"` or
-            `"up"`, `"forward"` or `"toward"` (the camera).
+        normals_axes: where x, y and z of stored normals point: one of `"right"` or `"left"`, one of
+            `"down"` or `"up"`, one of `"forward"` or `"toward"` (the camera), in their order.
 
     Returns:
         The folder of the prepared dataset.
@@ -131,6 +132,9 @@ def prepare_folder(
             split_datasets={split: examples(stems, split) for split, stems in splits.items()},
         )
         (fresh.parent / name / version).rename(fresh)
+        for each in labels.values():
+            each.check_something_is_labelled()
+    _say_what_is_turned(images)
     for each in labels.values():
         print("\n".join(each.report(len(images))))
     return target
@@ -146,12 +150,21 @@ def _images(folder: Path) -> dict[str, Path]:
     return images
 
 
+def _say_what_is_turned(images: dict[str, Path]) -> None:
+    turned = [path for path in images.values() if not size_tells_turn(path)]
+    if turned:
+        print(
+            f"images: {len(turned)} are turned upright by EXIF, such as {turned[0]}, and their "
+            "size does not tell whether their labels are upright too; look at some."
+        )
+
+
 def _labels(folder: Path, depth_scale, normals_axes) -> dict[str, FolderLabels]:
     """The labels of each task that has a folder."""
     units = None if depth_scale is None else depth_units(depth_scale)
-    signs = None if normals_axes is None else axes_signs(normals_axes)
+    axes = None if normals_axes is None else axes_named(normals_axes)
     labels = {
-        name: FolderLabels(task, folder / name, task is COUNTED, units, signs)
+        name: FolderLabels(task, folder / name, task is COUNTED, units, axes)
         for name, task in TASKS.items()
         if (folder / name).is_dir()
     }
@@ -226,8 +239,8 @@ def _arguments(arguments) -> argparse.Namespace:
     text = "how many units of stored depth make a metre, such as 1000, or a dataset as which it is "
     text += f"stored: {', '.join(DEPTH_UNITS)}"
     parser.add_argument("--depth-scale", metavar="N|NAME", help=text)
-    text = "where x, y and z of stored normals point: right or left, down or up, forward or toward "
-    text += "the camera (default: right down forward)"
+    text = "where x, y and z of stored normals point, in any order: right or left, down or up, "
+    text += "forward or toward the camera (default: right down forward)"
     parser.add_argument("--normals-axes", nargs=3, metavar=("X", "Y", "Z"), help=text)
     text = "replace this version of the dataset, once the new one is whole"
     parser.add_argument("--overwrite", action="store_true", help=text)

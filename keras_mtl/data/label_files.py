@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from keras_mtl import declared
-from keras_mtl.pictures import PictureError, check_pixels, open_picture
+from keras_mtl.pictures import PictureError, check_pixels, open_picture, orientation, turned
 
 PICTURES = (".png", ".tif", ".tiff", ".bmp", ".pgm", ".ppm", ".pnm")
 ENDINGS = (*PICTURES, ".npy", ".pfm", ".exr", ".hdf5", ".h5")
@@ -119,7 +119,7 @@ def _reader(begin: bytes) -> Callable[[Path], np.ndarray]:
 
 
 def read_picture(source: Path | BinaryIO, name: str) -> np.ndarray:
-    """The numbers of a PNG, TIFF or BMP as they are stored, not as grey levels.
+    """The numbers of a PNG, TIFF or BMP as they are stored, not as grey levels; upright by EXIF.
 
     Args:
         source: path, or a binary file that is open.
@@ -146,7 +146,8 @@ def read_picture(source: Path | BinaryIO, name: str) -> np.ndarray:
             raise LabelFileError(
                 f"{name} holds {image.n_frames} pictures; store one label in a file."
             )
-    return pixels.astype("uint8") if pixels.dtype == bool else pixels
+        turn = orientation(image)
+    return turned(pixels.astype("uint8") if pixels.dtype == bool else pixels, turn)
 
 
 def _picture(path: Path) -> np.ndarray:

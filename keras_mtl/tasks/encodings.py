@@ -170,9 +170,10 @@ BOUNDARIES = (
 # === Metres ===
 
 # What a sensor of 16 bits says of nothing: the largest number, in units of 1, 0.1, 1/256, 0.01,
-# 1/1000 and 1/5000 metres; and what programs write into float depth.
+# 1/1000 and 1/5000 metres; and what programs write into float depth, the largest one last.
 NOTHING_MEASURED = np.array(
     [65535, 6553.5, 65535 / 256, 655.35, 65.535, 65535 / 5000, 1e4, 1e5, 1e6, 1e9, 1e10]
+    + [float(np.finfo("float32").max)]
 )
 
 
@@ -231,6 +232,11 @@ METRES = (
         lambda task, labels: bool((labels <= 0).all()) and len(np.unique(labels)) > 2,
     ),
     MINUS_ONE,
+    Encoding(
+        "a number below 0 where there is no label",
+        "write {ignore} there",
+        lambda task, labels: len(np.unique(labels[labels < 0])) == 1,
+    ),
     Encoding("grey levels of 8 bits", "store metres", grey_levels),
     Encoding(
         "centimetres",
@@ -283,9 +289,14 @@ def _not_unit(task, labels) -> np.ndarray:
     return found[(labels != task.ignore).any(axis=-1) & ~(np.abs(found - 1) < 0.05)]
 
 
-def _away(task, labels) -> bool:
-    z = labels[..., 2][task.labelled_pixels(labels)]
-    return z.size > 0 and (z > 0).mean() > 0.9
+def _z_beyond(bound, share) -> Callable[[Any, np.ndarray], bool]:
+    """Whether z is larger in more than a share of the labelled pixels."""
+
+    def seen(task, labels):
+        z = labels[..., 2][task.labelled_pixels(labels)]
+        return z.size > 0 and (z > bound).mean() > share
+
+    return seen
 
 
 NORMALS = (
@@ -306,6 +317,11 @@ NORMALS = (
         lambda task, labels: labels.min() >= 0 and 1 < labels.max() <= 255,
     ),
     Encoding(
+        "normals as colours of 16 bits",
+        "store 2 v / 65535 - 1",
+        lambda task, labels: labels.min() >= 0 and 255 < labels.max() <= 65535,
+    ),
+    Encoding(
         "normals in whole numbers up to 127",
         "divide them by their length",
         lambda task, labels: 2 < np.abs(labels).max() <= 128,
@@ -314,7 +330,20 @@ NORMALS = (
     Encoding(
         "normals that point away from the camera, for x is right, y down and z forward",
         "change the sign of z, and of y where it points up",
-        _away,
+        _z_beyond(0, 0.9),
+        certain=False,
+    ),
+    # No surface that is seen points away; in a wide picture some do by a little.
+    Encoding(
+        "(0, 0, 1) where there is no normal",
+        "write ({ignore}, {ignore}, {ignore}) there",
+        _z_beyond(0.99, 0.01),
+        certain=False,
+    ),
+    Encoding(
+        "normals of other axes, for more than a tenth of them point away from the camera",
+        "store x to the right, y down and z forward",
+        _z_beyond(0.1, 0.1),
         certain=False,
     ),
 )

@@ -7,7 +7,8 @@ from PIL import Image
 from keras_mtl import tasks
 from keras_mtl.data import class_names
 from keras_mtl.data.depth_units import depth_units
-from keras_mtl.data.folder_labels import FolderLabels, axes_signs
+from keras_mtl.data.folder_labels import FolderLabels
+from keras_mtl.data.normals_axes import normals_axes
 
 pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
@@ -117,26 +118,35 @@ def test_scales_that_are_none(scale):
 # === Normals ===
 
 
-def test_axes_of_normals(tmp_path):
-    """Of OpenGL: x right, y up, z towards the camera; as vectors and as colours alike."""
-    normals = tasks.SurfaceNormals()
-    vectors = np.array([[[0.6, 0.0, 0.8], [0.0, 0.6, 0.8], [0, 0, 0]]], "float32")
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ("right up toward", [[0.6, -0.64, -0.48], [0, -0.6, -0.8], [0, 0, 0], [0, 0, 0]]),
+        ("left forward up", [[-0.6, -0.48, 0.64], [0, -0.8, 0.6], [0, 0, 0], [0, 0, 0]]),
+    ],
+)
+def test_axes_of_normals(tmp_path, axes, expected):
+    """Of OpenGL, and exchanged ones; as vectors and as colours alike."""
+    normals, axes = tasks.SurfaceNormals(), normals_axes(axes.split())
+    vectors = np.array([[[0.6, 0.64, 0.48], [0.0, 0.6, 0.8], [0, 0, 0], [0, 0, 0]]], "float32")
     colours = np.where(vectors.any(-1, keepdims=True), np.round((vectors + 1) * 127.5), 128)
-    signs = axes_signs(["right", "up", "toward"])
-    expected = vectors * [1, -1, -1]
-    found = labels(normals, tmp_path / "a", [vectors], ".npy", signs=signs)
-    np.testing.assert_array_equal(found.read("0", 1, 3), expected.astype("float32"))
-    found = labels(normals, tmp_path / "b", [colours.astype("uint8")], signs=signs)
-    label = found.read("0", 1, 3)
-    assert label.dtype == np.uint8 and label[0, 2].tolist() == [0, 0, 0]  # grey is none
-    np.testing.assert_allclose(normals.unpack(label).numpy(), expected, atol=0.01)
-    assert "33.3% of the pixels became no label" in " ".join(found.report(1))
-    assert "camera" not in " ".join(found.report(1))
+    colours[0, 3] = 255
+    found = labels(normals, tmp_path / "a", [vectors], ".npy", axes=axes)
+    np.testing.assert_array_equal(found.read("0", 1, 4)[0], np.float32(expected))
+    found = labels(normals, tmp_path / "b", [colours.astype("uint8")], axes=axes)
+    label = found.read("0", 1, 4)
+    assert label.dtype == np.uint8 and not label[0, 2:].any()  # grey and white are none
+    np.testing.assert_allclose(normals.unpack(label)[0], expected, atol=0.01)
+    assert "50.0% of the pixels became no label" in " ".join(found.report(1))
     np.save(tmp_path / "b" / "1.npy", vectors)  # vectors beside colours
-    found = labels(normals, tmp_path / "b", [], signs=signs)
-    np.testing.assert_allclose(found.read("0", 1, 3), expected, atol=0.01)
-    with pytest.raises(ValueError, match="axes of normals are right up; expected .* forward or to"):
-        axes_signs(["right", "up"])
+    found = labels(normals, tmp_path / "b", [], axes=axes)
+    np.testing.assert_allclose(found.read("0", 1, 4)[0], expected, atol=0.01)
+
+
+@pytest.mark.parametrize("axes", ["right up", "right left up", "right up up", "up right in"])
+def test_axes_that_are_none(axes):
+    with pytest.raises(ValueError, match=f"axes of normals are {axes}; expected .* or toward"):
+        normals_axes(axes.split())
 
 
 def test_normals_that_point_away(tmp_path):
@@ -147,11 +157,11 @@ def test_normals_that_point_away(tmp_path):
         found.read("0", 1, 3), found.read("1", 1, 3)
         assert "of 2 labels: " in found.report(2)[-1]
         assert "normals that point away from the camera" in found.report(2)[-1]
-    white = np.full((1, 3, 3), 255, "uint8")
-    found = labels(tasks.SurfaceNormals(), tmp_path / "white", [white])
-    with pytest.raises(ValueError, match="holds colours that are no unit vectors: .* length 1.73"):
+    cube = np.uint8([[[255, 0, 128], [255, 128, 0], [255, 255, 255]]])
+    found = labels(tasks.SurfaceNormals(), tmp_path / "cube", [cube])
+    with pytest.raises(ValueError, match="holds colours that are no unit vectors: .* length 1.41"):
         found.read("0", 1, 3)
-    (tmp_path / ".npy" / "0.npy").rename(tmp_path / "white" / "0.png")
+    (tmp_path / ".npy" / "0.npy").rename(tmp_path / "cube" / "0.png")
     with pytest.raises(ValueError, match="0.png holds float32, which its ending does not say"):
         found.read("0", 1, 3)
 

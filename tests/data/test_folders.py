@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from keras_mtl.data import folders
+from keras_mtl.data.label_files import read_label_file
+from keras_mtl.pictures import read_photograph
 
 pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
@@ -35,6 +37,11 @@ def a_label_that_is_not_turned(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (48, 32)).save(folder / "images" / "0.png", exif=exif)
+
+
+def nothing_but_no_label(folder):
+    for path in (folder / "semseg").iterdir():
+        Image.new("L", (48, 32), 255).save(path)
 
 
 def two_of_one_name(folder):
@@ -71,7 +78,7 @@ def too_few_names(folder):
     [
         (labels_of_no_ending, "semseg holds no label file that is read: .*0.mat is none of .png"),
         (labels_in_jpeg, "semseg/0.png is a JPEG picture, which changes numbers; store .* PNG"),
-        (too_few_names, "semseg/0.png: .* hold the value 2; expected class ids 0 to 1"),
+        (too_few_names, "semseg/0.png: .* hold the value 2; .*classes.txt names 2 classes"),
         (a_wide_png, "semseg/0.png: .* the value 300;"),
         (
             a_picture_of_depth,
@@ -79,6 +86,7 @@ def too_few_names(folder):
         ),
         (masks_of_255, "edge holds the values 0 and 255 alone: .*; write 1 for yes"),
         (a_label_that_is_not_turned, r"semseg/0.png has shape \(32, 48\); expected \(48, 32, 1\)"),
+        (nothing_but_no_label, "semseg says nothing: in all of its 2 labels every pixel is 255"),
         (two_of_one_name, "0.jpg and .*0.png have the same name; keep one"),
         (a_broken_image, "images/0.png cannot be read"),
         (a_broken_label, "semseg/0.png cannot be read"),
@@ -117,3 +125,18 @@ def test_preparing_a_folder_again(tmp_path, write_folder):
     prepare(tmp_path, "--overwrite")
     assert stored() == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine"]
+
+
+def test_pictures_that_exif_turns(tmp_path, write_folder, capsys):
+    """Labels that EXIF turns are turned too; where the size tells nothing, a sentence does."""
+    label = np.arange(9, dtype="uint8").reshape(3, 3)
+    write_folder(tmp_path / "mine", 2, semseg=lambda: np.zeros((32, 48), "uint8"))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    for kind, stored in (("images", np.repeat(label[..., None], 3, -1)), ("semseg", label)):
+        Image.fromarray(np.rot90(stored)).save(tmp_path / "mine" / kind / "0.png", exif=exif)
+    prepare(tmp_path)
+    assert "images: 1 are turned upright by EXIF, such as" in capsys.readouterr().out
+    path = tmp_path / "mine" / "semseg" / "0.png"
+    np.testing.assert_array_equal(read_label_file(path), label)
+    np.testing.assert_array_equal(read_photograph(tmp_path / "mine/images/0.png")[..., 0], label)

@@ -13,8 +13,8 @@ def person(draw, seat=None):
     A sitting figure's hips are above the origin.
     """
     tall = draw.uniform(1.5, 1.9)
-    skin, shirt, trousers = draw.paint(), draw.paint(), draw.paint()
-    sleeve, shoe, hair = draw.choice((shirt, skin)), draw.paint(), draw.paint()
+    skin, shirt, trousers = draw.paint("skin"), draw.paint("cloth"), draw.paint("cloth")
+    sleeve, shoe, hair = draw.choice((shirt, skin)), draw.paint("leather"), draw.paint("hair")
     stocky = draw.uniform(0.9, 1.2)
 
     def direction(side, swing, spread):

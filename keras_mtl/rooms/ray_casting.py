@@ -10,16 +10,19 @@ sin, exp or pow, nor the summation order inside matmul, einsum, linalg or sum. S
 kind occurs here, sums are written out in order, and rotations come from `rotation`.
 """
 
+from functools import reduce
 from math import sqrt
+from operator import add
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_mtl.rooms.paints import Paint
+
 NEAR = 0.05  # metres; what is closer to the camera plane is not seen
 UP = (0.0, 0.0, 1.0)
 UPRIGHT = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-SHAPES = ("box", "ellipsoid", "cylinder", "plane")
-PATTERNS = ("plain", "noise", "grain", "stripes", "checks", "tiles", "dots")
+FLAT, ROUND = (0, 1, 2), 3  # a face: across which axis of its solid, or round
 
 
 def dot(a, b):
@@ -48,16 +51,6 @@ def rotation(half_tangent):
     """(cosine, sine) of the angle whose half has this tangent: exact where cos and sin are not."""
     t = half_tangent
     return (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
-
-
-class Paint(NamedTuple):
-    """A two-coloured pattern on a surface; colours are linear RGB in 0..1, `scale` in metres."""
-
-    pattern: str
-    color: tuple
-    other_color: tuple
-    scale: float
-    seed: int
 
 
 class Solid(NamedTuple):
@@ -109,6 +102,10 @@ class Camera(NamedTuple):
 class View:
     """Solids in a camera's frame and the rays of its pixels.
 
+    Along the rays of an image the inverse depth of a plane, and so of a box's side, is a linear
+    function of the pixel; that of an ellipsoid or a tube is such a function plus the root of a
+    quadratic one. So solids are compared by inverse depth, which needs no division.
+
     Args:
         solids: list of `Solid`.
         camera: `Camera`.
@@ -122,18 +119,14 @@ class View:
         self.x = (np.arange(width) - (width - 1) / 2) / self.focal
         self.y = (np.arange(height) - (height - 1) / 2) / self.focal
         self.half = np.array([s.half for s in solids])
-        position = camera.position
-        offsets = [tuple(c - p for c, p in zip(s.center, position, strict=True)) for s in solids]
-        self.center = np.array([[dot(a, o) for a in camera.axes] for o in offsets])
-        self.axes = np.array([[[dot(a, b) for b in camera.axes] for a in s.axes] for s in solids])
+        offset = np.array([s.center for s in solids]) - np.array(camera.position)
+        axes = np.moveaxis(np.array([s.axes for s in solids]), 2, 0)
+        # Columns are the camera's own axes.
+        self.center = np.stack([dot(a, offset.T) for a in camera.axes], -1)
+        self.axes = np.stack([dot(a, axes) for a in camera.axes], -1)
         # A ray in the coordinates of a unit solid is origin + depth * (slope . (x, y, 1)).
-        a, c = self.axes, self.center
-        self.slope = a / self.half[:, :, None]
-        self.origin = -(
-            self.slope[:, :, 0] * c[:, None, 0]
-            + self.slope[:, :, 1] * c[:, None, 1]
-            + self.slope[:, :, 2] * c[:, None, 2]
-        )
+        self.slope = self.axes / self.half[:, :, None]
+        self.origin = -dot(np.moveaxis(self.slope, 2, 0), self.center.T[:, :, None])
 
     def rectangles(self):
         """Per solid the pixel rows and columns it can cover: (top, bottom, left, right)."""
@@ -166,150 +159,142 @@ class View:
 
         Returns:
             depth: float64 (H, W), metres along the optical axis; inf where nothing is hit.
-            index: int (H, W), position in `solids`; -1 where nothing is hit.
+            face: int (H, W), 4 k + i on solid k's flat side across its axis i, 4 k + 3 on its
+                round side; -1 where nothing is hit.
         """
-        depth = np.full((len(self.y), len(self.x)), np.inf)
-        index = np.full(depth.shape, -1)
-        slopes, origins = self.slope.tolist(), self.origin.tolist()
-        for k, (top, bottom, left, right) in enumerate(self.rectangles()):
-            if top >= bottom or left >= right:
-                continue
-            x, y = self.x[None, left:right], self.y[top:bottom, None]
-            rays = [s[0] * x + (s[1] * y + s[2]) for s in slopes[k]]
-            with np.errstate(invalid="ignore"):  # sqrt of a negative number: the ray misses
-                entry, leave = _INTERVALS[self.solids[k].shape](origins[k], rays)
-                seen = depth[top:bottom, left:right]
-                closer = (entry < leave) & (entry > NEAR) & (entry < seen)
-            np.copyto(seen, entry, where=closer)
-            np.copyto(index[top:bottom, left:right], k, where=closer)
-        return depth, index
+        inverse = np.zeros((len(self.y), len(self.x)))
+        face = np.full(inverse.shape, -1)
+        # Inverse depths of the flat sides: solid, axis, positive or negative side, (x, y, 1).
+        ends = np.array([1.0, -1.0])
+        with np.errstate(divide="ignore", invalid="ignore"):  # of a plane
+            sides = self.slope[:, :, None] / (ends - self.origin[:, :, None])[..., None]
+        with np.errstate(invalid="ignore"):  # the root of a negative number: the ray misses
+            for k, (top, bottom, left, right) in enumerate(self.rectangles()):
+                if top >= bottom or left >= right:
+                    continue
+                window = slice(top, bottom), slice(left, right)
+                rays = _Rays(self.x[left:right], self.y[top:bottom])
+                fronts, backs = self._intersect(k, rays, sides[k])
+                if fronts:
+                    _keep_nearer(inverse[window], face[window], 4 * k, fronts, backs)
+        with np.errstate(divide="ignore"):
+            return 1 / inverse, face
 
-    def surface(self, depth, index):
+    def _intersect(self, k, rays, sides):
+        """Inverse depths at which rays are inside solid k.
+
+        Returns:
+            fronts: list of (inverse depth, axis): a ray is outside at any larger one.
+            backs: list of inverse depths: a ray is outside at any smaller one.
+        """
+        shape, slope, origin = self.solids[k].shape, self.slope[k], self.origin[k]
+        if shape == "plane":
+            return [(rays.linear(slope[2] / -origin[2]), 2)], []
+        if shape == "ellipsoid":  # the front alone says whether it is hit
+            return rays.quadric(slope, origin)[0], []
+        fronts, backs = rays.quadric(slope[:2], origin[:2]) if shape == "cylinder" else ([], [])
+        for i in FLAT if shape == "box" else FLAT[2:]:
+            if abs(origin[i]) > 1:
+                near = 0 if origin[i] > 0 else 1
+                fronts.append((rays.linear(sides[i, near]), i))
+                backs.append(rays.linear(sides[i, 1 - near]))
+            else:
+                backs += [rays.linear(sides[i, 0]), rays.linear(sides[i, 1])]
+        return fronts, backs
+
+    def distances(self):
+        """Metres from the camera to each flat side's plane or a round one's middle, (4 S,)."""
+        flat = self.half * np.abs(np.abs(self.origin) - 1)
+        round_ = np.sqrt(dot(self.center.T, self.center.T))
+        return np.concatenate([flat, round_[:, None]], 1).ravel()
+
+    def points(self, depth):
+        """The points seen in the camera's frame, three float32 (H, W)."""
+        z = depth.astype(np.float32)
+        return self.x.astype(np.float32) * z, self.y.astype(np.float32)[:, None] * z, z
+
+    def surface(self, points, face):
         """Normals and texture coordinates of the points that `nearest` found.
 
         Returns:
-            normals: float64 (H, W, 3), unit, camera frame, pointing toward the camera.
-            texture: two float64 (H, W) arrays, metres along the two solid axes that lie flattest.
+            normals: float32 (H, W, 3), unit, camera frame, pointing toward the camera.
+            texture: two float32 (H, W) arrays, metres along the two solid axes that lie flattest.
         """
-        x, y = self.x[None], self.y[:, None]
-        ray = []  # direction and hit point, both in the coordinates of the unit solid
-        point = []
-        for i in range(3):
-            slope = [self.slope[:, i, j][index] for j in range(3)]
-            ray.append(slope[0] * x + slope[1] * y + slope[2])
-            point.append(self.origin[:, i][index] + depth * ray[i])
-        # Rounding may put a point a hair over an edge: only faces turned to the ray are candidates.
-        faces = np.stack([np.where(point[i] * ray[i] < 0, np.abs(point[i]), -1) for i in range(3)])
-        face = faces.argmax(0)
-        box = [np.where(face == i, np.sign(point[i]), 0.0) for i in range(3)]
-        round_ = [point[i] / self.half[:, i][index] for i in range(3)]
-        radius = point[0] * point[0] + point[1] * point[1]
-        side_seen = point[0] * ray[0] + point[1] * ray[1] < 0
-        top_seen = point[2] * ray[2] < 0
-        cap = top_seen & ((point[2] * point[2] > radius) | ~side_seen)
-        tube = [np.where(cap, 0, round_[0]), np.where(cap, 0, round_[1])]
-        tube.append(np.where(cap, np.sign(point[2]), 0.0))
-        plane = [0.0, 0.0, -np.sign(ray[2])]
-        shape = np.array([SHAPES.index(s.shape) for s in self.solids])[index]
-        local = [np.choose(shape, [box[i], round_[i], tube[i], plane[i]]) for i in range(3)]
-        normals = [
-            local[0] * self.axes[:, 0, i][index]
-            + local[1] * self.axes[:, 1, i][index]
-            + local[2] * self.axes[:, 2, i][index]
-            for i in range(3)
-        ]
-        length = np.sqrt(
-            normals[0] * normals[0] + normals[1] * normals[1] + normals[2] * normals[2]
-        )
+        # Of flat sides, by face: the normal and what turns points into coordinates.
+        toward = np.sign(self.origin)[..., None] * self.axes
+        normals = np.concatenate([toward, toward[:, :1]], 1).reshape(-1, 3).astype(np.float32)
+        normals = normals.take(face, 0)
+        shift = -dot(np.moveaxis(self.axes, 2, 0), self.center.T[:, :, None])
+        texture = []
+        for which in ((1, 0, 0, 0), (2, 2, 1, 1)):
+            table = self.axes[:, which].reshape(-1, 3).T.astype(np.float32)
+            start = shift[:, which].reshape(-1).astype(np.float32)
+            texture.append(dot([axis.take(face) for axis in table], points) + start.take(face))
+        round_ = np.nonzero(face & 3 == ROUND)
+        if len(round_[0]):
+            self._round(round_, points, face, normals, texture)
+        return normals, texture
+
+    def _round(self, where, points, face, normals, texture):
+        """Sets normals and texture coordinates on round sides."""
+        solid = face[where] >> 2
+        p = [c[where].astype(float) - self.center.take(solid * 3 + k) for k, c in enumerate(points)]
+        metres = [dot([self.axes[:, i, j].take(solid) for j in range(3)], p) for i in range(3)]
+        local = [m / (h := self.half[:, i].take(solid)) / h for i, m in enumerate(metres)]
+        tube = np.array([s.shape == "cylinder" for s in self.solids]).take(solid)
+        local[2][tube] = 0.0
+        found = [dot(local, [self.axes[:, i, k].take(solid) for i in range(3)]) for k in range(3)]
+        length = np.sqrt(dot(found, found))
+        normals[where] = np.stack([n / length for n in found], -1)
         flat = np.abs(np.stack(local)).argmax(0)
-        metres = [point[i] * self.half[:, i][index] for i in range(3)]
-        u = np.choose(flat, [metres[1], metres[0], metres[0]])
-        v = np.choose(flat, [metres[2], metres[2], metres[1]])
-        return np.stack([n / length for n in normals], -1), (u, v)
+        texture[0][where] = np.choose(flat, [metres[1], metres[0], metres[0]])
+        texture[1][where] = np.choose(flat, [metres[2], metres[2], metres[1]])
 
 
-def _slab(origin, ray):
-    inverse = 1 / (ray + 1e-200)  # the tiny number matters only where the ray's is exactly 0
-    middle, extent = -origin * inverse, np.abs(inverse)
-    return middle - extent, middle + extent
+class _Rays:
+    """Functions of the pixels of a window, by the x and y of its rays."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y[:, None]
+
+    def linear(self, c):
+        """c[0] x + c[1] y + c[2]."""
+        return c[0] * self.x + (c[1] * self.y + c[2])
+
+    def quadric(self, slope, origin):
+        """Fronts and backs (see `View._intersect`) of a unit sphere or, of two axes, a tube.
+
+        With point = origin + slope / w on it, w solves c w^2 + 2 b w + a = 0, where b is linear
+        in the pixel, a quadratic, and c a number: negative if the camera is inside.
+        """
+        c = reduce(add, origin * origin) - 1
+        if c < 0 and len(origin) == 3:
+            return [], []
+        b = reduce(add, slope * origin[:, None]) / c
+        # The root's square: b^2 - a / c.
+        q = np.outer(b, b) - reduce(add, slope[:, :, None] * slope[:, None, :]) / c
+        square = (2 * q[0, 1]) * self.y + 2 * q[0, 2] + q[0, 0] * self.x
+        square *= self.x
+        square += (q[1, 1] * self.y + 2 * q[1, 2]) * self.y + q[2, 2]
+        root = np.sqrt(square, out=square)
+        middle = self.linear(-b)
+        if c < 0:
+            return [], [middle + root]
+        return [(middle + root, ROUND)], [middle - root] if len(origin) == 2 else []
 
 
-def _box(origin, rays):
-    slabs = [_slab(o, r) for o, r in zip(origin, rays, strict=True)]
-    entry = np.maximum(np.maximum(slabs[0][0], slabs[1][0]), slabs[2][0])
-    return entry, np.minimum(np.minimum(slabs[0][1], slabs[1][1]), slabs[2][1])
-
-
-def _quadric(a, b, c):
-    root = np.sqrt(b * b - a * c)
-    return (-b - root) / a, (-b + root) / a
-
-
-def _ellipsoid(origin, rays):
-    (x, y, z), (p, q, r) = rays, origin
-    return _quadric(x * x + y * y + z * z, p * x + q * y + r * z, p * p + q * q + r * r - 1)
-
-
-def _cylinder(origin, rays):
-    (x, y, z), (p, q, r) = rays, origin
-    a = x * x + y * y
-    tube = _quadric(a + 1e-200, p * x + q * y, p * p + q * q - 1)
-    caps = _slab(r, z)
-    return np.maximum(tube[0], caps[0]), np.minimum(tube[1], caps[1])
-
-
-def _plane(origin, rays):
-    return -origin[2] / (rays[2] + 1e-200), np.inf
-
-
-_INTERVALS = {"box": _box, "ellipsoid": _ellipsoid, "cylinder": _cylinder, "plane": _plane}
-
-
-def value_noise(u, v, seed):
-    """Smooth noise in 0..1: random values on the integer grid, blended in between."""
-    i, j = np.floor(u), np.floor(v)
-    a, b = u - i, v - j
-    a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)
-    i, j = i.astype(np.int64).astype(np.uint32), j.astype(np.int64).astype(np.uint32)
-
-    def at(di, dj):
-        h = (i + np.uint32(di)) * np.uint32(374761393) + (j + np.uint32(dj)) * np.uint32(668265263)
-        h = (h ^ seed) * np.uint32(2246822519)
-        h = (h ^ (h >> np.uint32(13))) * np.uint32(1274126177)
-        return (h ^ (h >> np.uint32(16))) / 4294967296.0
-
-    near = at(0, 0) * (1 - a) + at(1, 0) * a
-    far = at(0, 1) * (1 - a) + at(1, 1) * a
-    return near * (1 - b) + far * b
-
-
-def _pattern(name, u, v, seed):
-    if name == "noise":
-        return 0.65 * value_noise(u, v, seed) + 0.35 * value_noise(3.1 * u, 3.1 * v, seed)
-    if name == "grain":
-        return value_noise(0.6 * u, 9 * v, seed)
-    if name == "stripes":
-        return np.floor(u) % 2
-    if name == "checks":
-        return (np.floor(u) + np.floor(v)) % 2
-    a, b = u - np.floor(u), v - np.floor(v)
-    if name == "tiles":
-        return ((a < 0.06) | (b < 0.06)) * 1.0
-    return ((a - 0.5) * (a - 0.5) + (b - 0.5) * (b - 0.5) < 0.08) * 1.0
-
-
-def albedo(solids, index, texture):
-    """Linear RGB colour of every pixel's surface, float64 (H, W, 3)."""
-    paints = [s.paint for s in solids]
-    kinds = np.array([PATTERNS.index(p.pattern) for p in paints])[index]
-    scale = np.array([p.scale for p in paints])[index]
-    seed = np.array([p.seed for p in paints], np.uint32)[index]
-    u, v = texture[0] / scale, texture[1] / scale
-    mix = np.zeros(index.shape)
-    for kind, name in enumerate(PATTERNS[1:], 1):
-        at = np.nonzero(kinds == kind)
-        if len(at[0]):
-            mix[at] = _pattern(name, u[at], v[at], seed[at])
-    first = np.array([p.color for p in paints])[index]
-    second = np.array([p.other_color for p in paints])[index]
-    return first + (second - first) * mix[..., None]
+def _keep_nearer(inverse, face, first, fronts, backs):
+    """Notes in a window of the picture where a solid is nearer than what is there."""
+    entry = fronts[0][0]
+    if len(fronts) > 1:
+        entry = np.minimum(entry, fronts[1][0])
+    if len(fronts) > 2:
+        entry = np.minimum(entry, fronts[2][0])
+    leave = inverse
+    for back in backs:
+        leave = np.maximum(leave, back)
+    nearer = (entry > leave) & (entry < 1 / NEAR)
+    np.copyto(inverse, entry, where=nearer)
+    np.copyto(face, first + fronts[0][1], where=nearer)
+    for front, axis in fronts[1:]:
+        np.copyto(face, first + axis, where=nearer & (front == entry))

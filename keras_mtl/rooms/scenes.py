@@ -4,10 +4,11 @@
     images, labels = rooms.arrays(tasks, count=100)      # NumPy
     batches = rooms.dataset(tasks, count=100)            # tf.data
 
-A scene is a box room with furniture and people (`furniture`, `people`, `room_layout`), seen by a
-camera in it and ray-cast (`ray_casting`): depth, normals, classes, instances, parts and boundaries
-are exact and agree with each other. The same seed gives the same bytes on every machine (how:
-`ray_casting`).
+A scene is a box room with furniture and people (`furniture`, `people`, `layout`), seen by a camera
+in it (`viewpoint`) and ray-cast (`ray_casting`): depth, normals, classes, instances, parts and
+boundaries are exact and agree with each other. Its surfaces have textures (`paints`, `textures`),
+lamps and windows light it (`light`), and the camera is a real one, with noise and blur
+(`photograph`, `jpeg`). The same seed gives the same bytes on every machine (how: `ray_casting`).
 """
 
 import keras
@@ -15,7 +16,9 @@ import numpy as np
 
 from keras_mtl.arguments import check_integer, checked_size
 from keras_mtl.rooms.layout import compose
-from keras_mtl.rooms.ray_casting import UP, Camera, View, albedo, dot, unit
+from keras_mtl.rooms.light import shade
+from keras_mtl.rooms.photograph import develop
+from keras_mtl.rooms.ray_casting import View
 from keras_mtl.rooms.shapes import Draw
 from keras_mtl.tasks import NYUD_CLASSES, check_tasks
 
@@ -27,69 +30,6 @@ NOT_FREE_STANDING = {
     "wall", "floor", "ceiling", "door", "window", "picture", "blinds", "curtain", "shelves",
     "mirror", "floor mat", "whiteboard", "towel", "shower curtain", "paper", "clothes",
 }  # fmt: skip
-
-
-def _lit(view, depth, index, lamp):
-    """Share of a ceiling lamp's light that is not in shadow, float64 (H, W) in 0..1."""
-    axes = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # straight down
-    reach = min(max(max(depth.shape) // 3, 48), 160)  # the shadow map's half size in pixels
-    below = View(view.solids, Camera(lamp, axes, 0.4), (2 * reach, 2 * reach))
-    nearest, owner = below.nearest()
-    x, y = depth * view.x[None], depth * view.y[:, None]
-    a, b, c = view.camera.axes
-    offset = [p - q for p, q in zip(view.camera.position, lamp, strict=True)]
-    east, north, high = (a[k] * x + b[k] * y + c[k] * depth + offset[k] for k in range(3))
-    down = np.maximum(-high, 0.05)
-    column = east / down * below.focal + reach - 0.5
-    row = -north / down * below.focal + reach - 0.5
-    inside = (
-        (high < -0.05) & (np.abs(column - reach) < reach - 2) & (np.abs(row - reach) < reach - 2)
-    )
-    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
-    j, i = np.floor(column).astype(int), np.floor(row).astype(int)
-    right, under = column - j, row - i
-    light = np.zeros(depth.shape)
-    for di, dj, weight in (
-        (0, 0, (1 - right) * (1 - under)),
-        (0, 1, right * (1 - under)),
-        (1, 0, (1 - right) * under),
-        (1, 1, right * under),
-    ):
-        at = (i + di, j + dj)
-        # A convex solid never shades itself, which spares the usual speckles.
-        light += weight * ((owner[at] == index) | (nearest[at] > down - 0.06))
-    return np.where(inside, light, 1.0)
-
-
-def _photograph(draw, view, depth, index, normals, texture, size):
-    """The picture a noisy camera takes, uint8 (H, W, 3)."""
-    lamp = tuple(draw.uniform(0.25, 0.75) * side for side in size[:2]) + (size[2] - 0.12,)
-    lamp_power, ambient = draw.uniform(0.7, 1.6), draw.uniform(0.35, 0.55)
-    sun = unit((draw.uniform(-1, 1), draw.uniform(-1, 1), draw.uniform(0.1, 1)))
-    sun_power = draw.uniform(0.0, 0.5)
-    tint = tuple(draw.uniform(0.85, 1.0) for _ in range(3))
-    grain = draw.uniform(0.0, 10.0)
-    axes, position = view.camera.axes, view.camera.position
-    to_lamp = tuple(p - q for p, q in zip(lamp, position, strict=True))
-    center = [dot(axis, to_lamp) for axis in axes]
-    ray = (view.x[None], view.y[:, None], 1.0)
-    offset = [center[k] - depth * ray[k] for k in range(3)]
-    square = offset[0] * offset[0] + offset[1] * offset[1] + offset[2] * offset[2]
-    n = [normals[..., k] for k in range(3)]
-    facing = (n[0] * offset[0] + n[1] * offset[1] + n[2] * offset[2]) / np.sqrt(square + 1e-9)
-    level = (
-        facing * _lit(view, depth, index, lamp) * (facing > 0) * lamp_power / (0.6 + 0.15 * square)
-    )
-    sun = [dot(axis, sun) for axis in axes]
-    level = level + sun_power * np.maximum(n[0] * sun[0] + n[1] * sun[1] + n[2] * sun[2], 0)
-    up = [dot(axis, UP) for axis in axes]
-    level = level + ambient * (0.8 + 0.2 * (n[0] * up[0] + n[1] * up[1] + n[2] * up[2]))
-    linear = albedo(view.solids, index, texture) * level[..., None] * np.array(tint)
-    raw = draw.raw(depth.size).reshape(depth.shape)
-    noise = np.stack([(raw >> np.uint64(s)) & np.uint64(65535) for s in (0, 16, 32)], -1)
-    # The square root is the display's gamma (about 2).
-    value = 255 * np.sqrt(np.minimum(linear, 1.0)) + grain * (noise / 65535.0 - 0.5) + 0.5
-    return np.clip(value, 0, 255).astype(np.uint8)
 
 
 def boundaries(instances):
@@ -156,8 +96,9 @@ def render(seed: int, image_size=(240, 320), index: int = 0) -> dict:
     draw = Draw(int(seed), int(index))
     things, camera, size = compose(draw)
     view = View([s for thing in things for s in thing.solids], camera, image_size)
-    depth, solid = view.nearest()
-    normals, texture = view.surface(depth, solid)
+    depth, face = view.nearest()
+    points, solid = view.points(depth), face >> 2
+    normals, texture = view.surface(points, face)
     owner = np.repeat(np.arange(len(things)), [len(thing.solids) for thing in things])
     instances = owner[solid].astype(np.int32)
     names = [thing.name for thing in things]
@@ -173,10 +114,11 @@ def render(seed: int, image_size=(240, 320), index: int = 0) -> dict:
         area = np.bincount(instances.ravel(), minlength=len(things))
         area[[k for k, n in enumerate(names) if n in NOT_FREE_STANDING]] = 0
         salient = (np.arange(len(things)) == area.argmax()) & (area > 0)
+    light = shade(draw, view, things, size, face, points, normals, texture)
     return {
-        "image": _photograph(draw, view, depth, solid, normals, texture, size),
+        "image": develop(draw, light),
         "depth": depth[..., None].astype(np.float32),
-        "normals": normals.astype(np.float32),
+        "normals": normals,
         "instances": instances,
         "nyud_semseg": np.array(nyud, np.int32)[instances],
         "pascal_semseg": np.array(pascal, np.int32)[instances],

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_mtl.rooms.ray_casting import PATTERNS, UP, Paint, Solid, along, cross, dot, unit
+from keras_mtl.rooms.paints import draw_paint
+from keras_mtl.rooms.ray_casting import UP, Solid, along, cross, dot, unit
 
 FORWARD = (1.0, 0.0)  # (cos, sin) of a turn
 BACKWARD = (-1.0, 0.0)
@@ -38,20 +39,9 @@ class Draw:
     def chance(self, probability):
         return self.uniform() < probability
 
-    def color(self):
-        """Linear RGB, from grey to vivid and from dark to bright."""
-        rgb = [self.uniform() for _ in range(3)]
-        grey = (rgb[0] + rgb[1] + rgb[2]) / 3
-        vivid = self.uniform() * self.uniform(0.2, 1.0)
-        bright = self.uniform(0.15, 0.95) / max(*rgb, 0.2)
-        return tuple(bright * (grey + vivid * (c - grey)) for c in rgb)
-
-    def paint(self):
-        pattern = self.choice(PATTERNS) if self.chance(0.6) else "plain"
-        color, second = self.color(), self.color()
-        contrast = self.uniform(0.15, 0.8)
-        other = tuple(a + contrast * (b - a) for a, b in zip(color, second, strict=True))
-        return Paint(pattern, color, other, self.uniform(0.05, 0.4), self.integer(0, 2**31))
+    def paint(self, *materials):
+        """A paint of one of these materials (`paints.MATERIALS`), now and then of any."""
+        return draw_paint(self, materials)
 
 
 class Thing(NamedTuple):

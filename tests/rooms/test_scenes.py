@@ -87,10 +87,13 @@ def test_normals_are_the_geometry_of_the_depth(index):
             window = slice(1 + di, 119 + di), slice(1 + dj, 159 + dj)
             same &= scene["instances"][window] == scene["instances"][1:-1, 1:-1]
             same &= ((scene["normals"][window] - inner) ** 2).sum(-1) < 0.05
-    plane = same & np.isin(scene["nyud_semseg"][1:-1, 1:-1], (0, 1, 21))  # wall, floor, ceiling
-    assert plane.sum() > 1000
+    plane = same & np.isin(scene["nyud_semseg"][1:-1, 1:-1], (1, 21))  # floor, ceiling
+    wall = same & (scene["nyud_semseg"][1:-1, 1:-1] == 0)
+    assert plane.sum() > 100 and wall.sum() > 300
     assert agree[plane].min() > 0.9999
-    assert np.mean(agree[same & ~plane] > 0.98) > 0.9  # one thing may step in depth: drawers, slats
+    assert np.mean(agree[wall] > 0.9999) > 0.95  # a skirting board steps in depth
+    rest = same & ~plane & ~wall
+    assert np.mean(agree[rest] > 0.98) > 0.9  # so do drawers and slats
 
 
 def test_depth_is_metric():
@@ -157,20 +160,19 @@ def test_scenes_vary(many):
 
 
 def test_color_does_not_give_the_class_away(many):
-    """No threshold on a colour channel tells two frequent classes apart."""
-    # Pairs that get about the same share of the lamp's light.
-    pairs = (("wall", "floor"), ("door", "window"), ("chair", "desk"), ("person", "box"))
+    """Floors are likely of wood, but no threshold on a colour channel tells classes apart."""
+    pairs = (("wall", "cabinet"), ("door", "dresser"), ("chair", "desk"), ("sofa", "bed"))
     means = {}
     for name in sum(pairs, ()):
         number = tasks.NYUD_CLASSES.index(name)
         masks = [(s, s["nyud_semseg"] == number) for s in many]
         means[name] = np.array([s["image"][m].mean(0) for s, m in masks if m.sum() > 10])
-        assert len(means[name]) > 40
+        assert len(means[name]) > 30
     for one, other in pairs:
         for channel in range(3):
             a, b = means[one][:, channel], means[other][:, channel]
             right = [(np.mean(a > t) + np.mean(b <= t)) / 2 for t in range(0, 256, 8)]
-            assert max(max(right), 1 - min(right)) < 0.65
+            assert max(max(right), 1 - min(right)) < 0.7
 
 
 def test_things_stay_in_the_room_and_the_camera_out_of_things():
@@ -204,14 +206,22 @@ def test_the_scene_does_not_depend_on_the_image_size():
     np.testing.assert_allclose(small["depth"], large["depth"][1::3, 1::3], rtol=1e-5)
 
 
-def test_the_same_seed_gives_these_bytes_on_every_machine():
+@pytest.mark.parametrize(
+    "seed, expected",
+    [
+        (0, "ebc87b9e91dc6c724cc200fa33e33127a46ff0d9517c7546f3ff7d7cc0a93198"),
+        (1, "0cc00c49570ded1565e390161e304b104aef7545b1883098534a3cce451139aa"),
+    ],
+)
+def test_the_same_seed_gives_these_bytes_on_every_machine(seed, expected):
+    """Twenty scenes of what the scripts train on (0) and of what they validate on (1)."""
     digest = hashlib.sha256()
-    scenes = [rooms.render(0, (60, 80)), rooms.render(7, (47, 33), index=5)]
-    scenes += [rooms.render(1, (24, 32), index=i) for i in range(12)]
-    for scene in scenes:
+    for index in range(20):
+        # Large pictures are shaded a little differently.
+        scene = rooms.render(seed, (48, 64) if index else (151, 202), index)
         for key in sorted(scene):
             digest.update(np.asarray(scene[key]).tobytes())
-    assert digest.hexdigest() == "3ff32e722f7924bdb0ef6bc1b0283e475296df1c9afcf8e9692d01250d721381"
+    assert digest.hexdigest() == expected
 
 
 @pytest.mark.parametrize("tasks", [NYUD, PASCAL], ids=["nyud", "pascal"])

@@ -1,14 +1,14 @@
 """What has water: counters with sinks, washstands, bathtubs, toilets."""
 
 from keras_mtl.rooms.furniture.on_walls import mirror
-from keras_mtl.rooms.furniture.parts import drape, fronts
+from keras_mtl.rooms.furniture.parts import drape, draw_fronts, fronts
 from keras_mtl.rooms.furniture.small_things import on_top
 from keras_mtl.rooms.shapes import FORWARD, Thing, box, cylinder, disc, ellipsoid, limb, moved
 
 
 def basin(draw, width, depth, height):
     """An open tub: a bottom, four walls and a tap at the back."""
-    clay, metal = draw.paint(), draw.paint()
+    clay, metal = draw.paint("clay", "clay", "metal"), draw.paint("metal")
     edge = 0.035 if width < 0.9 else 0.07
     solids = [box(0, depth / 2, 0, width, depth, 0.3 * height, clay)]
     for side in (-1, 1):
@@ -23,10 +23,13 @@ def basin(draw, width, depth, height):
 def kitchen(draw):
     """A counter with a sink and, above it, hanging cabinets."""
     w, d, h = draw.uniform(1.6, 2.6), 0.6, draw.uniform(0.86, 0.94)
-    body, front, knob = draw.paint(), draw.paint(), draw.paint()
+    body = draw.paint("wood", "white", "painted")
+    front, knob = draw_fronts(draw, body)
     columns = 3 if w < 2.1 else 4
     base = [box(0, d / 2 - 0.02, 0, w, d - 0.04, h - 0.04, body)]
-    base.append(box(0, d / 2, h - 0.04, w + 0.02, d + 0.05, 0.04, draw.paint()))
+    base.append(
+        box(0, d / 2, h - 0.04, w + 0.02, d + 0.05, 0.04, draw.paint("stone", "wood", "metal"))
+    )
     base += fronts(w, d - 0.04, 0.1, h - 0.05, 1, columns, front, knob)
     x = draw.uniform(-0.3, 0.3) * w
     things = [Thing("counter", base), Thing("sink", basin(draw, 0.5, 0.4, 0.08)).moved(x, 0.1, h)]
@@ -41,7 +44,7 @@ def kitchen(draw):
 
 def washstand(draw):
     h, w, d = draw.uniform(0.78, 0.88), draw.uniform(0.5, 0.7), draw.uniform(0.4, 0.48)
-    foot = cylinder(0, d / 2, 0, 0.18, 0.18, h - 0.15, draw.paint())
+    foot = cylinder(0, d / 2, 0, 0.18, 0.18, h - 0.15, draw.paint("clay"))
     tub = [s.moved(0, 0, h - 0.15, FORWARD) for s in basin(draw, w, d, 0.15)]
     things = [Thing("sink", [foot, *tub])]
     return things + (moved(mirror(draw), 0, 0, h + 0.35) if draw.chance(0.7) else [])
@@ -59,7 +62,8 @@ def bathtub(draw):
 
 
 def toilet(draw):
-    clay, seat = draw.paint(), draw.paint()
+    clay = draw.paint("clay")
+    seat = clay if draw.chance(0.6) else draw.paint("plastic", "wood")
     w, z = draw.uniform(0.36, 0.42), draw.uniform(0.38, 0.44)
     solids = [
         box(0, 0.1, z - 0.05, w + 0.04, 0.18, draw.uniform(0.38, 0.45), clay),

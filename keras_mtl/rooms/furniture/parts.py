@@ -2,6 +2,15 @@
 
 from keras_mtl.rooms.shapes import box, cylinder, ellipsoid
 
+# What furniture is made of, likely ones more than once.
+CARPENTRY = ("wood", "wood", "white", "painted")
+
+
+def draw_fronts(draw, body):
+    """Paints of fronts, often the body's own, and of their knobs."""
+    front = body if draw.chance(0.6) else draw.paint(*CARPENTRY)
+    return front, draw.paint("metal", "metal", "wood")
+
 
 def legs(width, depth, height, thickness, paint, y=0.0):
     """Four legs under a board of this footprint whose back is at y."""
@@ -33,10 +42,10 @@ def fronts(width, depth, bottom, top, rows, columns, paint, knob_paint, knob="mi
 
 def drape(draw, width, height):
     """Hanging cloth in folds below a rail."""
-    cloth = draw.paint()
+    cloth = draw.paint("cloth", "linen")
     folds = max(3, int(width / 0.09))
     pitch = width / folds
-    rail = box(0, 0, height - 0.03, width + 0.06, 0.03, 0.03, draw.paint())
+    rail = box(0, 0, height - 0.03, width + 0.06, 0.03, 0.03, draw.paint("metal", "wood"))
     return [rail] + [
         cylinder((k + 0.5) * pitch - width / 2, 0, 0, pitch * 1.25, 0.09, height - 0.02, cloth)
         for k in range(folds)

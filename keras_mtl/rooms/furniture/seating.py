@@ -9,7 +9,8 @@ from keras_mtl.rooms.shapes import Thing, box, cylinder
 def chair(draw, sitter=None):
     w, d, z = draw.uniform(0.4, 0.5), draw.uniform(0.4, 0.48), draw.uniform(0.42, 0.48)
     top = draw.uniform(0.82, 1.05)
-    frame, cushion = draw.paint(), draw.paint()
+    frame = draw.paint("wood", "wood", "metal", "plastic")
+    cushion = frame if draw.chance(0.4) else draw.paint("cloth", "leather", "plastic")
     solids = [box(0, d / 2, z - 0.05, w, d, 0.05, cushion)]
     style = draw.integer(0, 2)
     if style == 2:  # an office chair on a column
@@ -35,10 +36,10 @@ def chair(draw, sitter=None):
 
 def sofa(draw):
     w, d, z = draw.uniform(1.3, 2.3), draw.uniform(0.8, 0.95), draw.uniform(0.38, 0.46)
-    cover, arm = draw.paint(), draw.uniform(0.14, 0.22)
+    cover, arm = draw.paint("cloth", "cloth", "leather"), draw.uniform(0.14, 0.22)
     solids = [
         box(0, d / 2, 0.08, w, d - 0.02, z - 0.2, cover),
-        *legs(w, d, 0.08, 0.06, draw.paint()),
+        *legs(w, d, 0.08, 0.06, draw.paint("wood", "metal")),
         box(0, 0.11, 0.08, w, 0.22, draw.uniform(0.72, 0.9) - 0.08, cover),
     ]
     arm_top = z + draw.uniform(0.14, 0.22)
@@ -48,7 +49,7 @@ def sofa(draw):
     seats = 2 if w < 1.8 else 3
     seat = (w - 2 * arm) / seats
     places = [(k + 0.5) * seat - w / 2 + arm for k in range(seats)]
-    cushion = draw.paint() if draw.chance(0.5) else cover
+    cushion = draw.paint("cloth") if draw.chance(0.3) else cover
     for x in places:
         solids.append(box(x, d / 2 + 0.1, z - 0.12, seat - 0.02, d - 0.22, 0.12, cushion))
         solids.append(box(x, 0.26, z, seat - 0.03, 0.12, 0.34, cushion))
@@ -61,6 +62,6 @@ def sofa(draw):
             size, lean = draw.uniform(0.36, 0.46), unit((0.0, 0.14, 0.05))
             axes = ((1.0, 0.0, 0.0), cross(lean, (1.0, 0.0, 0.0)), lean)
             center, half = (x, 0.43, z + size / 2), (size / 2, size / 2, 0.09)
-            case = Solid("ellipsoid", center, half, draw.paint(), 0, axes)
+            case = Solid("ellipsoid", center, half, draw.paint("cloth"), 0, axes)
             things.append(Thing("pillow", [case]))
     return things

@@ -1,7 +1,7 @@
 """Tables and desks, with what lies on them and who sits at them."""
 
 from keras_mtl.rooms.furniture.appliances import table_lamp, television
-from keras_mtl.rooms.furniture.parts import fronts, legs
+from keras_mtl.rooms.furniture.parts import CARPENTRY, draw_fronts, fronts, legs
 from keras_mtl.rooms.furniture.seating import chair
 from keras_mtl.rooms.furniture.small_things import on_top, paper
 from keras_mtl.rooms.shapes import BACKWARD, FORWARD, Thing, bounds, box, cylinder, moved
@@ -11,7 +11,8 @@ def table(draw, height=None):
     """A table top on four legs or, if it is round, on a column."""
     w, d = draw.uniform(0.9, 1.8), draw.uniform(0.75, 1.0)
     h = height or draw.uniform(0.7, 0.78)
-    top, under = draw.paint(), draw.paint()
+    top = draw.paint("wood", "wood", "white", "stone", "plastic")
+    under = draw.paint("metal", "wood") if draw.chance(0.5) else top
     if draw.chance(0.3):
         w = d = draw.uniform(0.8, 1.2)
         solids = [
@@ -47,13 +48,13 @@ def dining_set(draw):
 
 def desk(draw):
     w, d, h = draw.uniform(1.1, 1.6), draw.uniform(0.6, 0.75), draw.uniform(0.71, 0.76)
-    top, body = draw.paint(), draw.paint()
+    top, body = draw.paint("wood", "wood", "white"), draw.paint(*CARPENTRY)
     side = draw.choice((-1, 1))
     drawers = [
         s.moved(side * (w / 2 - 0.22), 0, 0, FORWARD)
         for s in [
             box(0, d / 2, 0.04, 0.4, d - 0.06, h - 0.08, body),
-            *fronts(0.4, d - 0.03, 0.06, h - 0.04, 3, 1, draw.paint(), draw.paint()),
+            *fronts(0.4, d - 0.03, 0.06, h - 0.04, 3, 1, *draw_fronts(draw, body)),
         ]
     ]
     solids = [

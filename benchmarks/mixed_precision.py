@@ -50,7 +50,7 @@ def train(dtype: str, seed: int, steps: int, data: str) -> dict:
         (arrays[f"{part}/image"], {task.name: arrays[f"{part}/{task.name}"] for task in tasks})
         for part in ("train", "test")
     )
-    backbone = keras_mtl.backbones.vision_transformer("nano", (*SIZE, 3), patch_size=8)
+    backbone = keras_mtl.backbones.vision_transformer("pico", (*SIZE, 3), patch_size=8)
     model = keras_mtl.TaskPrompter(
         backbone, tasks, channel_windows=(2, 2), decode_dim=32, stochastic_depth=0.0
     )

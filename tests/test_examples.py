@@ -105,7 +105,7 @@ def shows_progress_alone(said):
 def test_another_method_and_dataset(run, tmp_path):
     """What differs from the run above is the model and the list of tasks, not the path."""
     arguments = "--model tpanet --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
-    arguments += " --backbone vit_nano --image-size 32 48 --dim 8 --head-width 8"
+    arguments += " --backbone vit_pico --image-size 32 48 --dim 8 --head-width 8"
     done = run("train_pascal_context.py", *arguments.split(), "--output", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert shows_progress_alone(done.stderr), done.stderr

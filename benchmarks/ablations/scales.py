@@ -50,7 +50,7 @@ SCALES = {
         batch_size=8,
         learning_rate=1e-3,
         backbones={
-            "vit": ("vision_transformer", "nano", {"patch_size": 8}),
+            "vit": ("vision_transformer", "pico", {"patch_size": 8}),
             "swin": (
                 "swin_transformer",
                 "tiny",

@@ -19,9 +19,11 @@ from keras_mtl.backbones.keras_hub import (
 )
 
 # Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
-# Nano is no published size: it trains from scratch on small images in minutes on a CPU.
+# Pico and nano are no published sizes, for small images and patches of 8 pixels: pico trains from
+# scratch in minutes on a CPU, nano in hours.
 VIT_SIZES = {
-    "nano": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
+    "pico": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
+    "nano": {"num_layers": 8, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
     "base": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -35,7 +37,7 @@ def vision_transformer(
     """A randomly initialised `keras_hub.models.ViTBackbone` without class token.
 
     Args:
-        size: `"nano"`, `"tiny"`, `"small"`, `"base"` or `"large"`.
+        size: `"pico"`, `"nano"`, `"tiny"`, `"small"`, `"base"` or `"large"`.
         image_shape: `(height, width, 3)` in pixels, multiples of `patch_size`.
         patch_size: int, pixels.
         **overrides: any argument of `keras_hub.models.ViTBackbone`, for instance

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl import shipped
 from keras_mtl.backbones.feature_pyramid import attention_mask_accepted, deserialize_backbone
 from keras_mtl.models import files, photographs, registry
 from keras_mtl.models.outputs import TrainingGraph, finish_auxiliary, finish_outputs
@@ -121,8 +122,9 @@ class MultiTaskModel(NetworkParts):
         (32, 32)
         """
         changes = {"tasks": tasks, "image_size": image_size, "backbone": backbone, **arguments}
-        if Path(name).is_dir():
-            return files.read_preset(name, cls, changes)
+        folder = shipped.folder_of(name)
+        if folder.is_dir():
+            return files.read_preset(folder, cls, changes)
         return registry.build_preset(cls, str(name), **changes)
 
     @staticmethod

@@ -11,6 +11,7 @@ from keras_mtl.tasks import Task
 
 # Name: a function of `keras_mtl.backbones`, and its size.
 BACKBONES = {
+    "vit_pico": ("vision_transformer", "pico"),
     "vit_nano": ("vision_transformer", "nano"),
     "vit_tiny": ("vision_transformer", "tiny"),
     "vit_small": ("vision_transformer", "small"),

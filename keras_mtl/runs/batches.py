@@ -72,7 +72,7 @@ def of_rooms(options: argparse.Namespace, tasks: Sequence[Task], begin: int) -> 
         begin: training steps that are done.
     """
     size = tuple(options.image_size)
-    scenes = rooms.arrays(tasks, options.scenes, size, seed=0, progress=True)
+    scenes = _tensors(rooms.arrays(tasks, options.scenes, size, seed=0, progress=True))
     validation = rooms.dataset(
         tasks, options.held_out, size, seed=1, batch_size=options.batch_size, progress=True
     )
@@ -117,14 +117,20 @@ def _loaded(options, tasks, split, **how):
     return read(options.data, split, tasks, options.image_size, batch_size=batch_size, **how)
 
 
+def _tensors(scenes):
+    """Scenes as TensorFlow has them, once for all that draws from them."""
+    import tensorflow as tf
+
+    with tf.device("CPU"):
+        return tf.nest.map_structure(tf.convert_to_tensor, scenes)
+
+
 def _shuffled(scenes, options, first_step: int):
     """Batches without end, in an order that the seed and the epoch settle, as `load` does."""
     import tensorflow as tf
 
     count = len(scenes[0])
     epoch, done = divmod(first_step * options.batch_size, count)
-    with tf.device("CPU"):
-        scenes = tf.nest.map_structure(tf.constant, scenes)
 
     def order(epoch):
         seed = tf.stack([tf.constant(options.seed, tf.int64), epoch])

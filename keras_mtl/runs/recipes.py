@@ -31,7 +31,7 @@ class Recipe:
     name: str
     model: Any  # a class derived from MultiTaskModel, with arguments of its own
     arguments: tuple[str, ...] = ()
-    backbone: str = "vit_nano"
+    backbone: str = "vit_pico"
     steps: int = 4000
     papers_backbone: str | None = None
 
@@ -58,7 +58,7 @@ RECIPES = {
             name="taskprompter",
             model=TaskPrompter,
             arguments=("variant", "channel_windows", "decode_dim", "stochastic_depth"),
-            backbone="vit_nano",
+            backbone="vit_pico",
             steps=4000,
             papers_backbone="vit_large",
         ),

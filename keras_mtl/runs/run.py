@@ -161,7 +161,7 @@ def _run(options, tasks, out) -> dict[str, float]:
         if options.preset:
             print(
                 f"Building {options.preset} at {height}x{width}, a paper's network; --backbone, "
-                "with vit_nano for instance, builds a small one"
+                "with vit_pico for instance, builds a small one"
             )
         model = build(options, tasks)
     _compile(model, options, tasks)

@@ -75,7 +75,7 @@ def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
     data = folders.prepare_folder(tmp_path / "mine", tmp_path / "out", "mine").parent
     with pytest.raises(ValueError, match=r"3 classes of .*semseg.*soil, crop.* has 40; pass .*tas"):
         keras_mtl.data.load(data, "train", tasks=nyud("semseg"), image_size=(32, 48))
-    few = "--model baseline --backbone vit_nano --patch-size 16 --head-width 4 --steps 1 --epochs 1"
+    few = "--model baseline --backbone vit_pico --patch-size 16 --head-width 4 --steps 1 --epochs 1"
     few += " --batch-size 1 --image-size 32 48"
     given = ("--data", data, *few.split(), "--output", tmp_path / "run")
     with pytest.raises(SystemExit, match=r"\(--tasks semseg depth takes what is there.\)"):

@@ -3,7 +3,7 @@
 import difflib
 from pathlib import Path
 
-from keras_mtl import declared
+from keras_mtl import declared, shipped
 from keras_mtl.backbones.keras_hub import attention_mask_accepted, image_backbones, kind_of
 from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
@@ -54,7 +54,7 @@ def from_preset(
     >>> keras_mtl.backbones.from_preset("my_vit", image_shape=(64, 96, 3)).image_shape
     (64, 96, 3)
     """
-    folder = Path(name_or_folder)
+    folder = shipped.folder_of(name_or_folder)
     if not folder.is_dir():
         folder = _downloaded(str(name_or_folder))
     config = _read_config(folder)

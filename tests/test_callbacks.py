@@ -45,6 +45,7 @@ def test_prediction_panels(tmp_path):
     assert min(np.std(picture) for picture in found.values()) > 10
 
 
+@pytest.mark.once("torch", "the maps are tested on every backend in visualize/test_affinity.py")
 def test_prediction_panels_show_where_the_prompts_look(tmp_path):
     tasks = [DepthEstimation()]
     images, labels = rooms.arrays(tasks, 2, SIZE)

@@ -14,7 +14,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl import layers, rooms
-from keras_mtl.backbones import PatchTokens, swin_transformer, vision_transformer
+from keras_mtl.backbones import PatchTokens, vision_transformer
 from keras_mtl.tasks import nyud, pascal_context
 from tests import small
 
@@ -46,21 +46,10 @@ def task_prompter(tasks, image_size=SIZE, patch_size=16, windows=(2, 3), **argum
     )
 
 
-def tpanet(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
-    backbone = swin_transformer(
-        "tiny",
-        (*image_size, 3),
-        embed_dim=8,
-        depths=(1, 2, 1, 1),
-        num_heads=(1, 1, 2, 2),
-        window_size=2,
-    )
-    arguments = {"dim": 8, "groups": 2, "head_width": 8, **arguments}
-    return keras_mtl.TPANet(backbone, tasks, **arguments)
-
-
-def on_resnet(architecture, tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
-    return architecture(small.resnet(image_size), tasks, **arguments)
+def on_resnet(
+    architecture, tasks, image_size=SIZE, patch_size=4, windows=None, stages=2, **arguments
+):
+    return architecture(small.resnet(image_size, stages), tasks, **arguments)
 
 
 def encoder_block(*arguments, **how):
@@ -80,7 +69,10 @@ MODELS = {
         functools.partial(task_prompter, variant="released"),
         pascal_context("human_parts", "sal", "edge"),
     ),
-    "TPANet": (tpanet, nyud()),
+    "TPANet": (
+        functools.partial(on_resnet, keras_mtl.TPANet, stages=4, dim=8, groups=2, head_width=8),
+        nyud(),
+    ),
     "MultiTaskBaseline": (
         functools.partial(on_resnet, keras_mtl.MultiTaskBaseline, head_width=8),
         pascal_context("semseg", "sal", "normals"),

@@ -388,6 +388,7 @@ def test_the_backbone_is_the_plain_vit(model):
     assert not any("channel" in w.path or "prompts" in w.path for w in of_the_backbone(model))
 
 
+@pytest.mark.once("torch", "a contract of every model on every backend")
 def test_fine_tuning_with_a_frozen_backbone(converted):
     model = keras_mtl.load_model(converted)
     for layer in model.backbone_layers:

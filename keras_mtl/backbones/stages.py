@@ -4,6 +4,7 @@ Networks with one backbone per task exchange features there, others attend to th
 stage to stage is always a list of maps, finest first: one map, or the branches of an HRNet.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -125,11 +126,16 @@ def stages(
     return made
 
 
-def copy_backbone(backbone: keras.Model | FeaturePyramid):
+_COPIES = itertools.count(1)
+
+
+def copy_backbone(backbone: keras.Model | FeaturePyramid, name: str | None = None):
     """A second backbone that starts from the same weights.
 
     Args:
         backbone: of `keras_hub.models`, or a `FeaturePyramid`.
+        name: str that the paths of its variables begin with; by default one of its own. Under
+            PyTorch a model has one parameter of each path.
 
     Example:
 
@@ -138,9 +144,12 @@ def copy_backbone(backbone: keras.Model | FeaturePyramid):
     >>> bool((copy.get_weights()[0] == backbone.get_weights()[0]).all())
     True
     """
-    copy = deserialize_backbone(keras.saving.serialize_keras_object(backbone))
     if isinstance(backbone, FeaturePyramid):
-        _built(backbone), _built(copy)
+        _built(backbone)
+    with keras.name_scope(name or f"copy_{next(_COPIES)}"):
+        copy = deserialize_backbone(keras.saving.serialize_keras_object(backbone))
+        if isinstance(backbone, FeaturePyramid):
+            _built(copy)
     for ours, theirs in zip(copy.weights, backbone.weights, strict=True):
         ours.assign(np.array(ops.convert_to_numpy(theirs)))  # JAX may keep the very array
     return copy
@@ -197,9 +206,8 @@ class BackbonePart(keras.layers.Layer):
             keras.KerasTensor((batch, *x.shape[1:]), x.dtype) for x in self._computation.outputs
         ]
 
-    @property
-    def backbone(self) -> FeaturePyramid:
-        """What this part was cut out of."""
+    def whole(self) -> FeaturePyramid:
+        """What this part was cut out of; no attribute, for Keras would save it with each part."""
         return self._origin.pyramid
 
     @property
@@ -232,7 +240,8 @@ class BackbonePart(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        pyramid = _built(deserialize_backbone(config["backbone"]))
+        with keras.name_scope(config["name"]):  # as other parts, and copies, have the same paths
+            pyramid = _built(deserialize_backbone(config["backbone"]))
         origin = _Origin(pyramid, *(config[key] for key in ("last_blocks", "stage", "norm")))
         cut = cuts(pyramid, origin.last_blocks)[origin.stage]
         part = cls((cut.norm if origin.norm else cut.run)(), origin, name=config["name"])

@@ -38,11 +38,9 @@ def run_side_by_side(
     Raises:
         ValueError: if the backbone runs only as a whole.
     """
-    copies = [pyramid, *(copy_backbone(pyramid) for _ in tasks[1:])]
-    encoders = [
-        stages(each, name=backbone_name(task.name))
-        for task, each in zip(tasks, copies, strict=True)
-    ]
+    names = [backbone_name(task.name) for task in tasks]
+    copies = [pyramid, *(copy_backbone(pyramid, name) for name in names[1:])]
+    encoders = [stages(each, name=name) for name, each in zip(names, copies, strict=True)]
     states: list = [images] * len(tasks)
     levels: list[dict[int, Any]] = [{} for _ in tasks]
     for number, parts in enumerate(zip(*encoders, strict=True), start=1):

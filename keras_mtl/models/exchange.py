@@ -79,7 +79,7 @@ class ExchangingModel(MultiTaskModel):
             )
         pairs = []
         for name in names:
-            ours = layers[backbone_name(name) + "_stage_1"].backbone, layers[f"{name}_head"]
+            ours = layers[backbone_name(name) + "_stage_1"].whole(), layers[f"{name}_head"]
             theirs = {
                 type(layer) if isinstance(layer, FeaturePyramid) else layer.name: layer
                 for layer in known[name].layers

@@ -35,7 +35,7 @@ def network(golden):
     )
     parts = {}
     for task in tasks:
-        encoder = model.get_layer(f"{task}_backbone_stage_1").backbone
+        encoder = model.get_layer(f"{task}_backbone_stage_1").whole()
         parts |= encoder.parts(f"backbone.{task}", stages)
         parts |= head_parts(f"heads.{task}", model.get_layer(f"{task}_head"))
     for number, stage in enumerate(stages, start=1):

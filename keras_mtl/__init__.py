@@ -25,6 +25,7 @@ from keras_mtl import (  # noqa: E402  (some of these are known by other address
 )
 from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
 from keras_mtl.models import (  # noqa: E402
+    MTAN,
     NDDRCNN,
     PAP,
     PSD,
@@ -48,6 +49,7 @@ def __getattr__(name: str):
 
 __all__ = [
     "CrossStitch",
+    "MTAN",
     "MultiTaskBaseline",
     "MultiTaskModel",
     "NDDRCNN",

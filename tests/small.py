@@ -11,13 +11,13 @@ def vit(image_size, patch_size=8, **overrides):
     return keras_mtl.backbones.vision_transformer("nano", (*image_size, 3), patch_size, **sizes)
 
 
-def resnet(image_size, stages=2):
-    """Convolutions and batch normalizations: a residual block a stage, maps at strides 4, 8 ..."""
+def resnet(image_size, stages=2, blocks=1):
+    """Convolutions and batch normalizations: residual blocks, maps at strides 4, 8 ..."""
     return keras_hub.models.ResNetBackbone(
         input_conv_filters=[64],  # keras-hub has its first block at this width always
         input_conv_kernel_sizes=[7],
         stackwise_num_filters=[64, 8, 8, 8][:stages],
-        stackwise_num_blocks=[1] * stages,
+        stackwise_num_blocks=[blocks] * stages,
         stackwise_num_strides=[1, 2, 2, 2][:stages],
         block_type="basic_block",
         image_shape=(*image_size, 3),

@@ -47,9 +47,9 @@ def task_prompter(tasks, image_size=SIZE, patch_size=16, windows=(2, 3), **argum
 
 
 def on_resnet(
-    architecture, tasks, image_size=SIZE, patch_size=4, windows=None, stages=2, **arguments
+    architecture, tasks, image_size=SIZE, patch_size=4, windows=None, size=None, **arguments
 ):
-    return architecture(small.resnet(image_size, stages), tasks, **arguments)
+    return architecture(small.resnet(image_size, **(size or {})), tasks, **arguments)
 
 
 def encoder_block(*arguments, **how):
@@ -70,7 +70,9 @@ MODELS = {
         pascal_context("human_parts", "sal", "edge"),
     ),
     "TPANet": (
-        functools.partial(on_resnet, keras_mtl.TPANet, stages=4, dim=8, groups=2, head_width=8),
+        functools.partial(
+            on_resnet, keras_mtl.TPANet, size={"stages": 4}, dim=8, groups=2, head_width=8
+        ),
         nyud(),
     ),
     "MultiTaskBaseline": (
@@ -81,14 +83,18 @@ MODELS = {
         functools.partial(on_resnet, keras_mtl.CrossStitch, level="encoder", width=8),
         pascal_context("semseg", "sal"),
     ),
-    "NDDRCNN": (functools.partial(on_resnet, keras_mtl.NDDRCNN, width=8), nyud()),
+    "NDDRCNN": (functools.partial(on_resnet, keras_mtl.NDDRCNN, width=8), nyud("depth", "edge")),
     "PAP": (
         functools.partial(on_resnet, keras_mtl.PAP, width=16, iterations=2, pair_loss=0.5),
-        nyud(),
+        nyud("depth", "normals"),
     ),
     "PSD": (
         functools.partial(on_resnet, keras_mtl.PSD, width=8, window=3),
         pascal_context("semseg", "sal"),
+    ),
+    "MTAN": (
+        functools.partial(on_resnet, keras_mtl.MTAN, size={"blocks": 2}, head_width=8),
+        nyud("depth", "edge"),
     ),
 }
 
@@ -185,6 +191,8 @@ LAYERS = {
         lambda: layers.CrossAttention(num_heads=1, key_value_pooling=2),
         [(5, 6, 8), (5, 6, 8)],
     ),
+    "AttentionMask": (lambda: layers.AttentionMask(8), [(4, 6, 12)]),
+    "SharedRefinement": (lambda: layers.SharedRefinement(8, pooling=2), [[(5, 6, 4)] * 2]),
     "CrossStitchUnit": (layers.CrossStitchUnit, [[(4, 6, 8)] * 3]),
     "NDDR": (lambda: layers.NDDR(0.8, 0.05), [[(4, 6, 8)] * 2]),
     "ResidualMLP": (

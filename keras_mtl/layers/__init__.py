@@ -3,6 +3,7 @@
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.mtan import AttentionMask, SharedRefinement
 from keras_mtl.layers.nddr import NDDR
 from keras_mtl.layers.pap.affinity_propagation import AffinityPropagation
 from keras_mtl.layers.psd.pattern_structure_diffusion import PatternStructureDiffusion
@@ -23,6 +24,7 @@ from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
 
 __all__ = [
     "AdaptiveTaskMixing",
+    "AttentionMask",
     "BasicBlock",
     "Bottleneck",
     "AffinityPropagation",
@@ -36,6 +38,7 @@ __all__ = [
     "PredictionHead",
     "PromptedEncoderBlock",
     "ResidualMLP",
+    "SharedRefinement",
     "SpatialChannelPromptDecoding",
     "SpatialTaskPromptLearning",
     "TaskPriorExtractor",

@@ -3,6 +3,7 @@
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
+from keras_mtl.models.mtan import MTAN
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.nddr_cnn import NDDRCNN
 from keras_mtl.models.other_tasks import with_tasks
@@ -14,6 +15,7 @@ from keras_mtl.models.tpanet import TPANet
 
 __all__ = [
     "CrossStitch",
+    "MTAN",
     "MultiTaskBaseline",
     "MultiTaskModel",
     "NDDRCNN",

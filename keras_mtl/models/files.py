@@ -61,7 +61,7 @@ def store_tasks(model, store: MutableMapping) -> None:
         model: `MultiTaskModel`.
         store: what `save_own_variables` is given.
     """
-    names = json.dumps([task.name for task in model.tasks])
+    names = json.dumps([task.name for task in model.supervised_tasks])
     store[_TASKS] = np.frombuffer(names.encode(), "uint8")
 
 
@@ -86,7 +86,7 @@ def variables_of(model, store: Mapping) -> dict:
 
 
 def _check_tasks(model, found: list[str] | None, what: str | Path) -> None:
-    names = [task.name for task in model.tasks]
+    names = [task.name for task in model.supervised_tasks]
     if found is not None and found != names:
         raise OtherTasks(
             f"{what} holds weights for the tasks {', '.join(map(str, found))}, in this order, and "

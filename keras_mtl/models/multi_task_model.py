@@ -35,6 +35,7 @@ class MultiTaskModel(NetworkParts):
             1 where there is none.
         auxiliary_losses: dict by the same names of functions from a task to the loss that measures
             these outputs instead of the task's, with their weight alone; they are what it takes.
+        auxiliary_tasks: list of tasks that have such outputs only, and labels in training only.
         **kwargs: `name` and the like, for `keras.Model`.
 
     Attributes:
@@ -57,6 +58,7 @@ class MultiTaskModel(NetworkParts):
         auxiliary: Mapping[str, Mapping] | None = None,
         auxiliary_weights: Mapping[str, float] | None = None,
         auxiliary_losses: Mapping[str, Callable] | None = None,
+        auxiliary_tasks: Sequence[Task] = (),
         **kwargs,
     ):
         if "dtype" in kwargs:
@@ -65,21 +67,20 @@ class MultiTaskModel(NetworkParts):
                 "keras.config.set_dtype_policy before you build the backbone."
             )
         tasks, size = check_tasks(tasks), inputs.shape[1:3]
+        auxiliary_tasks = check_tasks([*tasks, *auxiliary_tasks])[len(tasks) :]
         finished = finish_outputs(outputs, tasks, size)
-        only_training, described = finish_auxiliary(
-            auxiliary or {}, auxiliary_weights or {}, auxiliary_losses or {}, tasks, size
-        )
+        given = (auxiliary or {}, auxiliary_weights or {}, auxiliary_losses or {})
+        only_training, described = finish_auxiliary(*given, tasks, size, auxiliary_tasks)
         both = finished | only_training  # as an attribute it is no dict to JAX, but one of Keras'
         # Keras asks for `layers` in its constructor, to track them.
         self._in_training = TrainingGraph(inputs, both) if only_training else None
         super().__init__(inputs=inputs, outputs=finished, **kwargs)
-        self.tasks, self.auxiliary, self.all_outputs = tasks, described, both
+        self.tasks, self.auxiliary_tasks = tasks, auxiliary_tasks
+        self.auxiliary, self.all_outputs = described, both
 
     @property
     def layers(self):
-        if self._in_training is None:
-            return super().layers
-        return self._in_training.model.layers
+        return super().layers if self._in_training is None else self._in_training.model.layers
 
     def call(self, inputs, training=None, mask=None):
         if training and self._in_training is not None:
@@ -227,9 +228,8 @@ class MultiTaskModel(NetworkParts):
         try:
             if "backbone" in config:
                 config["backbone"] = deserialize_backbone(config["backbone"])
-            if "tasks" in config:
-                tasks = config["tasks"]
-                config["tasks"] = [keras.saving.deserialize_keras_object(task) for task in tasks]
+            for key in {"tasks", "auxiliary_tasks"} & set(config):
+                config[key] = [keras.saving.deserialize_keras_object(each) for each in config[key]]
             model = cls(**config)
             model.freeze_weights(frozen)
             return model

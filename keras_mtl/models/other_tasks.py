@@ -31,7 +31,15 @@ def with_tasks(model, tasks: Sequence[Task]):
     True
     """
     config = model.get_config()
-    config["tasks"] = [keras.saving.serialize_keras_object(task) for task in check_tasks(tasks)]
+    tasks = check_tasks(tasks)
+    config["tasks"] = [keras.saving.serialize_keras_object(task) for task in tasks]
+    if model.auxiliary_tasks:  # of which some may have become tasks
+        names = {task.name for task in tasks}
+        config["auxiliary_tasks"] = [
+            keras.saving.serialize_keras_object(task)
+            for task in model.auxiliary_tasks
+            if task.name not in names
+        ]
     config.pop("frozen_weights", None)  # they are numbered
     moved = type(model).from_config(config)
     # By name first, and then the backbone, whose layers may be inside of others.

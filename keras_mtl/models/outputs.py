@@ -55,6 +55,7 @@ def finish_auxiliary(
     losses: Mapping[str, Callable],
     tasks: Sequence[Task],
     image_size: tuple[int, int],
+    auxiliary_tasks: Sequence[Task] = (),
 ) -> tuple[dict[str, Any], dict[str, AuxiliaryOutput]]:
     """The outputs of a model that exist in training only, after refusing what does not fit.
 
@@ -65,6 +66,7 @@ def finish_auxiliary(
             has none.
         tasks: list of the model's tasks.
         image_size: `(height, width)` in pixels.
+        auxiliary_tasks: list of tasks that have such outputs only.
 
     Returns:
         The outputs by name, such as `"depth/initial"`, and how each is measured.
@@ -79,6 +81,7 @@ def finish_auxiliary(
     {'normals/initial': AuxiliaryOutput(task='normals', weight=1.0, loss=None)}
     """
     finished, described = {}, {}
+    tasks = [*tasks, *auxiliary_tasks]
     for given, what in ((weights, "auxiliary_weights"), (losses, "auxiliary_losses")):
         _check_known(given, list(auxiliary), what, "name what auxiliary has")
     for name, group in auxiliary.items():
@@ -96,6 +99,13 @@ def finish_auxiliary(
                 finish = _finish_anything if loss else _finish
                 finished[output] = finish(group[task.name], task, image_size, layer)
                 described[output] = AuxiliaryOutput(task.name, weights.get(name, 1.0), loss)
+    supervised = {each.task for each in described.values() if each.loss is None}
+    for task in auxiliary_tasks:
+        if task.name not in supervised:
+            raise ValueError(
+                f"auxiliary_tasks has {task.name!r}, and auxiliary no output of it; pass one, or "
+                "leave the task out."
+            )
     return finished, described
 
 

@@ -134,7 +134,7 @@ class NetworkParts(TaskTrainer):
         >>> len(model.task_variables("edge")), len(model.shared_variables)
         (8, 21)
         """
-        names = [task.name for task in self.tasks]
+        names = [task.name for task in self.supervised_tasks]
         if name not in names:
             raise ValueError(f"The model has no task {name!r}; it has {', '.join(names)}.")
         return self._variables_of(lambda found: found == {name})

@@ -6,7 +6,7 @@ another range trained on, and on JAX a step that fails half-way takes the weight
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -37,6 +37,7 @@ class Inputs:
         tasks: list of the model's tasks.
         image_size: `(height, width)` in pixels.
         parts: int.
+        evaluated: list of the tasks whose labels validation takes; `None` means the same.
         passing: list, filled with what is seen of the datasets of this call.
         said: list, filled with the warnings of this call.
     """
@@ -44,6 +45,7 @@ class Inputs:
     tasks: Sequence[Task]
     image_size: tuple[int, int]
     parts: int = 1
+    evaluated: Sequence[Task] | None = None
     passing: list[Passing] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -61,6 +63,7 @@ class Inputs:
         batch_size, steps = arguments.get("batch_size"), arguments.get("validation_steps")
         begun = {"steps_per_epoch": arguments.get("steps_per_epoch")}
         x, y = self._prepare(x, y, begun, batch_size, training=True)
+        validation = replace(self, tasks=self.evaluated or self.tasks)
         if isinstance(validation_data, (tuple, list)):
             if len(validation_data) not in (2, 3):
                 raise ValueError(
@@ -69,10 +72,12 @@ class Inputs:
                 )
             images, labels, *rest = validation_data
             batch_size = arguments.get("validation_batch_size") or batch_size
-            images, labels = self._prepare(images, labels, {}, batch_size, weighted=bool(rest))
-            validation_data = (images, labels, *self.for_weights(rest, images, labels))
+            weighted = bool(rest)
+            images, labels = validation._prepare(images, labels, {}, batch_size, weighted=weighted)
+            validation_data = (images, labels, *validation.for_weights(rest, images, labels))
         elif validation_data is not None:
-            validation_data, _ = self._prepare(validation_data, None, {"validation_steps": steps})
+            until = {"validation_steps": steps}
+            validation_data, _ = validation._prepare(validation_data, None, until)
             if arguments.get("validation_freq", 1) != 1:
                 self.passing[-1].reads = False  # perhaps never
         return x, y, validation_data

@@ -100,6 +100,8 @@ class Objective:
         loss_weights: dict by task name of numbers, a `LossWeighting`, `None` for ones, or `"auto"`,
             the tasks' own.
         auxiliary: dict of `AuxiliaryOutput` by name.
+        auxiliary_tasks: list of tasks that have auxiliary outputs only; in evaluation, where there
+            are none, their losses are 0.
 
     Attributes:
         loss, loss_weights: what `compile` was given, for a saved model.
@@ -123,7 +125,10 @@ class Objective:
         loss: Mapping | str = "auto",
         loss_weights: Mapping | LossWeighting | str | None = "auto",
         auxiliary: Mapping[str, AuxiliaryOutput] | None = None,
+        auxiliary_tasks: Sequence[Task] = (),
     ):
+        predicted = [task.name for task in tasks]
+        tasks = [*tasks, *auxiliary_tasks]
         own_weights = {task.name: task.loss_weight for task in tasks}
         self.loss = {task.name: task.loss() for task in tasks} if loss == "auto" else loss
         auto = isinstance(loss_weights, str) and loss_weights == "auto"
@@ -164,7 +169,8 @@ class Objective:
             for name, output in (auxiliary or {}).items()
             if output.task in self._losses
         }
-        outputs = [*self._losses, *self._auxiliary]
+        self._predicted = [name for name in predicted if name in self._losses]
+        outputs = [*self._predicted, *self._auxiliary]
         self._means = {name: keras.metrics.Mean(name=log_name(name)) for name in outputs}
         self.means = list(self._means.values())
         self._after_step: Callable | None = None
@@ -181,7 +187,7 @@ class Objective:
             Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
             of the whole batch, or without a weighting in the mean over the replicas.
         """
-        measured = {name: AuxiliaryOutput(name) for name in self._losses}
+        measured = {name: AuxiliaryOutput(name) for name in self._predicted}
         measured |= {name: each for name, each in self._auxiliary.items() if name in y_pred}
         terms = {}
         for name, (task, _, own) in measured.items():
@@ -235,11 +241,24 @@ class Objective:
         return total / distribution.replicas_in_step()  # Keras sums what the replicas return
 
     def _with_auxiliary(self, task: str, terms: Mapping) -> Any:
-        total = terms[task]
+        total = terms.get(task, 0.0)
         for name, each in self._auxiliary.items():
             if each.task == task and each.loss is None and name in terms:
                 total = total + each.weight * terms[name]
         return total
+
+    def losses_of_epoch(self, logs: Mapping) -> list:
+        """The mean loss of each task in the logs of an epoch, without its auxiliary outputs.
+
+        Of a task that has no others it is that of the first one.
+
+        Args:
+            logs: of `fit`.
+        """
+        own = {name: each for name, each in self._auxiliary.items() if each.loss is None}
+        first = {each.task: name for name, each in reversed(own.items())}
+        first |= {name: name for name in self._predicted}
+        return [logs[log_name(first[task])] for task in self._losses]
 
     def end_step(self) -> None:
         """Tells the weighting that a training step is done.
@@ -307,11 +326,12 @@ class BalanceEachEpoch(keras.callbacks.Callback):
 
     Args:
         weighting: `LossWeighting`.
+        objective: what the losses are measured by.
     """
 
-    def __init__(self, weighting: LossWeighting):
+    def __init__(self, weighting: LossWeighting, objective: Objective):
         super().__init__()
-        self.weighting = weighting
+        self.weighting, self.objective = weighting, objective
 
     def on_epoch_end(self, epoch, logs=None):
-        self.weighting.on_epoch_end([logs[log_name(task)] for task in self.weighting.fixed])
+        self.weighting.on_epoch_end(self.objective.losses_of_epoch(logs))

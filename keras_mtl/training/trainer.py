@@ -4,6 +4,7 @@ import contextlib
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -40,11 +41,13 @@ class TaskTrainer(keras.Model):
             takes for `"auto"`.
         tasks: list of the model's tasks.
         auxiliary: dict of its auxiliary outputs by name, `AuxiliaryOutput`.
+        auxiliary_tasks: list of tasks that have auxiliary outputs only.
     """
 
     recipe: Mapping[str, Any] = BASE_RECIPE
     tasks: Sequence[Task]
     auxiliary: Mapping[str, AuxiliaryOutput] = {}
+    auxiliary_tasks: Sequence[Task] = ()
     _objective: Objective | None = None
     _fitting: int | None = None  # the thread that trains
 
@@ -57,6 +60,11 @@ class TaskTrainer(keras.Model):
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels of the images this model takes."""
         return tuple(self.input_shape[1:3])
+
+    @property
+    def supervised_tasks(self) -> list[Task]:
+        """The tasks whose labels training takes: the model's, then those of `auxiliary_tasks`."""
+        return [*self.tasks, *self.auxiliary_tasks]
 
     @property
     def balancing(self) -> LossWeighting | None:
@@ -94,7 +102,9 @@ class TaskTrainer(keras.Model):
         metrics = checked_metrics(metrics, self.tasks)
         objective = None
         if loss is not None:
-            objective = Objective(self.tasks, loss, loss_weights, self.auxiliary)
+            objective = Objective(
+                self.tasks, loss, loss_weights, self.auxiliary, self.auxiliary_tasks
+            )
         elif isinstance(loss_weights, LossWeighting):
             raise ValueError(
                 "loss is None, and loss_weights a LossWeighting, which has nothing to weigh then; "
@@ -121,9 +131,10 @@ class TaskTrainer(keras.Model):
         """The loss to minimize; see `keras.Model.compute_loss`."""
         if self._objective is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        Inputs(self.tasks, self.image_size).check_shapes(x.shape, y)
+        tasks = self.supervised_tasks if training else self.tasks
+        Inputs(tasks, self.image_size).check_shapes(x.shape, y)
         if sample_weight is not None:
-            sample_weight = weights_of(sample_weight, y, self.tasks, self.image_size)
+            sample_weight = weights_of(sample_weight, y, tasks, self.image_size)
         return self._objective(y, y_pred, sample_weight, self.losses, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
@@ -169,14 +180,14 @@ class TaskTrainer(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model, or an epoch would never end.
         """
-        takes = self._takes
+        takes = self._takes_in_training
         x, y, validation_data = takes.for_fit(x, y, validation_data, kwargs)
         (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
         given = kwargs.get("callbacks") or []
         given = given if isinstance(given, list) else [given]
         choose_modes(given, self)
         if self.balancing is not None:
-            kwargs["callbacks"] = [BalanceEachEpoch(self.balancing), *given]
+            kwargs["callbacks"] = [BalanceEachEpoch(self.balancing, self._objective), *given]
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         trains = kwargs.get("epochs", 1) > kwargs.get("initial_epoch", 0)
@@ -201,17 +212,23 @@ class TaskTrainer(keras.Model):
         """
         # `fit` has seen to its own data, and gives what Keras made of its callbacks.
         if self._fitting and isinstance(kwargs.get("callbacks"), keras.callbacks.CallbackList):
-            return super().evaluate(x, y, **kwargs)
+            return self._without_auxiliary(super().evaluate(x, y, **kwargs))
         takes = self._takes
         x, y = takes.for_evaluate(x, y, kwargs)
         (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
         with self._arrays_put_back(), takes.in_our_words(reads=True):
-            return super().evaluate(x, y, **kwargs)
+            return self._without_auxiliary(super().evaluate(x, y, **kwargs))
+
+    def _without_auxiliary(self, logs):
+        """A dict of scores without the losses of outputs that evaluation does not have."""
+        if not isinstance(logs, dict):
+            return logs
+        return {n: value for n, value in logs.items() if output_of_loss(n) not in self.auxiliary}
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step on one batch; see `keras.Model.train_on_batch` and `fit`."""
         check_arguments({"class_weight": class_weight})
-        x, y, sample_weight = self._takes.for_batch(x, y, sample_weight)
+        x, y, sample_weight = self._takes_in_training.for_batch(x, y, sample_weight)
         with self._arrays_of_this_thread():
             return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
 
@@ -318,6 +335,10 @@ class TaskTrainer(keras.Model):
         with strategy.scope() if strategy is not None else contextlib.nullcontext():
             parts = math.ceil(distribution.replicas() / distribution.process()[1])
         return Inputs(self.tasks, self.image_size, parts)
+
+    @property
+    def _takes_in_training(self) -> Inputs:
+        return replace(self._takes, tasks=self.supervised_tasks, evaluated=self.tasks)
 
 
 def _closed(value):

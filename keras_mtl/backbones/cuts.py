@@ -112,10 +112,15 @@ def _(pyramid: SwinTransformer, last_blocks: bool) -> list[Cut]:
     return found
 
 
+def runs_as_a_whole(pyramid: PatchMap) -> bool:
+    """Whether tokens that stand for no patch go through all of a Vision Transformer's blocks."""
+    return not has_vit_layers(pyramid.tokens) or bool(prefix_tokens(pyramid.tokens))
+
+
 @cuts.register
 def _(pyramid: PatchMap, last_blocks: bool) -> list[Cut]:
     vit = pyramid.tokens
-    if not has_vit_layers(vit) or prefix_tokens(vit):
+    if runs_as_a_whole(pyramid):
         raise ValueError(
             "This Vision Transformer has tokens that stand for no patch and go through all blocks, "
             "so it runs only as a whole; use a keras_hub ViTBackbone with use_class_token=False."

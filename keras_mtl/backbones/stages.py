@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.adapters import feature_pyramid
-from keras_mtl.backbones.cuts import Computation, cuts
+from keras_mtl.backbones.adapters import PatchMap, feature_pyramid
+from keras_mtl.backbones.cuts import Computation, cuts, runs_as_a_whole
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
 
 
@@ -124,6 +124,33 @@ def stages(
         ]
         made.append(Stage(layers[0], cut.channels, layers[1], cut.levels or cut.channels))
     return made
+
+
+def patch_maps(pyramid: PatchMap, images) -> list:
+    """A plain Vision Transformer's map after each quarter of its blocks, the last one normalised.
+
+    Args:
+        pyramid: `PatchMap`. One that runs only as a whole, such as a DINOv3, gives its last map
+            alone.
+        images: tensor `(B, height, width, 3)`.
+
+    Returns:
+        List of tensors `(B, h, w, C)`, the last block's at the end.
+
+    Example:
+
+    >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 48, 3), num_layers=4)
+    >>> pyramid = keras_mtl.backbones.feature_pyramid(backbone)
+    >>> [each.shape for each in patch_maps(pyramid, keras.Input((32, 48, 3)))][2:]
+    [(None, 2, 3, 192), (None, 2, 3, 192)]
+    """
+    if runs_as_a_whole(pyramid):
+        return list(pyramid(images).values())
+    maps, features = [], images
+    for stage in stages(pyramid):
+        features = stage(features)
+        maps += stage.maps(features).values()
+    return maps
 
 
 _COPIES = itertools.count(1)

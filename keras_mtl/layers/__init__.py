@@ -1,9 +1,11 @@
 """The papers' modules as Keras layers."""
 
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
+from keras_mtl.layers.feature_propagation import FeaturePropagation
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.mlp import MLP
 from keras_mtl.layers.mtan import AttentionMask, SharedRefinement
+from keras_mtl.layers.multi_modal_distillation import MultiModalDistillation
 from keras_mtl.layers.nddr import NDDR
 from keras_mtl.layers.pap.affinity_propagation import AffinityPropagation
 from keras_mtl.layers.psd.pattern_structure_diffusion import PatternStructureDiffusion
@@ -32,7 +34,9 @@ __all__ = [
     "CrossAttention",
     "CrossStitchUnit",
     "CrossTaskReweighting",
+    "FeaturePropagation",
     "MLP",
+    "MultiModalDistillation",
     "NDDR",
     "PatternStructureDiffusion",
     "PredictionHead",

@@ -31,8 +31,7 @@ class MultiTaskModel(NetworkParts):
         auxiliary: dict by name, such as `"initial"`, of dicts like `outputs`, of some tasks or all.
             These outputs exist in training only, where each adds its task's loss; they are called
             `"depth/initial"` and logged as `depth/initial_loss`.
-        auxiliary_weights: dict by the same names of numbers, which multiply the tasks' own weights;
-            1 where there is none.
+        auxiliary_weights: dict by the same names of factors of the tasks' own weights; 1 if none.
         auxiliary_losses: dict by the same names of functions from a task to the loss that measures
             these outputs instead of the task's, with their weight alone; they are what it takes.
         auxiliary_tasks: list of tasks that have such outputs only, and labels in training only.
@@ -75,8 +74,8 @@ class MultiTaskModel(NetworkParts):
         # Keras asks for `layers` in its constructor, to track them.
         self._in_training = TrainingGraph(inputs, both) if only_training else None
         super().__init__(inputs=inputs, outputs=finished, **kwargs)
-        self.tasks, self.auxiliary_tasks = tasks, auxiliary_tasks
-        self.auxiliary, self.all_outputs = described, both
+        self.tasks, self.auxiliary, self.all_outputs = tasks, described, both
+        self.auxiliary_tasks = auxiliary_tasks
 
     @property
     def layers(self):

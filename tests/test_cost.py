@@ -6,6 +6,7 @@ import pytest
 
 import keras_mtl
 from keras_mtl import cost
+from keras_mtl.backbones import FeaturePyramid
 from keras_mtl.models.registry import PRESETS
 from keras_mtl.tasks import nyud
 
@@ -75,6 +76,45 @@ def test_a_layer_that_looks_at_values():
     assert cost.macs(model) == cost.Macs(5 * 7 * 2 * 4, 0)
 
 
+# What the baseline on HRNet-18 has and costs, normalization and interpolation counted, too.
+BASELINE = 4_515_824, 17.65e9
+
+
+class HRNetsMaps(FeaturePyramid):
+    """Maps of HRNet-18's sizes, for nothing."""
+
+    channels = {4: 18, 8: 36, 16: 72, 32: 144}
+
+    def build(self, images_shape):
+        pass
+
+    def call(self, images, training=False):
+        found = self.compute_output_spec(images)
+        return {stride: keras.ops.zeros(each.shape) for stride, each in found.items()}
+
+
+@pytest.mark.once("torch", "the count is the same on every backend")
+@pytest.mark.parametrize(
+    ("preset", "parameters", "macs", "as_published"),
+    [("pap_hrnet18_nyud", 4.543, 20.3, 52.98), ("psd_hrnet18_nyud", 4.714, 21.13, None)],
+)
+def test_beyond_the_baseline(preset, parameters, macs, as_published):
+    """Parameters in millions, multiply-accumulates in billions."""
+
+    def counted(name, **arguments):
+        backbone = HRNetsMaps((425, 560, 3))
+        model = keras_mtl.MultiTaskModel.from_preset(name, backbone=backbone, **arguments)
+        return np.array([cost.parameters(model), cost.macs(model).total])
+
+    beyond = BASELINE - counted("multitask_baseline_hrnet18_nyud")
+    found = beyond + counted(preset)
+    assert round(found[0] / 1e6, 3) == parameters
+    assert found[1] / 1e9 == pytest.approx(macs, rel=5e-3)
+    if as_published is not None:
+        found = beyond + counted(preset, **PRESETS[preset]["as_published"])
+        assert found[1] / 1e9 == pytest.approx(as_published, rel=5e-3)
+
+
 # === The command line ===
 
 
@@ -107,6 +147,20 @@ def test_json_line(tiny_preset, capsys):
         "macs": cost.macs(model).total,
         "attention_macs": cost.macs(model).attention,
     }
+
+
+def test_another_form_of_the_paper(tiny_preset, monkeypatch, capsys):
+    preset = {**PRESETS[tiny_preset], "model": "PAP", "as_published": {"full_matrices": True}}
+    preset["arguments"] = {"width": 4, "initial_predictions": False, "iterations": 2}
+    monkeypatch.setitem(PRESETS, tiny_preset, preset)
+    cost.main([tiny_preset, "--json", "--tasks", "1"])
+    found = json.loads(capsys.readouterr().out)
+    points, width = 2 * 3, 4  # h and n times M h, by factors and by matrices; X is half as wide
+    low = points * width // 2 * (1 + 2 * 2 * width)  # X (X^T 1), then two products of each step
+    full = points**2 * (width // 2 + 1 + 2 * width)  # X X^T, the mixture of one, M h
+    assert found["macs_as_published"] - found["macs"] == full - low
+    cost.main([tiny_preset, "--tasks", "1"])
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "published"
 
 
 def test_printed_lines(tiny_preset, capsys):

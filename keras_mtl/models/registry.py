@@ -41,7 +41,9 @@ def register_architecture(architecture: type) -> type:
             - `backbone_arguments`: dict, may be left out;
             - `image_size`: `(height, width)` in pixels;
             - `tasks`: name of a function of `keras_mtl.tasks`, or a function that lists tasks;
-            - `arguments`: dict, those of the architecture besides backbone and tasks.
+            - `arguments`: dict, those of the architecture besides backbone and tasks;
+            - `as_published`: dict, may be left out: arguments under which it computes the same as
+              its paper counts it, where that costs more.
 
     Returns:
         The class.

@@ -19,6 +19,7 @@ from keras_mtl.models.decoder_level import (
     predictions,
     task_features,
 )
+from keras_mtl.models.exchange import DECODER_RECIPE
 from keras_mtl.models.initial_predictions import predict_finally, predict_initially
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
@@ -26,13 +27,28 @@ from keras_mtl.tasks import Task, check_tasks
 
 PRESETS = {
     # TPANet's Table 1. Its cost fits this form, with the matrices written out, among a few others.
-    "pap_hrnet18_nyud": {
+    f"pap_hrnet18_{dataset}": {
         "backbone": "hrnet18",
-        "image_size": (425, 560),
-        "tasks": "nyud",
-        "arguments": {"initial_predictions": False, "iterations": 9},
+        "image_size": image_size,
+        "tasks": tasks,
+        "arguments": {"iterations": 9},
         "as_published": {"full_matrices": True},
-    },
+    }
+    for dataset, tasks, image_size in (
+        ("nyud", "nyud", (425, 560)),
+        ("pascal", "pascal_context", (512, 512)),
+    )
+}
+
+# Of a public re-implementation by others, 200 epochs of NYUD-v2's 795 images; its schedule is a
+# cosine.
+INITIAL_RECIPE = {
+    **MultiTaskModel.recipe,
+    "steps": 200 * 795 // 8,
+    "learning_rate": 1e-4,
+    "weight_decay": 1e-4,
+    "global_clipnorm": None,
+    "batch_size": 8,
 }
 
 
@@ -45,18 +61,19 @@ class PAP(MultiTaskModel):
     task's features are diffused by them (`keras_mtl.layers.AffinityPropagation`), on a grid coarser
     than the features, in a time and a memory that grow with the number of its points.
 
-    There are two forms. With initial predictions, the paper's: each task is predicted once from
-    features of its own, D wide, supervised in training; its affinity features, D/2 wide, are what
-    is diffused and what the final prediction is made of. Without them, on the decoder level: the
-    tasks' features of `keras_mtl.MultiTaskBaseline` are diffused before their last convolution.
+    There are two forms. On the decoder level, the default: the tasks' features of
+    `keras_mtl.MultiTaskBaseline` are diffused before their last convolution. With initial
+    predictions, the paper's: each task is predicted once from features of its own, D wide,
+    supervised in training; its affinity features, D/2 wide, are what is diffused and what the final
+    prediction is made of.
 
     Args:
         backbone: whatever `keras_mtl.backbones.feature_pyramid` takes. Its image size is the
             model's.
         tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`. Those whose
             output is no map are predicted from the backbone alone.
-        width: int or None. Channels D of a task's features; `None` means 256, and without initial
-            predictions a quarter of the backbone's features.
+        width: int or None. Channels of a task's features; `None` means a quarter of the backbone's,
+            and with initial predictions D = 256.
         initial_predictions: bool. Which of the two forms it is.
         grid_stride: int. Pixels of the image, along each side, that a point of the grid stands for;
             it is never finer than the features.
@@ -79,7 +96,7 @@ class PAP(MultiTaskModel):
 
     ```python
     backbone = keras_mtl.backbones.hrnet("18_small", (448, 576, 3))
-    model = keras_mtl.PAP(backbone, keras_mtl.tasks.nyud(), width=64, pair_loss=0.5)
+    model = keras_mtl.PAP(backbone, keras_mtl.tasks.nyud(), pair_loss=0.5)
     model.compile()
     model.fit(dataset)
     ```
@@ -92,14 +109,14 @@ class PAP(MultiTaskModel):
     """
 
     presets = PRESETS
-    recipe = {**MultiTaskModel.recipe, "batch_size": 8}
+    recipe = DECODER_RECIPE
 
     def __init__(
         self,
         backbone: keras.Model | FeaturePyramid,
         tasks: Sequence[Task],
         width: int | None = None,
-        initial_predictions: bool = True,
+        initial_predictions: bool = False,
         grid_stride: int = 8,
         iterations: int = 9,
         beta: float = 0.05,
@@ -159,6 +176,8 @@ class PAP(MultiTaskModel):
             measured["auxiliary_weights"] = {"affinity": pair_loss}
             measured["auxiliary_losses"] = {"affinity": AffinityLoss}
         super().__init__(inputs, raw, tasks, auxiliary=auxiliary, **measured, **kwargs)
+        if initial_predictions:
+            self.recipe = INITIAL_RECIPE
 
         # === Config ===
         self._config = {

@@ -17,18 +17,23 @@ from keras_mtl.models.decoder_level import (
     predictions,
     task_features,
 )
+from keras_mtl.models.exchange import DECODER_RECIPE
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
 
 PRESETS = {
     # TPANet's Table 1, whose cost these formulas were shaped to meet.
-    "psd_hrnet18_nyud": {
+    f"psd_hrnet18_{dataset}": {
         "backbone": "hrnet18",
-        "image_size": (425, 560),
-        "tasks": "nyud",
+        "image_size": image_size,
+        "tasks": tasks,
         "arguments": {"window": 5, "steps": 1},
-    },
+    }
+    for dataset, tasks, image_size in (
+        ("nyud", "nyud", (425, 560)),
+        ("pascal", "pascal_context", (512, 512)),
+    )
 }
 
 
@@ -79,7 +84,7 @@ class PSD(MultiTaskModel):
     """
 
     presets = PRESETS
-    recipe = {**MultiTaskModel.recipe, "batch_size": 8}
+    recipe = DECODER_RECIPE
 
     def __init__(
         self,

@@ -80,6 +80,7 @@ def model(golden):
         features,
         tasks_of(golden),
         width=meta["width"],
+        initial_predictions=True,
         grid_stride=1,  # as fine as the features
         iterations=meta["iterations"],
         beta=meta["beta"],
@@ -179,7 +180,6 @@ def test_decoder_level(golden):
         GivenFeatures((height, width, 3), {4: features}),
         tasks_of(golden),
         width=golden[f"decoder/mid/task_{golden.tasks[0].name}"].shape[1],
-        initial_predictions=False,
         iterations=meta["decoder_iterations"],
         beta=meta["decoder_beta"],
         image_statistics=AS_THEY_ARE,

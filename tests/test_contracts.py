@@ -92,7 +92,14 @@ MODELS = {
     ),
     "NDDRCNN": (functools.partial(on_resnet, keras_mtl.NDDRCNN, width=8), nyud("depth", "edge")),
     "PAP": (
-        functools.partial(on_resnet, keras_mtl.PAP, width=16, iterations=2, pair_loss=0.5),
+        functools.partial(
+            on_resnet,
+            keras_mtl.PAP,
+            width=16,
+            initial_predictions=True,
+            iterations=2,
+            pair_loss=0.5,
+        ),
         nyud("depth", "normals"),
     ),
     "PSD": (
@@ -105,7 +112,8 @@ MODELS = {
     ),
     "PADNet": (
         functools.partial(on_resnet, keras_mtl.PADNet, width=8),
-        nyud("semseg", "depth", "edge"),
+        nyud("semseg", "edge"),
+    ),
     "MTINet": (mti_net, pascal_context("human_parts", "normals")),
 }
 

@@ -151,7 +151,7 @@ def test_json_line(tiny_preset, capsys):
 
 def test_another_form_of_the_paper(tiny_preset, monkeypatch, capsys):
     preset = {**PRESETS[tiny_preset], "model": "PAP", "as_published": {"full_matrices": True}}
-    preset["arguments"] = {"width": 4, "initial_predictions": False, "iterations": 2}
+    preset["arguments"] = {"width": 4, "iterations": 2}
     monkeypatch.setitem(PRESETS, tiny_preset, preset)
     cost.main([tiny_preset, "--json", "--tasks", "1"])
     found = json.loads(capsys.readouterr().out)

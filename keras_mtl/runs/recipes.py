@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_mtl import backbones
-from keras_mtl.models import MultiTaskBaseline, TaskPrompter, TPANet
+from keras_mtl.models import PAP, PSD, MultiTaskBaseline, TaskPrompter, TPANet
 from keras_mtl.models.registry import ARCHITECTURES, BACKBONES, PRESETS
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
@@ -78,6 +78,8 @@ RECIPES = {
             steps=1200,
             papers_backbone="swin_tiny",
         ),
+        Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
+        Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
     )
 }
 

@@ -71,17 +71,22 @@ class Solid(NamedTuple):
         """The solid turned about the origin's vertical by `turn` = (cos, sin), then shifted."""
         c, s = turn
 
-        def turned(p):
-            return (c * p[0] - s * p[1], s * p[0] + c * p[1], p[2])
-
-        cx, cy, cz = turned(self.center)
-        axes = tuple(turned(axis) for axis in self.axes)
-        return self._replace(center=(cx + x, cy + y, cz + z), axes=axes)
+        cx, cy, cz = self.center
+        cx, cy = c * cx - s * cy, s * cx + c * cy
+        axes = self.axes
+        if s or c != 1:
+            axes = tuple((c * p - s * q, s * p + c * q, r) for p, q, r in axes)
+        center = (cx + x, cy + y, cz + z)
+        return Solid(self.shape, center, self.half, self.paint, self.part, axes)
 
     def reach(self):
         """Half extents of the enclosing box that is parallel to the world's axes."""
         (a, b, c), (h, i, j) = self.axes, self.half
-        return tuple(abs(a[k]) * h + abs(b[k]) * i + abs(c[k]) * j for k in range(3))
+        return (
+            abs(a[0]) * h + abs(b[0]) * i + abs(c[0]) * j,
+            abs(a[1]) * h + abs(b[1]) * i + abs(c[1]) * j,
+            abs(a[2]) * h + abs(b[2]) * i + abs(c[2]) * j,
+        )
 
 
 class Camera(NamedTuple):
@@ -164,43 +169,48 @@ class View:
         """
         inverse = np.zeros((len(self.y), len(self.x)))
         face = np.full(inverse.shape, -1)
-        # Inverse depths of the flat sides: solid, axis, positive or negative side, (x, y, 1).
-        ends = np.array([1.0, -1.0])
+        windows = [
+            (k, slice(top, bottom), slice(left, right))
+            for k, (top, bottom, left, right) in enumerate(self.rectangles())
+            if top < bottom and left < right
+        ]
+        seen = [k for k, _, _ in windows]
+        slope, origin = self.slope[seen], self.origin[seen]
+        # Inverse depths of flat sides: solid, axis, positive or negative side, (x, y, 1).
         with np.errstate(divide="ignore", invalid="ignore"):  # of a plane
-            sides = self.slope[:, :, None] / (ends - self.origin[:, :, None])[..., None]
+            sides = slope[:, :, None] / (np.array([1.0, -1.0]) - origin[:, :, None])[..., None]
+            across = sides[..., :1] * self.x
+            down = sides[..., 1:2] * self.y + sides[..., 2:]
+        where = origin.tolist()
         with np.errstate(invalid="ignore"):  # the root of a negative number: the ray misses
-            for k, (top, bottom, left, right) in enumerate(self.rectangles()):
-                if top >= bottom or left >= right:
-                    continue
-                window = slice(top, bottom), slice(left, right)
-                rays = _Rays(self.x[left:right], self.y[top:bottom])
-                fronts, backs = self._intersect(k, rays, sides[k])
+            for n, (k, rows, columns) in enumerate(windows):
+                fronts, backs = [], []
+                shape = self.solids[k].shape
+                if shape == "plane":
+                    rays = _Rays(self.x[columns], self.y[rows])
+                    fronts = [(rays.linear(slope[n, 2] / -origin[n, 2]), 2)]
+                elif shape != "box":
+                    axes = 3 if shape == "ellipsoid" else 2
+                    rays = _Rays(self.x[columns], self.y[rows])
+                    fronts, backs = rays.quadric(slope[n, :axes], origin[n, :axes])
+                flat = FLAT if shape == "box" else FLAT[2:] if shape == "cylinder" else ()
+                for i in flat:
+                    ends = [
+                        down[n, i, side, rows, None] + across[n, i, side, columns]
+                        for side in (0, 1)
+                    ]
+                    if where[n][i] > 1:
+                        fronts.append((ends[0], i))
+                        backs.append(ends[1])
+                    elif where[n][i] < -1:
+                        fronts.append((ends[1], i))
+                        backs.append(ends[0])
+                    else:
+                        backs += ends
                 if fronts:
-                    _keep_nearer(inverse[window], face[window], 4 * k, fronts, backs)
+                    _keep_nearer(inverse[rows, columns], face[rows, columns], 4 * k, fronts, backs)
         with np.errstate(divide="ignore"):
             return 1 / inverse, face
-
-    def _intersect(self, k, rays, sides):
-        """Inverse depths at which rays are inside solid k.
-
-        Returns:
-            fronts: list of (inverse depth, axis): a ray is outside at any larger one.
-            backs: list of inverse depths: a ray is outside at any smaller one.
-        """
-        shape, slope, origin = self.solids[k].shape, self.slope[k], self.origin[k]
-        if shape == "plane":
-            return [(rays.linear(slope[2] / -origin[2]), 2)], []
-        if shape == "ellipsoid":  # the front alone says whether it is hit
-            return rays.quadric(slope, origin)[0], []
-        fronts, backs = rays.quadric(slope[:2], origin[:2]) if shape == "cylinder" else ([], [])
-        for i in FLAT if shape == "box" else FLAT[2:]:
-            if abs(origin[i]) > 1:
-                near = 0 if origin[i] > 0 else 1
-                fronts.append((rays.linear(sides[i, near]), i))
-                backs.append(rays.linear(sides[i, 1 - near]))
-            else:
-                backs += [rays.linear(sides[i, 0]), rays.linear(sides[i, 1])]
-        return fronts, backs
 
     def distances(self):
         """Metres from the camera to each flat side's plane or a round one's middle, (4 S,)."""
@@ -262,7 +272,7 @@ class _Rays:
         return c[0] * self.x + (c[1] * self.y + c[2])
 
     def quadric(self, slope, origin):
-        """Fronts and backs (see `View._intersect`) of a unit sphere or, of two axes, a tube.
+        """Fronts and backs (see `_keep_nearer`) of a unit sphere or, of two axes, a tube.
 
         With point = origin + slope / w on it, w solves c w^2 + 2 b w + a = 0, where b is linear
         in the pixel, a quadratic, and c a number: negative if the camera is inside.
@@ -284,16 +294,24 @@ class _Rays:
 
 
 def _keep_nearer(inverse, face, first, fronts, backs):
-    """Notes in a window of the picture where a solid is nearer than what is there."""
+    """Notes in a window of the picture where a solid is nearer than what is there.
+
+    Args:
+        inverse, face: of the window, changed here.
+        first: the solid's first face.
+        fronts: list of (inverse depth, axis): a ray is outside at any larger one.
+        backs: list of inverse depths: a ray is outside at any smaller one.
+    """
     entry = fronts[0][0]
     if len(fronts) > 1:
         entry = np.minimum(entry, fronts[1][0])
     if len(fronts) > 2:
-        entry = np.minimum(entry, fronts[2][0])
+        np.minimum(entry, fronts[2][0], out=entry)
     leave = inverse
     for back in backs:
-        leave = np.maximum(leave, back)
-    nearer = (entry > leave) & (entry < 1 / NEAR)
+        leave = np.maximum(leave, back, out=back)
+    nearer = entry > leave
+    nearer &= entry < 1 / NEAR
     np.copyto(inverse, entry, where=nearer)
     np.copyto(face, first + fronts[0][1], where=nearer)
     for front, axis in fronts[1:]:

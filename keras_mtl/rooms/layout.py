@@ -131,14 +131,16 @@ class _Room:
     def furnish(self, make, where):
         """Put what `make` draws where it fits; leave it out if no place is found."""
         draw, things = self.draw, make(self.draw)
+        corners = bounds(things)
         for _ in range(10):
             wall = draw.integer(0, 3)
             turn = _INWARD[wall]
             if where == "floor":  # nobody lines up a carton with the walls
                 c, s = rotation(draw.uniform(-0.4, 0.4))
                 turn = (turn[0] * c - turn[1] * s, turn[0] * s + turn[1] * c)
-            turned = moved(things, turn=turn)
-            low, high = bounds(turned)
+            low, high = (
+                bounds(moved(things, turn=turn)) if where == "floor" else _turned(corners, turn)
+            )
             shift = [draw.uniform(0.02 - low[k], self.size[k] - high[k] - 0.02) for k in (0, 1)]
             shift.append(0.0)
             if where == "ceiling":
@@ -154,7 +156,7 @@ class _Room:
                 low = along(low, [min(step, 0.0) for step in way_in], 0.6)
                 high = along(high, [max(step, 0.0) for step in way_in], 0.6)
             if where == "mat" or self.free(low, high):
-                self.things += moved(turned, *shift)
+                self.things += moved(things, *shift, turn=turn)
                 if where != "mat":  # what stands on a mat does not collide with it
                     self.taken.append((low, high))
                 return
@@ -166,6 +168,14 @@ class _Room:
             all(low[k] < b[k] + margin and high[k] > a[k] - margin for k in range(3))
             for a, b in self.taken
         )
+
+
+def _turned(corners, turn):
+    """The lowest and the highest corner of a box after a quarter turn."""
+    (x, y, low), (x2, y2, high) = corners
+    c, s = turn
+    xs, ys = (c * x - s * y, c * x2 - s * y2), (s * x + c * y, s * x2 + c * y2)
+    return (min(xs), min(ys), low), (max(xs), max(ys), high)
 
 
 def compose(draw):

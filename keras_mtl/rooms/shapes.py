@@ -61,8 +61,9 @@ def moved(things, x=0.0, y=0.0, z=0.0, turn=FORWARD):
 def bounds(things):
     """((x, y, z) lowest, (x, y, z) highest) corner of the box around things."""
     reaches = [(s.center, s.reach()) for thing in things for s in thing.solids]
-    low = tuple(min(c[k] - r[k] for c, r in reaches) for k in range(3))
-    return low, tuple(max(c[k] + r[k] for c, r in reaches) for k in range(3))
+    low = zip(*[(x - i, y - j, z - k) for (x, y, z), (i, j, k) in reaches], strict=True)
+    high = zip(*[(x + i, y + j, z + k) for (x, y, z), (i, j, k) in reaches], strict=True)
+    return tuple(map(min, low)), tuple(map(max, high))
 
 
 def box(x, y, z, width, depth, height, paint, shape="box"):

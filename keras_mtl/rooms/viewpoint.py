@@ -5,7 +5,7 @@ import numpy as np
 from keras_mtl.rooms.ray_casting import UP, Camera, cross, dot, rotation, unit
 from keras_mtl.rooms.shapes import bounds
 
-_ROWS, _COLUMNS = 15, 20  # always the same small picture: the choice knows no image size
+_ROWS, _COLUMNS = 12, 16  # always the same small picture: the choice knows no image size
 _PIXELS = _ROWS * _COLUMNS
 
 
@@ -16,8 +16,10 @@ def best_viewpoint(draw, room):
         draw: `shapes.Draw`.
         room: of `layout`, furnished.
     """
-    cameras = [_viewpoint(draw, room) for _ in range(40)]
-    cameras = [camera for camera in cameras if camera is not None][:10]
+    cameras: list = []
+    for _ in range(40):
+        if len(cameras) < 8 and (camera := _viewpoint(draw, room)):
+            cameras.append(camera)
     if not cameras:
         return None
     counts, nearest = _seen(room, cameras)

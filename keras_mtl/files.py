@@ -91,6 +91,11 @@ def write_text(path: str | Path, text: str) -> None:
         fresh.write_text(text, encoding="utf-8", newline="")
 
 
+def cache_folder() -> Path:
+    """Where this package keeps what it can make again: below `$XDG_CACHE_HOME`, or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_mtl"
+
+
 def make_folder(path: str | Path) -> None:
     """Makes a folder to write into, and those around it, unless it is there.
 

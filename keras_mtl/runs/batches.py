@@ -64,7 +64,7 @@ def of_data(options: argparse.Namespace, tasks: Sequence[Task], validation, begi
 
 
 def of_rooms(options: argparse.Namespace, tasks: Sequence[Task], begin: int) -> Batches:
-    """Batches of generated rooms, which are rendered first.
+    """Batches of generated rooms, which are rendered first, or read if they are kept.
 
     Args:
         options: of a run.

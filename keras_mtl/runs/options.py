@@ -189,6 +189,9 @@ def _add_training(parser, defaults, output):
 
     option("--scenes", 5000, "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="render rooms anew, and keep none for the next run"
+    )
     size = "height and width in pixels (default %d)"
     option("--image-size", defaults["image_size"], size, type=whole_number(1), nargs=2)
     option("--steps", defaults["steps"], "training steps (default %d)")

@@ -195,6 +195,8 @@ def _run(options, tasks, out) -> dict[str, float]:
             data = batches.of_data(options, tasks, validation, epoch * steps)
     else:
         print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
+        if not options.no_cache:
+            print(f"They are kept in {files.cache_folder() / 'rooms'}: the next run reads them")
         data = batches.of_rooms(options, tasks, epoch * steps)
 
     # === Training ===
@@ -260,7 +262,8 @@ def _compile(model, options, tasks):
 
 def _settings(options: argparse.Namespace) -> dict:
     """What a run depends on, which one that goes on must share."""
-    settings = {k: v for k, v in vars(options).items() if k not in ("output", "restart", *DEVICES)}
+    aside = ("output", "restart", "no_cache", *DEVICES)
+    settings = {k: v for k, v in vars(options).items() if k not in aside}
     if options.data:
         settings["processes"] = distribution.process()[1]  # each draws from its own part
     return settings

@@ -79,8 +79,9 @@ def _batches(options, tasks, size):
         split = {"image_size": size, "batch_size": options.batch_size}
         training = read(options.data, "train", tasks, training=True, **split)
         return training, read(options.data, "val", tasks, **split)
-    training = rooms.dataset(tasks, options.scenes, size, 0, options.batch_size, True, True)
-    return training, rooms.dataset(tasks, options.held_out, size, 1, options.batch_size)
+    how: dict = {"batch_size": options.batch_size, "progress": True, "keep": True}
+    training = rooms.dataset(tasks, options.scenes, size, 0, shuffle=True, repeat=True, **how)
+    return training, rooms.dataset(tasks, options.held_out, size, 1, **how)
 
 
 def _tuner(search, options):

@@ -14,7 +14,6 @@ matching, random in part, reads 0.02 to 0.03 points less on NYUD and PASCAL.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mtl.files import make_folder, write_text
+from keras_mtl.files import cache_folder, make_folder, write_text
 from keras_mtl.metrics.odsf.files import (
     LABEL_FILES,
     BrokenFile,
@@ -212,8 +211,7 @@ def evaluate_folder(
 def _partial_file(json_file, protocol, predictions, labels) -> Path:
     if json_file:
         return Path(f"{json_file}.partial.npz")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "keras_mtl" / f"odsF-{run_key(protocol, Path(predictions), Path(labels))}.npz"
+    return cache_folder() / f"odsF-{run_key(protocol, Path(predictions), Path(labels))}.npz"
 
 
 def _read_ids(path: str) -> list[str]:

@@ -19,6 +19,14 @@ def pytest_runtest_setup(item):
             pytest.skip(f"once, on {backend}: {why}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory):
+    """What is kept for the next time (rooms for instance) is kept with what tests write."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def golden():
     """Loads `tests/golden/<name>.npz` as a dict of arrays."""

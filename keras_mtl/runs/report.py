@@ -1,6 +1,7 @@
 """What a run says at its end: the scores of its network beside those of a guess."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,10 +9,23 @@ from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task
 
 
-def constant_scores(tasks: Sequence[Task], training, validation) -> dict[str, float]:
-    """First metric of training of the best guess that does not look at the image, by task name.
+class Guess(NamedTuple):
+    """What is scored without a look at the image.
 
-    The guess comes from 200 images to train on: as many labels fit into memory at any size.
+    Args:
+        words: what is guessed.
+        score: by the task's first metric of training.
+    """
+
+    words: str
+    score: float
+
+
+def best_guesses(tasks: Sequence[Task], training, validation) -> dict[str, Guess]:
+    """The best guess that does not look at the image, of each task's `constants`, by task name.
+
+    The guess comes from 200 images to train on: as many labels fit into memory at any size. The
+    best is the one that scores best on them.
 
     Args:
         tasks: to guess.
@@ -19,39 +33,55 @@ def constant_scores(tasks: Sequence[Task], training, validation) -> dict[str, fl
         validation: batches to score the guess on.
     """
     seen = [labels for _, labels in training.unbatch().take(200)]
-    guesses, metrics = {}, {}
+    guesses = {}
     for task in tasks:
         labels = np.stack([each[task.name].numpy() for each in seen])
-        guesses[task.name], metrics[task.name] = task.constant(labels), task.metrics()[0]
+        options = task.constants(labels)
+        words = next(iter(options))
+        if len(options) > 1:
+            scores = {}
+            for each, guess in options.items():
+                metric = task.metrics()[0]
+                _update(metric, task, labels, guess)
+                scores[each] = float(metric.result())
+            words = (max if task.higher_is_better else min)(scores, key=scores.get)
+        guesses[task.name] = words, options[words]
+    metrics = {task.name: task.metrics()[0] for task in tasks}
     for _, batch in validation:
         for task in tasks:
-            truth = batch[task.name].numpy()
-            shape = (*truth.shape[:3], task.channels)
-            guess = np.broadcast_to(guesses[task.name], shape).copy()
-            metrics[task.name].update_state(truth, guess)
-    return {name: float(metric.result()) for name, metric in metrics.items()}
+            _update(metrics[task.name], task, batch[task.name].numpy(), guesses[task.name][1])
+    return {
+        name: Guess(words, float(metrics[name].result())) for name, (words, _) in guesses.items()
+    }
 
 
-def table(tasks: Sequence[Task], scores: Mapping[str, float], constant: Mapping[str, float]) -> str:
-    """A Markdown table of a network's scores beside those of the constant guess.
+def _update(metric, task, labels, guess):
+    shape = (*labels.shape[:3], task.channels)
+    metric.update_state(labels, np.broadcast_to(guess, shape).copy())
+
+
+def table(tasks: Sequence[Task], scores: Mapping[str, float], guesses: Mapping[str, Guess]) -> str:
+    """A Markdown table of a network's scores beside those of the best guess without a look.
 
     Args:
         tasks: a row each.
         scores: of `model.evaluate(..., return_dict=True)`.
-        constant: of `constant_scores`.
+        guesses: of `best_guesses`.
 
     Example:
 
-    >>> print(table([keras_mtl.tasks.DepthEstimation()], {"depth_RMSE": 0.5}, {"depth": 1.25}))
-    | task  | metric   | this model | constant guess |                 |
+    >>> task = keras_mtl.tasks.DepthEstimation()
+    >>> print(table([task], {"depth_RMSE": 0.5}, {"depth": Guess("2.71 m", 1.25)}))
+    | task  | metric   | this model | best constant  |                 |
     | ----- | -------- | ---------- | -------------- | --------------- |
-    | depth | RMSE [m] | 0.500      | 1.250          | lower is better |
+    | depth | RMSE [m] | 0.500      | 1.250 (2.71 m) | lower is better |
     """
-    rows = [("task", "metric", "this model", "constant guess", "")]
+    rows = [("task", "metric", "this model", "best constant", "")]
     for task in tasks:
         measure = task.metrics()[0].name
-        ours, floor = scores[f"{task.name}_{measure}"], constant[task.name]
+        ours, floor = scores[f"{task.name}_{measure}"], guesses[task.name]
         better = "higher" if task.higher_is_better else "lower"
+        constant = f"{floor.score:.3f} ({floor.words})"
         metric = f"{measure} [{task.unit}]"
-        rows.append((task.name, metric, f"{ours:.3f}", f"{floor:.3f}", f"{better} is better"))
+        rows.append((task.name, metric, f"{ours:.3f}", constant, f"{better} is better"))
     return markdown(rows)

@@ -275,8 +275,8 @@ def _results(tasks, data, images, labels, out) -> dict[str, float]:
     model.compile()
     scores = model.evaluate(data.held_out, return_dict=True, verbose=0)
     maps = model.predict_maps(list(images))
-    constant = report.constant_scores(tasks, data.some, data.validation)
-    table = report.table(tasks, scores, constant)
+    guesses = report.best_guesses(tasks, data.some, data.validation)
+    table = report.table(tasks, scores, guesses)
     print("\nThe best checkpoint on held-out images:\n\n" + table + "\n")
     files.write_text(out / "results.md", table + "\n")
     maps = {task.name: [each[task.name] for each in maps] for task in tasks}

@@ -88,9 +88,10 @@ class DepthEstimation(Task):
     def decode(self, raw):
         return ops.maximum(raw, 0.0)
 
-    def constant(self, labels):
+    def constants(self, labels):
         known = labels[self.labelled_pixels(labels)]
-        return np.array([known.mean(dtype="float64") if known.size else 0.0], "float32")
+        mean = known.mean(dtype="float64") if known.size else 0.0
+        return {f"{mean:.2f} m": np.array([mean], "float32")}
 
     def unpack(self, stored):
         import tensorflow as tf

@@ -67,8 +67,9 @@ class SurfaceNormals(Task):
         long_enough = (length >= SHORTEST_NORMAL) & np.isfinite(length)
         return super().labelled_pixels(label) & long_enough
 
-    def constant(self, labels):
-        return direction_of_least_angle(labels[self.labelled_pixels(labels)])
+    def constants(self, labels):
+        guess = direction_of_least_angle(labels[self.labelled_pixels(labels)])
+        return {f"({', '.join(f'{each:.2f}' for each in guess)})": guess}
 
     def without_voids(self, label):
         return np.where(self.labelled_pixels(label)[..., None], label, np.float32(self.ignore))

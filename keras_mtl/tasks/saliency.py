@@ -57,8 +57,9 @@ class SaliencyDetection(Task):
     def labelled_pixels(self, label):
         return labelled_binary(np.asarray(label), self.ignore)
 
-    def constant(self, labels):
-        return np.array([0.0, 10.0], "float32")  # everywhere: nothing at all has an F of 0
+    def constants(self, labels):
+        nothing, all_ = np.array([10.0, 0.0], "float32"), np.array([0.0, 10.0], "float32")
+        return {"everywhere": all_, "nowhere": nothing}
 
     def picture(self, final):
         saliency = np.asarray(final, "float32")

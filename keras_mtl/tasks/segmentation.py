@@ -143,10 +143,11 @@ class SemanticSegmentation(Task):
             return tf.argmax(raw, axis=-1, output_type="int32")
         return ops.cast(ops.argmax(raw, axis=-1), "int32")
 
-    def constant(self, labels):
+    def constants(self, labels):
         known = labels[self.labelled_pixels(labels)].astype("int64")
-        counts = np.bincount(known, minlength=self.channels)
-        return np.eye(self.channels, dtype="float32")[counts.argmax()]
+        most = int(np.bincount(known, minlength=self.channels).argmax())
+        name = self.labels[most] if self.labels else f"class {most}"
+        return {name: np.eye(self.channels, dtype="float32")[most]}
 
     def picture(self, final):
         # White for ids that are no class; a negative one counts from the end.

@@ -17,7 +17,7 @@ class Task(LabelContract):
 
     Most kinds have one map as output and one as label. Such a subclass sets the attributes below
     and defines `loss`, `metrics` and `decode`; to be trained, it needs no more. `picture` is for
-    panels, `constant` for the floor in reports, `wrong_label` refuses values that are no labels,
+    panels, `constants` for the floor in reports, `wrong_label` refuses values that are no labels,
     `scaled_label` and `flipped_label` are for labels that augmentation changes.
 
     A kind whose output is no map sets `output = "levels"` and defines besides `head`,
@@ -128,13 +128,17 @@ class Task(LabelContract):
         self._only_for_maps("evaluator(**options)")
         return dense.MapEvaluator(self)
 
-    def constant(self, labels: np.ndarray) -> np.ndarray:
-        """Raw output `(channels,)` of the best constant guess, the floor any model must beat.
+    def constants(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """Guesses that do not look at the image, in words: the best is the floor for any model.
 
         Args:
             labels: array of the task's training labels, batch axis first.
+
+        Returns:
+            A dict from words, such as `"everywhere"`, to a raw output: `(channels,)` for all
+            pixels, or `(H, W, channels)`.
         """
-        raise self._lacks("constant(labels)")
+        raise self._lacks("constants(labels)")
 
     def target_affinity(self, labels: Any) -> tuple[Any, Any]:
         """How alike the labels of any two pixels of an image are, where that is to be learned.

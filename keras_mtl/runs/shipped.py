@@ -46,7 +46,7 @@ NETWORKS = {
     "taskprompter_nano_rooms": Shipped(
         trunk="vit_nano_rooms",
         arguments="--model taskprompter --backbone vit_nano --patch-size 8 --image-size 96 128 "
-        "--scenes 20000 --steps 60000 --epochs 60 --batch-size 8 --loss-weight semseg=4",
+        "--scenes 6000 --steps 8000 --epochs 100 --batch-size 8 --loss-weight semseg=4",
     ),
 }
 

@@ -122,8 +122,7 @@ class MultiTaskModel(NetworkParts):
         (32, 32)
         """
         changes = {"tasks": tasks, "image_size": image_size, "backbone": backbone, **arguments}
-        folder = shipped.folder_of(name)
-        if folder.is_dir():
+        if (folder := shipped.folder_of(name)).is_dir():
             return files.read_preset(folder, cls, changes)
         return registry.build_preset(cls, str(name), **changes)
 

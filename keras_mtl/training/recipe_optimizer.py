@@ -19,7 +19,7 @@ BASE_RECIPE: dict[str, Any] = {
 
 
 def recipe_optimizer(
-    model, steps: int | None = None, accumulate: int | None = None, **changes: Any
+    model, steps: int | None = None, accumulate: int | None = None, /, **changes: Any
 ) -> keras.optimizers.Optimizer:
     """What a model's `recipe` trains it with; `compile` takes it for `"auto"`, without a schedule.
 

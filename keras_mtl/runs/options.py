@@ -130,12 +130,15 @@ def _add_what_is_trained(parser, tasks):
     one_of.add_argument(
         "--backbone", choices=list(backbones), metavar="NAME", help=f"one of {', '.join(backbones)}"
     )
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         "--pretrained",
         metavar="NAME_OR_FOLDER",
         help="start from these weights of the backbone: a keras-hub preset such as "
         "vit_large_patch16_384_imagenet, or a folder (keras_mtl.backbones.from_preset)",
     )
+    text = "on rooms: start from random weights where a backbone comes with the package"
+    start.add_argument("--from-scratch", action="store_true", help=text)
 
 
 def _settle(parser, dataset, arguments) -> tuple[dict, str]:
@@ -151,7 +154,10 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
                 f"{recipe.name} or leave it out."
             )
     model, backbone = recipe.name, known.backbone
-    defaults = recipe.defaults(prepared=bool(known.data))
+    said = (known.data, preset, backbone, known.pretrained, known.from_scratch)
+    trunk = None if any(said) else recipe.trunk
+    parser.set_defaults(pretrained=trunk)
+    defaults = recipe.defaults(bool(known.data), bool(trunk))
     if known.data:
         papers = recipe.preset(dataset)
         if not (papers or preset):
@@ -159,12 +165,13 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
         defaults["image_size"] = keras_mtl.presets.PRESETS[papers or preset]["image_size"]
         if not backbone:
             preset = preset or papers
-    elif not preset:
+    elif not preset and not trunk:
         backbone = backbone or recipe.backbone
     if preset:
         defaults["image_size"] = keras_mtl.presets.PRESETS[preset]["image_size"]
     parser.set_defaults(model=model, preset=preset, backbone=backbone)
     built = f"--preset {preset}" if preset else f"--backbone {backbone}"
+    built = f"--pretrained {trunk}" if trunk else built
     parser.epilog = f"Defaults are those of --model {model} {built}."
     if not (known.data or known.preset or known.backbone):
         papers = recipe.preset(dataset)
@@ -187,7 +194,7 @@ def _add_training(parser, defaults, output):
     def option(name, default, text, **kwargs):
         _option(parser, name, default, text, **kwargs)
 
-    option("--scenes", 5000, "rooms to train on (default %d)")
+    option("--scenes", defaults["scenes"], "rooms to train on (default %d)")
     option("--held-out", 100, "rooms to test on (default %d)")
     parser.add_argument(
         "--no-cache", action="store_true", help="render rooms anew, and keep none for the next run"

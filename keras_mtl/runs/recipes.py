@@ -11,7 +11,22 @@ from keras_mtl.models.registry import ARCHITECTURES, BACKBONES, PRESETS
 # from scratch they leave depth in metres little to learn from.
 ROOMS_LOSS_WEIGHTS = {"depth": 5.0}
 
-ON_ROOMS = {"batch_size": 4, "image_size": (48, 64), "epochs": 5, "learning_rate": 1e-3}
+ON_ROOMS = {
+    "batch_size": 4,
+    "image_size": (48, 64),
+    "epochs": 5,
+    "learning_rate": 1e-3,
+    "scenes": 5000,
+}
+# From weights that come with the package: details that a larger image has, in fewer steps.
+FROM_TRUNK = {
+    "batch_size": 8,
+    "image_size": (96, 128),
+    "epochs": 4,
+    "learning_rate": 5e-4,
+    "scenes": 2000,
+    "steps": 300,
+}
 ON_DATA = {"epochs": 20}  # and the settings of the architecture's own recipe
 
 
@@ -26,6 +41,8 @@ class Recipe:
         backbone: key of `keras_mtl.presets.BACKBONES`: what trains from scratch on rooms.
         steps: for that, minutes on a CPU.
         papers_backbone: of the paper's configuration, the default on prepared data.
+        trunk: weights that come with the package (`keras_mtl.shipped`), to start from on rooms
+            instead; `None` where there are none for this architecture.
     """
 
     name: str
@@ -34,6 +51,7 @@ class Recipe:
     backbone: str = "vit_pico"
     steps: int = 4000
     papers_backbone: str | None = None
+    trunk: str | None = None
 
     def preset(self, dataset: str) -> str | None:
         """The paper's configuration for a dataset, by the name of its list of tasks."""
@@ -43,12 +61,13 @@ class Recipe:
                 return name
         return None
 
-    def defaults(self, prepared: bool) -> dict:
-        """Defaults of the scripts' options, on prepared data or on rooms."""
+    def defaults(self, prepared: bool, from_trunk: bool = False) -> dict:
+        """Defaults of the scripts' options, on prepared data or on rooms, from there or scratch."""
+        on_rooms = ON_ROOMS | {"steps": self.steps}
         if prepared:
             names = ("steps", "learning_rate", "batch_size")
-            return ON_DATA | {name: self.model.recipe[name] for name in names}
-        return ON_ROOMS | {"steps": self.steps}
+            return on_rooms | ON_DATA | {name: self.model.recipe[name] for name in names}
+        return on_rooms | FROM_TRUNK if from_trunk else on_rooms
 
 
 RECIPES = {

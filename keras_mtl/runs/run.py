@@ -23,10 +23,11 @@ import keras
 import keras_mtl
 from keras_mtl import distribution, files
 from keras_mtl.commands.command_line import refusals, script
+from keras_mtl.commands.heartbeat import heartbeat
 from keras_mtl.commands.quiet import find_devices
 from keras_mtl.data import tasks_of
 from keras_mtl.export import export_model
-from keras_mtl.runs import batches, report
+from keras_mtl.runs import batches, prospect, report
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
@@ -82,6 +83,7 @@ def main(
             out = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             nowhere = stack.enter_context(open(os.devnull, "w"))
             stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(heartbeat())
         taken = _taken(out, options, stack) if distribution.first_process() else ""
         if distribution.from_first_process(taken.encode()):
             sys.exit(f"{script()}: {taken}" if taken else 1)
@@ -91,6 +93,7 @@ def main(
         with devices:
             scores = _run(options, tasks, out)
         if distribution.first_process():
+            print("Exporting the best checkpoint as a SavedModel")
             try:
                 export_model(out / "model.keras", out / "saved_model")
             except ValueError as error:  # the trained model is safe
@@ -150,6 +153,7 @@ def _run(options, tasks, out) -> dict[str, float]:
     keras.utils.set_random_seed(options.seed)
     _set_precision(options)
     print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
+    print(prospect.plan(options, tasks))
     with refusals():
         distribution.batch_size_here(options.batch_size)
     if distribution.replicas() > 1:
@@ -194,9 +198,8 @@ def _run(options, tasks, out) -> dict[str, float]:
         with refusals():
             data = batches.of_data(options, tasks, validation, epoch * steps)
     else:
-        print(f"Rendering {options.scenes} rooms to train on and {options.held_out} to test on")
         if not options.no_cache:
-            print(f"They are kept in {files.cache_folder() / 'rooms'}: the next run reads them")
+            print(f"Rooms are kept in {files.cache_folder() / 'rooms'}: the next run reads them")
         data = batches.of_rooms(options, tasks, epoch * steps)
 
     # === Training ===
@@ -207,6 +210,8 @@ def _run(options, tasks, out) -> dict[str, float]:
     panels = keras_mtl.callbacks.PredictionPanels(out / "tensorboard", images, labels)
     start = time.perf_counter()
     if epoch < epochs:  # or it was interrupted afterwards
+        print("Compiling the network, and then training it")
+        say = prospect.SayHowLong((epochs - epoch) * steps)
         with refusals(FloatingPointError, OSError):
             model.fit(
                 data.training,
@@ -214,7 +219,7 @@ def _run(options, tasks, out) -> dict[str, float]:
                 initial_epoch=epoch,
                 steps_per_epoch=steps,
                 validation_data=data.held_out,
-                callbacks=[StopOnDivergence(), best, log, board, panels, checkpoint],
+                callbacks=[StopOnDivergence(), best, log, board, panels, checkpoint, say],
             )
     minutes = (time.perf_counter() - start) / 60
     print(f"Trained {(epochs - epoch) * steps} steps in {minutes:.1f} minutes")
@@ -271,6 +276,7 @@ def _settings(options: argparse.Namespace) -> dict:
 
 def _results(tasks, data, images, labels, out) -> dict[str, float]:
     """Scores the best checkpoint, and shows its maps of some images."""
+    print("Scoring and drawing the best checkpoint")
     model = keras_mtl.load_model(out / "model.keras")
     model.compile()
     scores = model.evaluate(data.held_out, return_dict=True, verbose=0)

@@ -1,5 +1,6 @@
 """What the training scripts are told: what they refuse, and defaults of recipes and presets."""
 
+import dataclasses
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ import keras_mtl
 from keras_mtl.models.registry import presets_of
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
-from keras_mtl.runs.recipes import RECIPES, recipe_of
+from keras_mtl.runs.recipes import FROM_TRUNK, ON_ROOMS, RECIPES, recipe_of
 from keras_mtl.tasks import nyud
 
 pytestmark = pytest.mark.once("torch", "arguments are the same on every backend")
@@ -53,6 +54,25 @@ def test_what_a_preset_settles():
     assert (options.preset, options.output) == (PRESET, "runs/tpanet_nyud")
     options = options_of("--model", "tpanet", "--dim", "8")
     assert (options.dim, options.groups, options.preset) == (8, 1, None)
+
+
+def test_weights_that_come_with_the_package(monkeypatch, capsys):
+    """They are what a run on rooms starts from, unless something else is named."""
+    with_trunk = dataclasses.replace(RECIPES["taskprompter"], trunk="vit_nano_rooms")
+    monkeypatch.setitem(RECIPES, "taskprompter", with_trunk)
+    options = options_of()
+    assert (options.pretrained, options.backbone) == ("vit_nano_rooms", None)
+    assert (options.image_size, options.steps) == (FROM_TRUNK["image_size"], FROM_TRUNK["steps"])
+    options = options_of("--steps", "7", "--image-size", "64", "96")
+    assert (options.pretrained, options.steps) == ("vit_nano_rooms", 7)
+    for given in ("--from-scratch", "--backbone vit_pico", "--model tpanet", "--data x"):
+        assert options_of(*given.split()).pretrained is None
+    options = options_of("--from-scratch")
+    assert (options.backbone, options.image_size) == ("vit_pico", ON_ROOMS["image_size"])
+    assert options_of("--pretrained", "x").pretrained == "x"
+    with pytest.raises(SystemExit):
+        options_of("--pretrained", "x", "--from-scratch")
+    assert "--from-scratch: not allowed with argument --pretrained" in capsys.readouterr().err
 
 
 def test_tasks_of_another_dataset_and_of_ones_own(tmp_path, monkeypatch, capsys):

@@ -79,8 +79,7 @@ class PatternStructureDiffusion(keras.layers.Layer):
         """
         _, height, width, _, channels = features.shape
         if self.as_written:
-            around = ops.stack(list(self._shifted(features)), axis=-2)
-            scores = ops.einsum("bhwtkc,bhwtc->bhwtk", around, features)
+            scores = self._at_each(self._around(features), features[..., None])[..., 0]
         else:
             shifted = self._shifted(features)
             scores = ops.stack([ops.sum(features * each, axis=-1) for each in shifted], axis=-1)
@@ -99,8 +98,7 @@ class PatternStructureDiffusion(keras.layers.Layer):
         """
         if structures.shape[3] == 1:
             return None
-        others = self._others(structures)
-        scores = ops.einsum("bhwtk,bhwtuk->bhwtu", structures, others)
+        scores = ops.sum(structures[..., None, :] * self._others(structures), axis=-1)
         if scores.shape[-1] == 1:  # of which Keras' softmax warns
             return ops.ones_like(scores)
         return ops.softmax(self.window**2 * scores, axis=-1)
@@ -109,11 +107,10 @@ class PatternStructureDiffusion(keras.layers.Layer):
         """G_t."""
         others = self._others(structures)
         if self.as_written:
-            around = ops.stack(list(self._shifted(features)), axis=-2)
-            seen = ops.einsum("bhwtuk,bhwtkc->bhwtuc", others, around)
-            return ops.einsum("bhwtu,bhwtuc->bhwtc", match, seen)
+            seen = self._at_each(others, self._around(features))
+            return ops.sum(match[..., None] * seen, axis=-2)
         # Both sums are linear: the others' graphs are mixed first, and features gathered once.
-        return self._gather(ops.einsum("bhwtu,bhwtuk->bhwtk", match, others), features)
+        return self._gather(ops.sum(match[..., None] * others, axis=-2), features)
 
     @staticmethod
     def _others(structures):
@@ -125,11 +122,21 @@ class PatternStructureDiffusion(keras.layers.Layer):
     def _gather(self, structures, features):
         """sum_j A(i, j) h(j), values outside the map being 0."""
         if self.as_written:
-            around = ops.stack(list(self._shifted(features)), axis=-2)
-            return ops.einsum("bhwtk,bhwtkc->bhwtc", structures, around)
+            return self._at_each(structures[..., None, :], self._around(features))[..., 0, :]
         return sum(
             structures[..., j, None] * each for j, each in enumerate(self._shifted(features))
         )
+
+    def _around(self, x):
+        """Each pixel's window, `(B, h, w, T, k^2, C)`: much memory."""
+        return ops.stack(list(self._shifted(x)), axis=-2)
+
+    @staticmethod
+    def _at_each(left, right):
+        """Products of matrices, one for each pixel and task; formats know batches of one axis."""
+        shape = (*left.shape[1:-1], right.shape[-1])
+        left, right = (ops.reshape(each, (-1, *each.shape[-2:])) for each in (left, right))
+        return ops.reshape(ops.matmul(left, right), (-1, *shape))
 
     def _shifted(self, x):
         """The map moved to each place of the window, row by row, with 0 outside."""

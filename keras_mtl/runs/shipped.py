@@ -17,7 +17,8 @@ import keras
 
 import keras_mtl
 from keras_mtl import rooms, shipped
-from keras_mtl.backbones.feature_pyramid import deserialize_backbone
+from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
+from keras_mtl.backbones.pretrained.own_folder import write_pyramid
 from keras_mtl.commands.command_line import refusals
 from keras_mtl.files import make_folder, whole_folder
 from keras_mtl.runs import report, run
@@ -47,6 +48,12 @@ NETWORKS = {
         trunk="vit_nano_rooms",
         arguments="--model taskprompter --backbone vit_nano --patch-size 8 --image-size 96 128 "
         "--scenes 6000 --steps 8000 --epochs 100 --batch-size 8 --loss-weight semseg=4",
+    ),
+    "tpanet_hrnet18_rooms": Shipped(
+        trunk="hrnet18_rooms",
+        arguments="--model tpanet --backbone hrnet18 --image-size 96 128 --dim 48 --head-width 48 "
+        "--key-value-pooling 4 --scenes 6000 --steps 8000 --epochs 100 --batch-size 8 "
+        "--loss-weight semseg=4",
     ),
 }
 
@@ -116,7 +123,7 @@ def store(model, into: Path, name: str, trunk: str, facts: dict) -> None:
     """Writes a trained network and its trunk as folders of weights in 16 bits with their cards.
 
     Args:
-        model: `keras_mtl.MultiTaskModel` on a `keras_hub.models.ViTBackbone`.
+        model: `keras_mtl.MultiTaskModel` on a `keras_hub.models.ViTBackbone` or an `HRNet`.
         into: folder for the two folders, which are replaced.
         name, trunk: of these.
         facts: what the cards say of the training; see `CARD`.
@@ -135,7 +142,10 @@ def store(model, into: Path, name: str, trunk: str, facts: dict) -> None:
         _write_card(fresh, facts, name=name, what=what, whose="")
     backbone = trunk_of(stored)
     with whole_folder(into / trunk, replace=True) as fresh:
-        backbone.save_to_preset(str(fresh))
+        if isinstance(backbone, FeaturePyramid):
+            write_pyramid(backbone, fresh)
+        else:
+            backbone.save_to_preset(str(fresh))
         shipped.store_in_half(fresh / "model.weights.h5")
         what = f"A `{type(backbone).__name__}` of {backbone.count_params() / 1e6:.1f} M parameters"
         _write_card(fresh, facts, name=trunk, what=what, whose=f" of `{name}`, which it is of,")
@@ -146,9 +156,11 @@ def trunk_of(model):
     """A new backbone with the weights of a model's.
 
     Args:
-        model: `keras_mtl.MultiTaskModel` on a `keras_hub.models.ViTBackbone`.
+        model: `keras_mtl.MultiTaskModel` on a `keras_hub.models.ViTBackbone` or an `HRNet`.
     """
     backbone = deserialize_backbone(model.get_config()["backbone"])
+    if not backbone.built:
+        backbone.build((None, *backbone.image_shape))
     for ours, trained in zip(backbone.weights, model.backbone_variables, strict=True):
         ours.assign(keras.ops.convert_to_numpy(trained))
     return backbone

@@ -32,23 +32,32 @@ def test_what_is_trained(monkeypatch, command, tmp_path):
     assert arguments == [*TINY.arguments.split(), *command[1:3], "--steps", "7"]
 
 
-def test_a_finished_run_is_stored(monkeypatch, command, tmp_path):
+def task_prompter(tasks):
+    backbone = small.vit((32, 48), patch_size=16)
+    return keras_mtl.TaskPrompter(
+        backbone, tasks, channel_windows=(1, 1), prompting_levels=1, decode_dim=4
+    )
+
+
+def baseline_on_hrnet(tasks):
+    sizes = {"width": 2, "bottlenecks": 1, "modules": (1, 1, 1), "blocks": 1}
+    return keras_mtl.MultiTaskBaseline(
+        keras_mtl.backbones.hrnet("18_small", (32, 48, 3), **sizes), tasks, head_width=4
+    )
+
+
+@pytest.mark.parametrize("network", [task_prompter, baseline_on_hrnet])
+def test_a_finished_run_is_stored(monkeypatch, command, tmp_path, network):
     monkeypatch.setattr(run, "main", None)
     out, stored = tmp_path / "run", tmp_path / "stored"
     out.mkdir()
-    model = keras_mtl.TaskPrompter(
-        small.vit((32, 48), patch_size=16),
-        shipped.nyud_and_people(),
-        channel_windows=(1, 1),
-        prompting_levels=1,
-        decode_dim=4,
-    )
+    model = network(shipped.nyud_and_people())
     model.save(out / "model.keras")
     (out / "log.csv").write_text("epoch,val_loss\n0,2.5\n1,3.5\n")
     (out / "results.json").write_text("{}")
     shipped.main(command)
 
-    whole = keras_mtl.TaskPrompter.from_preset(stored / "taskprompter_tiny_rooms")
+    whole = type(model).from_preset(stored / "taskprompter_tiny_rooms")
     for theirs, ours in zip(whole.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=2**-11, atol=2**-25)
     trunk = keras_mtl.backbones.from_preset(stored / "vit_tiny_rooms")

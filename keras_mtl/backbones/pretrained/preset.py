@@ -7,6 +7,7 @@ from keras_mtl import declared, shipped
 from keras_mtl.backbones.keras_hub import attention_mask_accepted, image_backbones, kind_of
 from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
+from keras_mtl.backbones.pretrained.own_folder import from_own_folder
 from keras_mtl.backbones.pretrained.statistics import read_statistics
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
@@ -27,7 +28,8 @@ def from_preset(
             `"swin_tiny_patch4_window7_224"`, `"dinov2_base"`, `"dinov3_vit_small_lvd1689m"` or
             `"resnet_50_imagenet"`, which is downloaded once (`kaggle://` and `hf://` addresses
             too); or the path of a folder that keras-hub's `save_to_preset` or, for ViT, Swin,
-            DINOv2 and DINOv3, Hugging Face's `save_pretrained` wrote.
+            DINOv2 and DINOv3, Hugging Face's `save_pretrained` wrote; or one with an `HRNet`, as
+            `keras_mtl.runs.shipped` stores it.
         image_shape: `(height, width, 3)` in pixels; `None` means the size it was trained at. ViT
             and DINOv3 need multiples of their patches, DINOv2 squares of them; Swin and
             convolutional networks take any size.
@@ -67,7 +69,9 @@ def from_preset(
             )
     statistics = read_statistics(folder)
     with attention_mask_accepted():
-        if "registered_name" in config:
+        if str(config.get("registered_name")).startswith("keras_mtl>"):
+            backbone, shape = from_own_folder(folder, config, image_shape, overrides)
+        elif "registered_name" in config:
             backbone, shape = from_keras_hub(folder, config, image_shape, overrides)
         else:
             backbone, shape = from_hugging_face(folder, config, image_shape, overrides)

@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 
+import keras_mtl
 from keras_mtl import shipped
 
-pytestmark = pytest.mark.once("torch", "files know no backend")
+once = pytest.mark.once("torch", "files know no backend")
 
 
+@once
 def test_a_folder_comes_before_a_name(monkeypatch, tmp_path):
     (tmp_path / "package" / "vit_rooms").mkdir(parents=True)
     (tmp_path / "package" / "vit_rooms" / "config.json").write_text("{}")
@@ -24,6 +26,7 @@ def test_a_folder_comes_before_a_name(monkeypatch, tmp_path):
     assert not shipped.folder_of("vit_rooms").is_absolute()
 
 
+@once
 def test_half_of_the_bytes_and_eleven_bits_of_a_number(tmp_path):
     model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(64)])
     path = tmp_path / "model.weights.h5"
@@ -39,6 +42,7 @@ def test_half_of_the_bytes_and_eleven_bits_of_a_number(tmp_path):
         np.testing.assert_allclose(found, expected, rtol=2**-11, atol=2**-25)
 
 
+@once
 def test_numbers_too_large_for_half_are_refused(tmp_path):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     path = tmp_path / "model.weights.h5"
@@ -50,6 +54,7 @@ def test_numbers_too_large_for_half_are_refused(tmp_path):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
+@once
 def test_what_comes_with_the_package():
     """In a wheel, small, and with a card."""
     package = shipped.HERE.parent
@@ -63,3 +68,15 @@ def test_what_comes_with_the_package():
         assert sum(file.stat().st_size for file in files) <= 15_000_000
         card = (shipped.HERE / name / "README.md").read_text()
         assert card.startswith(f"# {name}\n") and "Apache-2.0" in card and "generated rooms" in card
+
+
+def test_the_same_maps_on_every_backend():
+    """Those of `example.npz`, which the backend wrote that trained."""
+    for folder in shipped.HERE.glob("*/example.npz"):
+        model = keras_mtl.MultiTaskModel.from_preset(folder.parent.name)
+        assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+        with np.load(folder) as example:
+            raw = model.predict(example["image"][None], verbose=0)
+            for name, found in raw.items():
+                error = np.abs(found[0, ::8, ::8] - example[name]).max()
+                assert error <= 1e-3 * max(1.0, np.abs(example[name]).max()), name

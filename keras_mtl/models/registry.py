@@ -5,7 +5,7 @@ An architecture registers itself, in this package or outside; a base class names
 
 from collections.abc import Mapping, Sequence
 
-from keras_mtl import backbones
+from keras_mtl import backbones, shipped
 from keras_mtl import tasks as task_lists
 from keras_mtl.tasks import Task
 
@@ -146,6 +146,8 @@ def build_preset(
     names = presets_of(architecture)
     if name not in names:
         known = f"choose one of {', '.join(names)}" if names else "it has none"
+        if trained := shipped.names():
+            known += f" (trained ones that come with the package: {', '.join(trained)})"
         raise ValueError(
             f"Unknown preset {str(name)!r} of {architecture.__name__}, and no folder; {known}."
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import keras_mtl
 from keras_mtl import rooms, shipped
@@ -136,6 +137,7 @@ def store(model, into: Path, name: str, trunk: str, facts: dict) -> None:
         model.save_to_preset(fresh)
         shipped.store_in_half(fresh / "model.weights.h5")
         stored = keras_mtl.MultiTaskModel.from_preset(fresh)
+        _write_example(stored, fresh)
         facts["table"] = _scores(stored, facts)
         what = f"A whole `{type(model).__name__}` of {model.count_params() / 1e6:.1f} M parameters"
         what += f" on the trunk `{trunk}`"
@@ -164,6 +166,13 @@ def trunk_of(model):
     for ours, trained in zip(backbone.weights, model.backbone_variables, strict=True):
         ours.assign(keras.ops.convert_to_numpy(trained))
     return backbone
+
+
+def _write_example(model, folder: Path) -> None:
+    """A room and what the network answers for it, at every eighth pixel: to check copies by."""
+    image = rooms.render(2, model.image_size)["image"]
+    raw = model.predict(image[None], verbose=0)
+    np.savez(folder / "example.npz", image=image, **{n: x[0, ::8, ::8] for n, x in raw.items()})
 
 
 def _scores(model, facts: dict) -> str:

@@ -90,7 +90,8 @@ def _downloaded(name: str) -> Path:
     if "://" not in name:
         known = {key: preset for cls in image_backbones() for key, preset in cls.presets.items()}
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3) or sorted(known)[:3]
+            near = difflib.get_close_matches(name, [*known, *shipped.names()], n=3)
+            close = near or sorted(known)[:3]
             raise ValueError(
                 f"{name!r} is neither a folder nor one of keras-hub's presets of image backbones; "
                 f"near are {', '.join(close)}, and all names are in "

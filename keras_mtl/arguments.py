@@ -3,9 +3,10 @@
 What fits is returned as Python's own number, whichever library's it was, so that files can hold it.
 """
 
+import difflib
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -46,6 +47,22 @@ def check_number(name: str, value: Any, below: float = math.inf) -> float:
         span = "from 0 on" if below == math.inf else f"from 0 to below {below:g}"
         raise ValueError(f"{name} is {value!r}, expected a number {span}.")
     return float(value)
+
+
+def did_you_mean(given: Iterable[str], known: Iterable[str]) -> str:
+    """The end of a sentence on names that are not known, if one is like one that is.
+
+    Example:
+
+    >>> did_you_mean({"dpth": 2.0}, ["semseg", "depth"])
+    " (did you mean 'depth'?)"
+    """
+    known = list(known)
+    for name in given:
+        near = difflib.get_close_matches(str(name), known, 1)
+        if near and name not in known:
+            return f" (did you mean {near[0]!r}?)"
+    return ""
 
 
 def checked_sizes(given: Mapping[str, Any], sizes: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What the commands share: how they refuse, and whole numbers among their arguments."""
+"""What the commands share: how they refuse, and numbers among their arguments."""
 
 import argparse
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,11 +47,15 @@ def script() -> str:
     return Path(sys.argv[0]).name
 
 
-def whole_number(least: int) -> Callable[[str], int]:
+SEEDS = (0, 2**32 - 1)  # of NumPy's generators
+
+
+def whole_number(least: int, most: float = math.inf) -> Callable[[str], int]:
     """A type of arguments for argparse: whole numbers.
 
     Args:
         least: the smallest.
+        most: the largest.
 
     Example:
 
@@ -60,8 +65,23 @@ def whole_number(least: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         with contextlib.suppress(ValueError):
-            if int(text) >= least:
+            if least <= int(text) <= most:
                 return int(text)
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        span = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number {span}")
 
     return parse
+
+
+def number(text: str) -> float:
+    """A type of arguments for argparse: numbers from 0 on.
+
+    Example:
+
+    >>> number("1e-3")
+    0.001
+    """
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")

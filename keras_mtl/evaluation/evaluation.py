@@ -16,7 +16,7 @@ import numpy as np
 from keras_mtl.arguments import check_integer
 from keras_mtl.evaluation.result import Evaluation
 from keras_mtl.models import MultiTaskModel
-from keras_mtl.models.photographs import fit
+from keras_mtl.models.photographs import check_outputs, fit
 from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
 from keras_mtl.training.arrays import check_image_values
@@ -260,10 +260,5 @@ def _predictions(model, examples: list[dict], batch_size: int) -> Iterator[tuple
     batch = model.predict_on_batch(np.stack(images))
     for i, (example, (_, place)) in enumerate(zip(examples, fitted, strict=True)):
         raw = keras.tree.map_structure(lambda values, i=i: values[i], batch)
-        for task in model.tasks:
-            if not all(np.isfinite(each).all() for each in keras.tree.flatten(raw[task.name])):
-                raise ValueError(
-                    f"The model's output for task {task.name!r} is not finite on image "
-                    f"{example['id']}; use weights from before its training diverged."
-                )
+        check_outputs(raw, f"image {example['id']}")
         yield example, raw, place

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_mtl.arguments import check_number
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.export.agreement import check_images, compared, raw_maps
 from keras_mtl.export.formats import (
@@ -135,7 +136,7 @@ def export_model(
                 "not hold; give the task one tensor as its output."
             )
     form = Form(format, decoded, opset or OPSETS[-1], weights)
-    tolerance = TOLERANCES[weights] if tolerance is None else tolerance
+    tolerance = check_number("tolerance", TOLERANCES[weights] if tolerance is None else tolerance)
     images = check_images(model.image_size)
     raw = raw_maps(model, images)
     for name, value in raw.items():

@@ -99,23 +99,29 @@ class OtherTasks(ValueError):
     """A file's weights are of other tasks, or of the same in another order."""
 
 
-def write_whole(model, save, filepath, overwrite: bool, **kwargs) -> None:
+def write_whole(
+    model, save, filepath, overwrite: bool, endings=(".keras", ".h5", ".hdf5"), **kwargs
+) -> None:
     """Saves to a file under another name, which gets its own when it is whole.
 
     Args:
         model: what is saved.
         save: function that writes a file.
         filepath: its path.
+        endings: those that Keras knows of such files.
         overwrite: bool. Whether a file that is there is replaced.
         **kwargs: for `save`.
 
     Raises:
-        ValueError: if the file is there and not to be replaced, or its folder is not there.
+        ValueError: if the file is there and not to be replaced, its folder is not there, or its
+            name ends otherwise.
         OSError: if the disk is full, for instance.
     """
     target = Path(filepath)
     if not target.parent.is_dir():
         raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
+    if not target.is_dir() and not target.name.endswith(endings):
+        raise ValueError(f"The path is {target}; expected a name that ends in {endings[0]}.")
     if os.path.lexists(target) and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
     with whole(target, size=_stored_size(model)) as fresh:
@@ -137,7 +143,7 @@ def write_weights(model, save, filepath, overwrite: bool, max_shard_size) -> Non
             f"max_shard_size is {max_shard_size}, but weights of a {type(model).__name__} are one "
             "file, which is whole or not there; leave it out."
         )
-    write_whole(model, save, filepath, overwrite)
+    write_whole(model, save, filepath, overwrite, (".weights.h5",))
 
 
 def _stored_size(model) -> int:

@@ -6,6 +6,7 @@ depth = task.restore(raw, place)  # at the photograph's size
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,6 +132,24 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
     return place.pad(inner, image), place
 
 
+def check_outputs(raw: Mapping[str, Any], what: str) -> None:
+    """Refuses raw outputs of an image that are not finite.
+
+    Args:
+        raw: by task name.
+        what: which image it is.
+
+    Raises:
+        ValueError: so.
+    """
+    for name, output in raw.items():
+        if not all(np.isfinite(each).all() for each in keras.tree.flatten(output)):
+            raise ValueError(
+                f"The model's output for task {name!r} is not finite on {what}; use weights from "
+                "before its training diverged."
+            )
+
+
 def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
     """Final outputs for photographs of any size; see `MultiTaskModel.predict_maps`.
 
@@ -141,6 +160,7 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
     """
     batch_size, said = check_integer("batch_size", batch_size, 1), []
     file = isinstance(images, (str, os.PathLike)) or hasattr(images, "getexif")
+    file = file or isinstance(images, (bytes, Mapping))  # which are none, and no sequences
     single = file or getattr(images, "ndim", None) in (2, 3) or not hasattr(images, "__iter__")
     photographs = [as_photograph(image) for image in ([images] if single else images)]
     for photograph in photographs:
@@ -152,5 +172,6 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
         batch = model.outputs_of_checked(np.stack([image for image, _ in chunk]))
         for i, (_, place) in enumerate(chunk):
             raw = keras.tree.map_structure(lambda values, i=i: values[i], batch)
+            check_outputs(raw, f"photograph {start + i}")
             found.append({task.name: task.restore(raw[task.name], place) for task in model.tasks})
     return found[0] if single else found

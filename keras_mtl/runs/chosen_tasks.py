@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from keras_mtl.arguments import did_you_mean
 from keras_mtl.tasks import DATASETS, Task, check_tasks
 
 
@@ -33,7 +34,7 @@ def tasks_named(names: Sequence[str] | None, tasks: Sequence[Task]) -> list[Task
     if unknown:
         raise ValueError(
             f"--tasks names {unknown[0]!r}; expected some of {', '.join(known)}, or MODULE:NAME of "
-            "a task of your own."
+            f"a task of your own{did_you_mean(unknown, known)}."
         )
     return check_tasks([_own(name) if ":" in name else known[name] for name in names])
 
@@ -46,9 +47,9 @@ def _own(address: str) -> Task:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"--tasks names {address!r}, which is not found ({error}).") from None
-    task = found() if callable(found) else found
     try:
+        task = found() if callable(found) else found
         check_tasks([task])
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # TypeError: it wants arguments
         raise ValueError(f"--tasks names {address!r}: {error}") from None
     return task

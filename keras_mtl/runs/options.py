@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 
 import keras_mtl
-from keras_mtl.commands.command_line import whole_number
+from keras_mtl.commands.command_line import SEEDS, number, whole_number
+from keras_mtl.runs import mixed_precision
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.recipes import RECIPES, make_backbone, recipe_of
 from keras_mtl.tasks import Task
@@ -185,7 +186,8 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
 
 def _option(group, name, default, text, **kwargs):
     """An option whose help shows the default in place of %d."""
-    kwargs.setdefault("type", whole_number(1) if type(default) is int else type(default))
+    kinds = {int: whole_number(1), float: number}
+    kwargs.setdefault("type", kinds.get(type(default), type(default)))
     shown = default if not isinstance(default, (list, tuple)) else " ".join(map(str, default))
     group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
@@ -219,7 +221,7 @@ def _add_training(parser, defaults, output):
         metavar="TASK=WEIGHT",
         help="instead of the published weight (for depth on rooms: of 5); repeatable",
     )
-    option("--seed", 0, "of weights and order (default %d)", type=whole_number(0))
+    option("--seed", 0, "of weights and order (default %d)", type=whole_number(*SEEDS))
     option("--output", f"runs/{output}", "folder for results (default %d)")
     parser.add_argument(
         "--restart",
@@ -227,15 +229,7 @@ def _add_training(parser, defaults, output):
         help="replace what is in the output folder; without it, an interrupted run of the same "
         "settings goes on after its last epoch, and any other run is left alone",
     )
-    parser.add_argument(
-        "--mixed-precision",
-        nargs="?",
-        choices=("bfloat16", "float16"),
-        const="bfloat16",
-        metavar="bfloat16|float16",
-        help="compute in this dtype (bfloat16 unless named), losses and outputs in float32; with "
-        "float16 the loss is scaled, and steps whose gradients overflow are skipped",
-    )
+    mixed_precision.add_option(parser)
 
 
 def _add_devices(parser):
@@ -298,6 +292,6 @@ def _devices_named(text: str) -> int | str:
 def _task_and_weight(text: str) -> tuple[str, float]:
     name, _, weight = text.partition("=")
     try:
-        return name, float(weight)
-    except ValueError:
+        return name, number(weight)
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is not TASK=WEIGHT, such as depth=5") from None

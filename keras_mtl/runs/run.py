@@ -22,12 +22,13 @@ import keras
 
 import keras_mtl
 from keras_mtl import distribution, files
+from keras_mtl.arguments import did_you_mean
 from keras_mtl.commands.command_line import refusals, script
 from keras_mtl.commands.heartbeat import heartbeat
 from keras_mtl.commands.quiet import find_devices
 from keras_mtl.data import tasks_of
 from keras_mtl.export import export_model
-from keras_mtl.runs import batches, prospect, report
+from keras_mtl.runs import batches, mixed_precision, prospect, report
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
@@ -151,7 +152,7 @@ def _clear(out: Path) -> None:
 def _run(options, tasks, out) -> dict[str, float]:
     """Trains, and scores the best checkpoint."""
     keras.utils.set_random_seed(options.seed)
-    _set_precision(options)
+    mixed_precision.set_policy(options.mixed_precision)
     print(f"keras {keras.__version__} on {keras.backend.backend()}; results go to {out}")
     print(prospect.plan(options, tasks))
     with refusals():
@@ -168,7 +169,7 @@ def _run(options, tasks, out) -> dict[str, float]:
                 "with vit_pico for instance, builds a small one"
             )
         model = build(options, tasks)
-    _compile(model, options, tasks)
+        _compile(model, options, tasks)
     parameters = model.count_params()
     megabytes = 4 * 4 * parameters / 1e6  # in float32
     print(
@@ -227,32 +228,16 @@ def _run(options, tasks, out) -> dict[str, float]:
         return _results(tasks, data, images, labels, out)
 
 
-def _set_precision(options):
-    if not options.mixed_precision:
-        return
-    if options.mixed_precision == "float16" and _jax_on_cpu():
-        sys.exit(
-            f"{script()}: JAX cannot compile attention in float16 for a CPU; pass "
-            "--mixed-precision bfloat16, or set KERAS_BACKEND to tensorflow or torch."
-        )
-    keras.config.set_dtype_policy(f"mixed_{options.mixed_precision}")
-
-
-def _jax_on_cpu() -> bool:
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() == "cpu"
-
-
 def _compile(model, options, tasks):
     weights = {task.name: task.loss_weight for task in tasks}
     if not options.data:
         weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
     for name, weight in options.loss_weight:
         if name not in weights:
-            sys.exit(f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}.")
+            raise ValueError(
+                f"--loss-weight names {name!r}; the tasks are {', '.join(weights)}"
+                f"{did_you_mean([name], weights)}."
+            )
         weights[name] = weight
     # In minutes from scratch one optimizer serves all.
     recipe = {} if options.data else keras_mtl.MultiTaskModel.recipe

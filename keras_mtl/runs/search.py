@@ -11,10 +11,13 @@ from pathlib import Path
 import keras
 
 from keras_mtl import declared, files, rooms
-from keras_mtl.commands.command_line import refusals, script, whole_number
+from keras_mtl.arguments import did_you_mean
+from keras_mtl.commands.command_line import SEEDS, refusals, script, whole_number
 from keras_mtl.data import tasks_of
 from keras_mtl.models import registry
+from keras_mtl.runs import mixed_precision
 from keras_mtl.runs.batches import read
+from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.recipes import RECIPES, make_backbone
 from keras_mtl.runs.search_state import KeepState, mend
 from keras_mtl.tasks import Task
@@ -36,7 +39,8 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
     """
     options = _arguments(tasks, description, arguments)
     keras.utils.set_random_seed(options.seed)
-    tasks, size = [t for t in tasks if t.name in options.tasks], tuple(options.image_size)
+    mixed_precision.set_policy(options.mixed_precision)
+    tasks, size = tasks_named(options.tasks, tasks), tuple(options.image_size)
     folder = Path(options.output) / options.method
     with contextlib.ExitStack() as stack:
         with refusals(ValueError, OSError):
@@ -137,7 +141,7 @@ def _settle(folder: Path, options, single) -> None:
         changed = [
             f"{name} was {before.get(name, 'not written down')} and is {x}"
             for name, x in settings.items()
-            if name not in before or before[name] != x
+            if before.get(name) != x  # what was not there before is None by default
         ]
         if changed:
             raise ValueError(
@@ -165,15 +169,15 @@ def _arguments(tasks, description, arguments) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    count, names = whole_number(1), [task.name for task in tasks]
+    count = whole_number(1)
     parser.add_argument("--model", choices=list(BACKBONES), default="taskprompter")
     backbones = registry.BACKBONES
     text = f"one of {', '.join(backbones)}; default: {BACKBONES}"
     parser.add_argument("--backbone", choices=list(backbones), metavar="NAME", help=text)
-    text = f"search for these only, of {', '.join(names)} (default: all)"
-    parser.add_argument(
-        "--tasks", nargs="+", choices=names, default=names, metavar="NAME", help=text
-    )
+    names = ", ".join(task.name for task in tasks)
+    text = f"search for these, of {names} (default: all of them), of another dataset's such as "
+    text += "sal, or MODULE:NAME of a task of your own"
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", help=text)
     methods = ["random", "bayesian", "hyperband"]
     parser.add_argument("--method", choices=methods, default="bayesian", help="default bayesian")
     parser.add_argument("--trials", type=count, default=6, help="of random and bayesian (6)")
@@ -190,18 +194,24 @@ def _arguments(tasks, description, arguments) -> argparse.Namespace:
         "--single", nargs="+", metavar="JSON", help="results.json of single-task runs"
     )
     text = "the task whose first metric is the objective without --single (default: the first one)"
-    objective.add_argument("--headline", choices=names, metavar="TASK", help=text)
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="default 0")
+    objective.add_argument("--headline", metavar="TASK", help=text)
+    parser.add_argument("--seed", type=whole_number(*SEEDS), default=0, help="default 0")
+    mixed_precision.add_option(parser)
     parser.add_argument("--output", default="runs/search", help="default runs/search")
     parser.add_argument("--verbose", type=int, default=1, help="0: only the table")
     options = parser.parse_args(arguments)
     options.backbone = options.backbone or BACKBONES[options.model]
+    try:
+        names = [task.name for task in tasks_named(options.tasks, tasks)]
+    except ValueError as error:
+        parser.error(str(error))
+    options.tasks = options.tasks or names
     if not options.single:
-        options.headline = options.headline or options.tasks[0]
-        if options.headline not in options.tasks:
+        options.headline = options.headline or names[0]
+        if options.headline not in names:
             parser.error(
-                f"--headline {options.headline} is none of --tasks {' '.join(options.tasks)}; name "
-                "one of them."
+                f"--headline {options.headline} is none of --tasks {' '.join(names)}; name one of "
+                f"them{did_you_mean([options.headline], names)}."
             )
     try:
         import keras_tuner  # noqa: F401

@@ -3,13 +3,14 @@
 import functools
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_mtl import distribution
+from keras_mtl.arguments import did_you_mean
 from keras_mtl.tasks import Task
 from keras_mtl.training.balancing import LossWeighting
 
@@ -137,7 +138,7 @@ class Objective:
         if not _one_for_each(self.loss, own_weights):
             raise ValueError(
                 f"loss is {_said(self.loss)}; expected 'auto', or a dict with a loss for each of "
-                f"{names}."
+                f"{names}{_meant(self.loss, own_weights)}."
             )
         self.weighting = loss_weights if isinstance(loss_weights, LossWeighting) else None
         weights = self.loss_weights
@@ -149,7 +150,8 @@ class Objective:
         elif not _one_for_each(weights, own_weights):
             raise ValueError(
                 f"loss_weights is {_said(weights)}; expected 'auto', a dict with a number for each "
-                f"of {names}, or a keras_mtl.balancing.LossWeighting."
+                f"of {names}, or a keras_mtl.balancing.LossWeighting"
+                f"{_meant(weights, own_weights)}."
             )
         for name, weight in weights.items():
             if not (isinstance(weight, numbers.Real) and 0 <= weight < math.inf):
@@ -278,6 +280,10 @@ def _one_for_each(given: Any, names: Mapping) -> bool:
 
 def _said(given: Any) -> str:
     return f"of {', '.join(map(str, given))}" if isinstance(given, Mapping) else repr(given)
+
+
+def _meant(given: Any, names: Iterable[str]) -> str:
+    return did_you_mean(given, names) if isinstance(given, Mapping) else ""
 
 
 def _loss_of(name: str, given: Any) -> keras.losses.Loss | None:

@@ -148,6 +148,19 @@ def test_what_is_no_rgb_photograph(colours, shape):
     assert_one_sentence(error, str(shape), "(height, width, 3)")
 
 
+@pytest.mark.parametrize("given", [{"image": ramp(10, 10)}, b"photo.jpg"], ids=["dict", "bytes"])
+def test_what_is_no_photograph_at_all(colours, given):
+    with pytest.raises(ValueError, match=f"A photograph is a {type(given).__name__}; expected an"):
+        colours.predict_maps(given)
+
+
+def test_maps_of_diverged_weights():
+    model = task_prompter()
+    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="not finite on photograph 0; use weights from before"):
+        model.predict_maps(ramp(10, 10))
+
+
 # === Files ===
 
 
@@ -178,8 +191,10 @@ def test_save(colours, tmp_path, monkeypatch):
     with pytest.raises(ValueError) as error:
         colours.save("model.keras", overwrite=False)
     assert_one_sentence(error, "model.keras", "overwrite=True")
-    with pytest.raises(ValueError, match="keras"):
-        colours.save("model.zip")
+    for save, name in ((colours.save, "model.zip"), (colours.save_weights, "weights.keras")):
+        with pytest.raises(ValueError) as error:
+            save(name)
+        assert_one_sentence(error, f"The path is {name}; expected a name that ends in .")
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 

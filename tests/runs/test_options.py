@@ -29,8 +29,12 @@ def options_of(*given):
         ("--batch-size 2.5", "--batch-size: '2.5'"),
         ("--scenes -1", "--scenes: '-1'"),
         ("--image-size 0 48", "--image-size: '0'"),
-        ("--seed -1", "--seed: '-1' is no whole number of 0 or more"),
-        ("--tasks dept", "--tasks names 'dept'; expected some of"),
+        ("--seed -1", "--seed: '-1' is no whole number from 0 to 4294967295"),
+        ("--seed 4294967296", "--seed: '4294967296' is no whole number from 0 to"),
+        ("--learning-rate nan", "--learning-rate: 'nan' is no number from 0 on"),
+        ("--learning-rate -1", "--learning-rate: '-1' is no number"),
+        ("--loss-weight depth=-1", "'depth=-1' is not TASK=WEIGHT, such as depth=5"),
+        ("--tasks dept", "task of your own (did you mean 'depth'?)."),
         (f"--preset {PRESET} --dim=8", "--dim would change nothing about"),
         (f"--preset {PRESET} --stochastic-depth 0", "--stochastic-depth would change nothing"),
         ("--data x --patch-size=16", "--patch-size would change nothing about --preset"),
@@ -81,6 +85,7 @@ def test_tasks_of_another_dataset_and_of_ones_own(tmp_path, monkeypatch, capsys)
         "far = keras_mtl.tasks.DepthEstimation('far')\n"
         "def near():\n    return keras_mtl.tasks.DepthEstimation('near')\n"
         "number = 3\n"
+        "def far_and_near(far):\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -93,6 +98,7 @@ def test_tasks_of_another_dataset_and_of_ones_own(tmp_path, monkeypatch, capsys)
     for name, said in (
         ("mine:number", "expected a list of keras_mtl.tasks.Task"),
         ("mine:other", "is not found"),
+        ("mine:far_and_near", "missing 1 required positional argument: 'far'"),
         ("nobody:has", "is not found"),
         ("mine:far mine:far", "name of its own"),
     ):

@@ -18,7 +18,10 @@ def test_searches_that_are_refused(tmp_path, monkeypatch, capsys):
     (tmp_path / "broken.json").write_text("{")
     for given, problem in (
         ("--backbone vitnano", "--backbone: invalid choice: 'vitnano'"),
-        ("--headline dept", "--headline: invalid choice: 'dept'"),
+        ("--headline dept", "--headline dept is none of --tasks semseg depth normals edge; name"),
+        ("--tasks dept", "task of your own (did you mean 'depth'?)"),
+        ("--tasks depth nobody:has", "is not found"),
+        ("--mixed-precision float64", "--mixed-precision: invalid choice: 'float64'"),
         ("--headline depth --tasks edge", "--headline depth is none of --tasks edge"),
         ("--trials 0", "--trials: '0' is no whole number"),
         (f"--single {tmp_path}/no.json", "no.json cannot be read"),
@@ -42,6 +45,7 @@ def test_searches_are_not_mixed(tmp_path):
     (tmp_path / "oracle.json").write_text("{}")
     more = Namespace(**{**vars(other), "trials": 9, "image_size": (48, 64)})
     search._settle(tmp_path, more, None)
+    search._settle(tmp_path, Namespace(**vars(more), mixed_precision=None), None)  # a new option
     with pytest.raises(ValueError, match="model was tpanet and is taskprompter; pass another"):
         search._settle(tmp_path, first, None)
     with pytest.raises(ValueError, match="single was None and is {'depth': 0.5}"):

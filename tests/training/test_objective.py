@@ -152,6 +152,11 @@ def test_weights_that_do_not_fit():
     for weights in ({"depth": 1.0}, [1.0, 2.0], 3.0, {"semseg": 1.0, "depth": 1.0, "edge": 1.0}):
         with pytest.raises(ValueError, match="loss_weights is .*; expected 'auto', a dict with a"):
             Objective(tasks, loss_weights=weights)
+    for arguments in ({"loss_weights": {"semseg": 1.0, "dpth": 1.0}}, {"loss": {"dpth": "mae"}}):
+        with pytest.raises(
+            ValueError, match=r"is of .*dpth; expected .* \(did you mean 'depth'\?\)"
+        ):
+            Objective(tasks, **arguments)
     rule = DynamicWeightAverage()
     assert Objective(tasks, loss_weights=rule).weighting is rule
     assert rule.fixed == {"semseg": 1.0, "depth": 1.0}

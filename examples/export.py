@@ -42,7 +42,7 @@ def main() -> None:
         path = folder / NAMES[format].format(options.model.stem)
         try:
             done = export_model(model, path, format, options.decoded, verbose=False)
-        except (ImportError, ValueError) as error:
+        except (ImportError, OSError, ValueError) as error:
             say(error)
             failed = True
             continue

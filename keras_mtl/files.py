@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 
 _BESIDE = ".saving-"  # what is being written lies in a folder of this name, each writer's its own
 
+_LOCK = ".lock"  # held by whoever writes in a folder; the system frees it if that is killed
+
 # What TensorFlow says of a disk, in the system's words.
 _REFUSALS = (
     *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS),
@@ -142,7 +144,7 @@ def alone(folder: str | Path) -> Iterator[None]:
     folder = Path(folder)
     made = not folder.exists()
     make_folder(folder)
-    lock = FileLock(folder.resolve() / ".lock", timeout=0, thread_local=False, is_singleton=True)
+    lock = FileLock(folder.resolve() / _LOCK, timeout=0, thread_local=False, is_singleton=True)
     try:
         lock.acquire()
     except Timeout as error:
@@ -236,22 +238,11 @@ def put_back(path: str | Path) -> None:
         os.replace(aside, path)
 
 
-def said_of_disk(error: BaseException) -> str | None:
-    """What the system said, if a disk is why something was not written.
+def _said_of_disk(error: BaseException) -> str | None:
+    """What the system said, if a disk is why something was not written, or `None`.
 
     TensorFlow has its own kinds of error for a disk that is full or may not be written, and
     TensorFlow Datasets wraps them.
-
-    Args:
-        error: whatever was raised.
-
-    Returns:
-        In the system's words, or `None` if it is something else.
-
-    Example:
-
-    >>> said_of_disk(OSError(28, "No space left on device"))
-    'No space left on device'
     """
     causes = [error]
     while causes[-1].__cause__ is not None:
@@ -265,26 +256,44 @@ def said_of_disk(error: BaseException) -> str | None:
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes what writers that were killed have left in a folder.
+    """Removes what writers that were killed have left in a folder; what others write now stays.
 
     Args:
-        folder: one in which no other process writes now.
+        folder: that is there or not.
     """
     for left in Path(folder).glob(f"{_BESIDE}*"):
-        _remove(left)
+        if left.is_symlink() or not left.is_dir():  # of no writer here
+            _remove(left)
+            continue
+        with suppress(OSError, NotImplementedError):  # a writer has it
+            with FileLock(left / _LOCK, timeout=0):
+                pass
+            _remove(left)
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A path in a folder of its own, on the same disk, and gone after the block."""
-    with _said(path):
+    with in_words(path):
         parent = path.absolute().parent
         if not parent.is_dir():
             raise _refusal(errno.ENOENT, path, f"there is no folder {path.parent}")
         folder = tempfile.TemporaryDirectory(dir=parent, prefix=_BESIDE, ignore_cleanup_errors=True)
         # The folder is closed to others; what is made in it has the rights that the umask says.
-        with folder as name:
+        with folder as name, _held(Path(name)):
             yield Path(name) / path.name
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Says that what is in a folder is being written, so that `sweep` leaves it."""
+    lock = FileLock(folder / _LOCK, timeout=1)
+    with suppress(OSError, NotImplementedError):  # a disk without locks
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _look_for_room(folder: Path, size: int) -> None:
@@ -295,8 +304,23 @@ def _look_for_room(folder: Path, size: int) -> None:
 
 
 @contextmanager
-def _said(path: Path) -> Iterator[None]:
-    """One sentence for what the system refuses; what a block says of other files stays."""
+def in_words(path: Path) -> Iterator[None]:
+    """One sentence for what the system refuses a block, whichever library was refused.
+
+    Args:
+        path: what the block writes. What it says of other files stays as it is.
+
+    Raises:
+        NotWritten: if the system refuses; an `OSError`.
+
+    Example:
+
+    >>> from pathlib import Path
+    >>> with in_words(Path("maps.npz")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    keras_mtl.files.NotWritten: maps.npz cannot be written (No space left on device).
+    """
     try:
         yield
     except (ConnectionError, TimeoutError):  # of no file
@@ -308,6 +332,13 @@ def _said(path: Path) -> Iterator[None]:
         reason = os.strerror(int(number[1])) if number else error.strerror
         reason = reason or " ".join(str(error).split()) or type(error).__name__
         raise NotWritten(error.errno, reason, str(path)) from error
+    except (ValueError, ImportError):  # in our words
+        raise
+    except Exception as error:
+        reason = _said_of_disk(error)
+        if reason is None:
+            raise
+        raise NotWritten(errno.EIO, reason, str(path)) from error
 
 
 def _refusal(number: int, path: Path, reason: str | None = None) -> NotWritten:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -444,7 +445,7 @@ def test_a_disk_that_is_full(written, tmp_path, monkeypatch):
         return renamed(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(OSError) as error:
         export_model(model, path)
     assert_one_sentence(error, "saved_model", "No space left on device")
     assert (path / "saved_model.pb").read_bytes() == b"old"
@@ -466,3 +467,37 @@ def test_an_interrupted_export(written, tmp_path):
         export_model(model, path)
     assert (path / "saved_model.pb").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Deadly(DepthEstimation):
+    """Whoever asks TensorFlow for its final map is killed."""
+
+    def decode(self, raw):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def small(task):
+    image = keras.Input((8, 12, 3))
+    return keras_mtl.MultiTaskModel(image, {"depth": image[..., :1] * 0.01}, [task])
+
+
+@once
+def test_a_killed_export(tmp_path):
+    """What was there is whole, and the next export removes what the killed one has left."""
+    path = tmp_path / "saved_model"
+    path.mkdir()
+    (path / "saved_model.pb").write_bytes(b"old")
+    command = [sys.executable, __file__, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
+    assert (path / "saved_model.pb").read_bytes() == b"old"
+    left = {each.name for each in tmp_path.iterdir()} - {"saved_model"}
+    assert len(left) == 1 and left.pop().startswith(".saving-")
+    export_model(small(DepthEstimation()), path)
+    assert (path / "saved_model.pb").read_bytes() != b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+if __name__ == "__main__":  # an export to kill
+    export_model(small(Deadly()), sys.argv[1], decoded=True)

@@ -185,6 +185,23 @@ def test_the_second_renaming_of_a_folder_fails(tmp_path, monkeypatch):
     assert (folder / "inner/file.txt").read_text() == "old" and names(tmp_path) == ["folder"]
 
 
+def test_what_tensorflow_says_of_a_disk(tmp_path):
+    class OfTensorFlow(Exception):
+        error_code = 8
+
+    for error, said in (
+        (OfTensorFlow("{{node}} No space left on device\n[Op:Save]"), "No space left on device"),
+        (RuntimeError("the dataset was not stored"), "Permission denied"),
+    ):
+        error.__cause__ = PermissionError(13, said) if said[0] == "P" else None
+        with pytest.raises(files.NotWritten) as found, files.whole(tmp_path / "file"):
+            raise error
+        assert str(found.value) == f"{tmp_path / 'file'} cannot be written ({said})."
+    with pytest.raises(RuntimeError, match="no device"), files.whole(tmp_path / "file"):
+        raise RuntimeError("no device")
+    assert not names(tmp_path)
+
+
 def test_errors_of_other_files_stay_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError, match="photograph.png"):
         with files.whole(tmp_path / "file"):
@@ -241,10 +258,11 @@ def test_a_process_that_is_killed(tmp_path, moment):
     files.put_back(folder)
     assert path.read_text() == (folder / "inner/file.txt").read_text() == "old"
     assert len(names(tmp_path)) == 3 and names(tmp_path)[0].startswith(".saving-")
-    files.sweep(tmp_path)
-    assert names(tmp_path) == ["file", "folder"]
     with files.whole_folder(folder, replace=True) as fresh:
         make(fresh, "new")
+        files.sweep(tmp_path)  # leaves what is being written
+        assert len(names(tmp_path)) == 3
+    assert names(tmp_path) == ["file", "folder"]
     assert (folder / "inner/file.txt").read_text() == "new"
 
 

@@ -1,5 +1,11 @@
 """The search spaces build and train, the objective is Delta_m, and a killed search goes on."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -74,52 +80,52 @@ def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     assert names == wanted | own[kind]
 
 
-class Killed(BaseException):
-    """What no tuner takes for a failed trial."""
-
-
-class KilledAt(keras.callbacks.Callback):
-    """Kills the training that starts as the n-th of all, and counts them."""
+class Killer(keras.callbacks.Callback):
+    """Counts the trainings that start, and kills the process at the n-th one's first batch."""
 
     started = 0
 
-    def __init__(self, n):
+    def __init__(self, n=None):
         super().__init__()
         self.n = n
 
     def on_train_begin(self, logs=None):
-        KilledAt.started += 1
-        if KilledAt.started == self.n:
-            raise Killed
+        Killer.started += 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        if Killer.started == self.n:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def __deepcopy__(self, memo):  # KerasTuner copies callbacks for every trial
         return self
 
 
-def test_a_killed_search_goes_on(tasks, scenes, tmp_path, capsys):
-    def run(kill):
-        keras.utils.set_random_seed(0)
-        search = tuning.TPANetSearch(hrnet, tasks, SINGLE)
-        tuner = keras_tuner.RandomSearch(
-            search, search.objective, max_trials=3, seed=1, directory=tmp_path, project_name="s"
-        )
-        where = {"validation_data": scenes, "epochs": 1, "verbose": 0}
-        callbacks = [search_state.KeepState(tmp_path / "s"), KilledAt(kill)]
-        tuner.search(*scenes, callbacks=callbacks, **where)
-        return tuner
+def search(folder, kill=None):
+    """Three trials, and the tuner that made them."""
+    keras.utils.set_random_seed(0)
+    tasks = nyud("depth", "normals")
+    images, labels = rooms.arrays(tasks, 4, SIZE)
+    space = tuning.TPANetSearch(hrnet, tasks, SINGLE)
+    how = {"max_trials": 3, "seed": 1, "directory": folder, "project_name": "s"}
+    tuner = keras_tuner.RandomSearch(space, space.objective, **how)
+    callbacks = [search_state.KeepState(folder / "s"), Killer(kill)]
+    validation = {"validation_data": (images, labels)}
+    tuner.search(images, labels, epochs=1, verbose=0, callbacks=callbacks, **validation)
+    return tuner
 
-    KilledAt.started = 0
-    with pytest.raises(Killed):
-        run(kill=2)
+
+def test_a_killed_search_goes_on(tmp_path, capsys):
+    command = [sys.executable, __file__, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(keras_mtl.__file__).parents[1])}
+    assert subprocess.run(command, env=environment).returncode == -signal.SIGKILL
     for name in ("oracle.json", "trial_1/trial.json"):  # written in place by KerasTuner
         path = tmp_path / "s" / name
         path.write_bytes(path.read_bytes()[:99])
     search_state.mend(tmp_path / "s")
     assert "s/oracle.json was cut short when the search was killed; it" in capsys.readouterr().out
     search_state.mend(tmp_path / "s")
-    tuner = run(kill=None)
-    # The first trial is not run again, the second one is.
-    assert KilledAt.started == 2 + 2
+    tuner = search(tmp_path)
+    assert Killer.started == 2  # the first trial is not run again, the second one is
     table = tuning.results(tuner).splitlines()
     assert len(table) == 2 + 3 and table[0].startswith("| trial | val_delta_m | dim | ")
     scores = [float(row.split("|")[2]) for row in table[2:]]
@@ -162,3 +168,7 @@ def test_refusals(tasks):
             tuning.TPANetSearch(hrnet, tasks, **arguments)
     search = tuning.TPANetSearch(hrnet, tasks, headline="depth")
     assert (search.objective.name, search.objective.direction) == ("val_depth_RMSE", "min")
+
+
+if __name__ == "__main__":  # a search to kill
+    search(Path(sys.argv[1]), kill=2)

@@ -1,12 +1,11 @@
 """Where prepared datasets are written: inside their folder, by one process, whole or not at all."""
 
-import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras_mtl.files import NotWritten, alone, said_of_disk, whole_folder
+from keras_mtl.files import alone, whole_folder
 
 
 def folder_of(output: str | Path, name: str, version: str) -> Path:
@@ -50,13 +49,5 @@ def written(target: Path, replace: bool) -> Iterator[Path]:
     Raises:
         NotWritten: if another process writes this dataset, or the system refuses; an `OSError`.
     """
-    try:
-        with alone(target.parent), whole_folder(target, replace=replace) as fresh:
-            yield fresh
-    except (ValueError, NotWritten):
-        raise
-    except Exception as error:
-        reason = said_of_disk(error)
-        if reason is None:
-            raise
-        raise NotWritten(errno.EIO, reason, str(target)) from error
+    with alone(target.parent), whole_folder(target, replace=replace) as fresh:
+        yield fresh

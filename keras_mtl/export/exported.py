@@ -20,7 +20,7 @@ from keras_mtl.export.formats import (
     in_another_process,
     write_and_run,
 )
-from keras_mtl.files import said_of_disk, whole, whole_folder
+from keras_mtl.files import sweep, whole, whole_folder
 from keras_mtl.models import MultiTaskModel, load_model
 
 
@@ -102,6 +102,7 @@ def export_model(
     Raises:
         ValueError: if the model cannot be written in this format or the file differs from it;
             what was at `path` is then as it was.
+        OSError: if the disk is full, for instance; likewise.
         ImportError: if a library that this format needs is not installed.
 
     Example:
@@ -142,21 +143,14 @@ def export_model(
     for name, value in raw.items():
         if not np.isfinite(value).all():
             raise ValueError(f"The model's own map of {name} is not finite; train it again.")
-    try:
-        with whole(path) if FORMATS[format] else whole_folder(path, replace=True) as fresh:
-            if keras.backend.backend() == "tensorflow":
-                found = write_and_run(model, fresh, form, images)
-            else:
-                found = in_another_process(model, fresh, form, images)
-            differences, note = compared(model, images, raw, found, decoded, tolerance)
-            size = sum(f.stat().st_size for f in (fresh, *fresh.rglob("*")) if f.is_file())
-    except (ValueError, ImportError):
-        raise
-    except Exception as error:
-        reason = said_of_disk(error)
-        if reason is None:
-            raise
-        raise ValueError(f"{path} cannot be written ({reason}).") from error
+    sweep(path.parent)  # what exports left there that were killed
+    with whole(path) if FORMATS[format] else whole_folder(path, replace=True) as fresh:
+        if keras.backend.backend() == "tensorflow":
+            found = write_and_run(model, fresh, form, images)
+        else:
+            found = in_another_process(model, fresh, form, images)
+        differences, note = compared(model, images, raw, found, decoded, tolerance)
+        size = sum(f.stat().st_size for f in (fresh, *fresh.rglob("*")) if f.is_file())
     seconds = time.perf_counter() - start
     exported = Exported(path, format, size, seconds, differences, tolerance, weights, note)
     if verbose:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_mtl import declared
-from keras_mtl.files import make_folder, whole, whole_folder
+from keras_mtl.files import make_folder, sweep, whole, whole_folder
 from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.training.trainer import TaskTrainer
 
@@ -124,6 +124,7 @@ def write_whole(
         raise ValueError(f"The path is {target}; expected a name that ends in {endings[0]}.")
     if os.path.lexists(target) and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
+    sweep(target.parent)
     with whole(target, size=_stored_size(model)) as fresh:
         save(fresh, overwrite=True, **kwargs)
 

@@ -97,7 +97,7 @@ def main(
             print("Exporting the best checkpoint as a SavedModel")
             try:
                 export_model(out / "model.keras", out / "saved_model")
-            except ValueError as error:  # the trained model is safe
+            except (ValueError, OSError) as error:  # the trained model is safe
                 print(f"There is no SavedModel: {error}")
             with refusals(OSError):
                 files.write_text(out / "results.json", json.dumps(scores, indent=2) + "\n")

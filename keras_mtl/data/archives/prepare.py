@@ -57,7 +57,8 @@ def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
     for leftover in prepared.parent.glob(f"incomplete.*_{prepared.name}"):
         shutil.rmtree(leftover, ignore_errors=True)
     files.put_back(prepared)  # the run that should have replaced it was killed
-    with files.set_aside(prepared) if overwrite else contextlib.nullcontext():
+    aside = files.set_aside(prepared) if overwrite else contextlib.nullcontext()
+    with files.in_words(prepared), aside:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=Path(manual_dir).resolve())
         )
@@ -81,13 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
         prepared = prepare(options.folder, options.manual_dir, options.data_dir, options.overwrite)
     except ValueError as error:
         sys.exit(f"Not prepared: {error}")
-    except Exception as error:
-        reason = files.said_of_disk(error)
-        if reason is None:
-            raise
+    except OSError as error:
         sys.exit(
-            f"Not prepared, and nothing is left half-written: {reason}; make room where the "
-            "dataset goes (--data_dir) or name another folder, and start again."
+            f"Not prepared, and nothing is left half-written: {error.strerror or error}; make room "
+            "where the dataset goes (--data_dir) or name another folder, and start again."
         )
     if (prepared / "dataset_info.json").stat().st_mtime < start:
         print(f"{prepared} is prepared already and was left as it is; --overwrite does it again.")

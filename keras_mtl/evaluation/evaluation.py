@@ -6,7 +6,7 @@ result.save("evaluation.json")
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -221,7 +221,7 @@ def _chunks(items: Iterable, size: int) -> Iterator[list]:
         yield chunk
 
 
-def _fault(example: dict, tasks: list[Task]) -> str | None:
+def _fault(example: dict, tasks: Sequence[Task]) -> str | None:
     """What is wrong with an example, or None."""
     what, shape = f"Image {example['id']}", example["image"].shape
     if len(shape) != 3 or shape[-1] != 3 or 0 in shape:

@@ -57,7 +57,7 @@ def write(path: Path, seed: int, image_size: tuple[int, int], numbers: range) ->
         keras_mtl.files.NotWritten: if the system refuses.
     """
     scenes = [render(seed, image_size, index) for index in numbers]
-    stacks = {
+    stacks: dict = {
         key: np.stack([scene[key] for scene in scenes]).astype(stored)
         for key, (_, _, stored) in _STORED.items()
     }

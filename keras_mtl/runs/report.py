@@ -44,7 +44,7 @@ def best_guesses(tasks: Sequence[Task], training, validation) -> dict[str, Guess
                 metric = task.metrics()[0]
                 _update(metric, task, labels, guess)
                 scores[each] = float(metric.result())
-            words = (max if task.higher_is_better else min)(scores, key=scores.get)
+            words = (max if task.higher_is_better else min)(scores, key=lambda each: scores[each])
         guesses[task.name] = words, options[words]
     metrics = {task.name: task.metrics()[0] for task in tasks}
     for _, batch in validation:

@@ -22,6 +22,8 @@ BUILT_WITH = {
     "groups": 1,
     "key_value_pooling": 1,
     "head_width": 64,
+    "level": "decoder",
+    "width": 64,
 }
 
 
@@ -277,8 +279,14 @@ def _add_network(parser):
     text = "average pooling of the attention's keys and values (default %d)"
     option(group, "--key-value-pooling", text)
 
-    group = parser.add_argument_group("tpanet and baseline without a preset")
+    group = parser.add_argument_group("tpanet, baseline and mtan without a preset")
     option(group, "--head-width", "channels inside a task's head (default %d)")
+
+    group = parser.add_argument_group("cross_stitch and nddr_cnn without a preset")
+    text = "where tasks exchange features: behind one backbone, or between the stages of a "
+    text += "backbone for each task (default %d)"
+    option(group, "--level", text, choices=["decoder", "encoder"])
+    option(group, "--width", "channels of a task's features (default %d)")
 
     parser.set_defaults(**dict.fromkeys(BUILT_WITH))  # None: not given
 

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from keras_mtl import backbones
-from keras_mtl.models import PAP, PSD, MultiTaskBaseline, TaskPrompter, TPANet
+from keras_mtl.models import (
+    MTAN,
+    NDDRCNN,
+    PAP,
+    PSD,
+    CrossStitch,
+    MultiTaskBaseline,
+    TaskPrompter,
+    TPANet,
+)
 from keras_mtl.models.registry import ARCHITECTURES, BACKBONES, PRESETS
 
 # The published weights (depth 1, normals 10, boundaries 50) suit pretrained networks; in minutes
@@ -99,6 +108,30 @@ RECIPES = {
         ),
         Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
         Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
+        Recipe(
+            name="cross_stitch",
+            model=CrossStitch,
+            arguments=("level", "width"),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="nddr_cnn",
+            model=NDDRCNN,
+            arguments=("level", "width"),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="mtan",
+            model=MTAN,
+            arguments=("head_width",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="hrnet18",
+        ),
     )
 }
 

@@ -38,8 +38,8 @@ def recipe_optimizer(
 
     >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
     >>> model = keras_mtl.CrossStitch(backbone, keras_mtl.tasks.nyud("depth"), width=4)
-    >>> keras_mtl.training.recipe_optimizer(model, learning_rate=0.1).name
-    'sgd'
+    >>> keras_mtl.training.recipe_optimizer(model, learning_rate=0.1).momentum
+    0.9
     """
     recipe = {**BASE_RECIPE, **model.recipe, **changes}
 

@@ -15,7 +15,7 @@ golden = pytest.fixture(lambda: Golden("nddr_cnn"), scope="module")
 
 def layer_parts(prefix, layer, tasks):
     """Published: a convolution and a normalization for each task, which are parts of ours."""
-    found, (channels,) = {}, {x.shape[-1] for x in layer.output}
+    found, (channels,) = {}, {x.shape[-1] for x in keras.tree.flatten(layer.output)}
     statistics = {
         "1.weight": layer.norm.gamma,
         "1.bias": layer.norm.beta,
@@ -68,7 +68,7 @@ def test_stages_layers_and_outputs(golden, network):
             part = model.get_layer(f"{task}_backbone_stage_{number}")
             wanted[f"stage_{task}_{stage}"] = part.output
             if stage in layers:
-                wanted[f"nddr_{stage}/{task}"] = layers[stage].output[t]
+                wanted[f"nddr_{stage}/{task}"] = keras.tree.flatten(layers[stage].output)[t]
     found = keras.Model(model.input, [wanted, model.output]).predict_on_batch(
         golden.maps("input/image")
     )
@@ -102,7 +102,7 @@ def test_decoder_level(golden):
     layer = model.get_layer("nddr_decoder")
     parts = layer_parts("unit", layer, golden.meta["tasks"])
     wanted = {}
-    for task, mixed in zip(golden.meta["tasks"], layer.output, strict=True):
+    for task, mixed in zip(golden.meta["tasks"], keras.tree.flatten(layer.output), strict=True):
         parts |= decoder_parts(model, task)
         wanted[f"task_{task}"] = model.get_layer(f"{task}_features").output
         wanted[f"mixed_{task}"] = mixed

@@ -137,6 +137,9 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
         ],
         "pap": ["pap_hrnet18_nyud", "pap_hrnet18_pascal", None],
         "psd": ["psd_hrnet18_nyud", "psd_hrnet18_pascal", None],
+        "cross_stitch": ["cross_stitch_hrnet18_nyud", "cross_stitch_hrnet18_pascal", None],
+        "nddr_cnn": ["nddr_cnn_hrnet18_nyud", "nddr_cnn_hrnet18_pascal", None],
+        "mtan": ["mtan_hrnet18_nyud", "mtan_hrnet18_pascal", None],
     }
 
 

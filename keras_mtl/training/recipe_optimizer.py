@@ -19,7 +19,7 @@ BASE_RECIPE: dict[str, Any] = {
 
 
 def recipe_optimizer(
-    model, steps: int | None = None, accumulate: int | None = None, /, **changes: Any
+    model, decay_steps: int | None = None, accumulate: int | None = None, **changes: Any
 ) -> keras.optimizers.Optimizer:
     """What a model's `recipe` trains it with; `compile` takes it for `"auto"`, without a schedule.
 
@@ -29,7 +29,7 @@ def recipe_optimizer(
 
     Args:
         model: `MultiTaskModel`.
-        steps: int or None. Steps of a polynomial decay; `None` keeps the learning rate.
+        decay_steps: int or None. Steps of a polynomial decay; `None` keeps the learning rate.
         accumulate: int or None. Steps whose gradients are averaged before an update.
         **changes: of the recipe: `learning_rate`, `optimizer`, `interaction_lr_multiplier` and so
             on.
@@ -47,7 +47,7 @@ def recipe_optimizer(
         rate = factor * recipe["learning_rate"]
         how = recipe["optimizer"]
         return getattr(keras.optimizers, how["class_name"])(
-            rate if steps is None else PolynomialDecay(rate, steps, recipe["power"]),
+            rate if decay_steps is None else PolynomialDecay(rate, decay_steps, recipe["power"]),
             weight_decay=recipe["weight_decay"],
             global_clipnorm=recipe["global_clipnorm"],
             gradient_accumulation_steps=accumulate,

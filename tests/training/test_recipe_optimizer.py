@@ -42,7 +42,7 @@ def moves(model, optimizer, at_step=0):
 @pytest.mark.parametrize("step", [0, 5])
 def test_interaction_variables_are_faster_all_along(model, step):
     """Through the schedule too, where the published code loses it."""
-    found = moves(model, recipe_optimizer(model, steps=10, **PLAIN), step)
+    found = moves(model, recipe_optimizer(model, 10, **PLAIN), step)
     rate = 1e-4 * (1 - step / 10) ** 0.9
     faster = {path for path in found if path.startswith("cross_stitch_stage_")}
     assert faster

@@ -2,8 +2,9 @@
 
 MACs are counted from the computation that the backend traces for one image, without running
 it: matrix products and convolutions. Products of one activation with another are attention's;
-many tools of the field do not see them, so they are given by themselves too. Interpolation is
-not counted (JAX writes it as products with constant matrices; the other backends do not).
+many tools of the field do not see them, so they are given by themselves too. Others count batch
+normalization (2 for each number) and bilinear resizing (4 for each number that it gives), which
+are not among these; they are given besides.
 """
 
 import argparse
@@ -40,10 +41,13 @@ class Macs(NamedTuple):
     Attributes:
         total: int. All matrix products and convolutions.
         attention: int. Those among them of activations with activations, not with weights.
+        elementwise: int. What tools such as fvcore count besides: 2 for each number that a batch
+            normalization at inference gives, and 4 for each that bilinear resizing gives.
     """
 
     total: int
     attention: int
+    elementwise: int = 0
 
 
 def macs(model: keras.Model) -> Macs:
@@ -67,8 +71,11 @@ def macs(model: keras.Model) -> Macs:
         return count[keras.backend.backend()](model, shape)
 
 
-# What a tensor is computed from; an activation may have been computed from the others too.
-_CONSTANT, _WEIGHT, _ACTIVATION = range(3)
+# What a tensor is computed from; an activation may have been computed from the others too. Of no
+# activation the only root that anything is divided by is a running variance's: what is multiplied
+# by its inverse is normalised.
+_CONSTANT, _WEIGHT, _DEVIATION, _ACTIVATION = range(4)
+_NORMALIZED, _RESIZED = 2, 4  # for each number
 
 
 def _macs_jax(model, shape):
@@ -77,7 +84,7 @@ def _macs_jax(model, shape):
 
     def count(jaxpr, sources):
         """Counts in a jaxpr, given what its arguments are computed from."""
-        total = between = 0
+        total = between = elementwise = 0
         known = dict(zip(jaxpr.invars, sources, strict=True))
         for equation in jaxpr.eqns:
             operands = [
@@ -85,27 +92,37 @@ def _macs_jax(model, shape):
                 for v in equation.invars
             ]
             source = max(operands, default=_CONSTANT)
+            kind, size = equation.primitive.name, math.prod(equation.outvars[0].aval.shape)
+            if kind == "rsqrt" and source < _ACTIVATION:
+                source = _DEVIATION
+            elif kind == "mul" and sorted(operands) == [_DEVIATION, _ACTIVATION]:
+                elementwise += _NORMALIZED * size
+            elif equation.params.get("name") == "_resize" and source == _ACTIVATION:
+                inner = equation.params["jaxpr"].eqns
+                if any(each.primitive.name == "dot_general" for each in inner):  # not the nearest
+                    elementwise += _RESIZED * size
             known.update(dict.fromkeys(equation.outvars, source))
-            if equation.primitive.name == "dot_general" and min(operands) > _CONSTANT:
+            if kind == "dot_general" and min(operands) > _CONSTANT:
                 left = equation.invars[0].aval.shape
                 (contracted, _), _ = equation.params["dimension_numbers"]
                 length = math.prod(left[axis] for axis in contracted)
-                products = math.prod(equation.outvars[0].aval.shape) * length
+                products = size * length
                 total += products
                 between += products * (min(operands) == _ACTIVATION)
-            elif equation.primitive.name == "conv_general_dilated":
+            elif kind == "conv_general_dilated":
                 kernel = equation.invars[1].aval.shape
                 out_axis = equation.params["dimension_numbers"].rhs_spec[0]
                 per_output = math.prod(kernel) // kernel[out_axis]
-                total += math.prod(equation.outvars[0].aval.shape) * per_output
-            repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
+                total += size * per_output
+            repeats = equation.params["length"] if kind == "scan" else 1
             for inner in jax.extend.core.jaxprs_in_params(equation.params):
                 same = len(inner.invars) == len(operands)
                 inside = operands if same else [source] * len(inner.invars)
-                inner_total, inner_between = count(inner, inside)
-                total += repeats * inner_total
-                between += repeats * inner_between
-        return Macs(total, between)
+                found = count(inner, inside)
+                total += repeats * found.total
+                between += repeats * found.attention
+                elementwise += repeats * found.elementwise
+        return Macs(total, between, elementwise)
 
     def forward(images, trainable, non_trainable):
         return model.stateless_call(trainable, non_trainable, images, training=False)[0]
@@ -126,12 +143,20 @@ def _macs_tensorflow(model, shape):
 
     forward = tf.function(lambda images: model(images, training=False), jit_compile=False)
     traced = forward.get_concrete_function(tf.TensorSpec(shape, "float32"))
-    total = between = 0
+    total = between = elementwise = 0
+    deviations = set()
     activations = {traced.inputs[0].ref()}
     for operation in traced.graph.get_operations():  # in an order in which they can be run
         operands = [tensor.ref() in activations for tensor in operation.inputs]
         if any(operands):
             activations.update(tensor.ref() for tensor in operation.outputs)
+        divides = any(tensor.ref() in deviations for tensor in operation.inputs)
+        if not any(operands) and (operation.type == "Rsqrt" or divides):
+            deviations.update(tensor.ref() for tensor in operation.outputs)
+        elif operation.type == "Mul" and any(operands) and divides:
+            elementwise += _NORMALIZED * math.prod(operation.outputs[0].shape)
+        elif operation.type == "ResizeBilinear" and any(operands):
+            elementwise += _RESIZED * math.prod(operation.outputs[0].shape)
         shapes = [tuple(tensor.shape) for tensor in operation.inputs]
         products = 0
         if operation.type == "Einsum":
@@ -152,7 +177,7 @@ def _macs_tensorflow(model, shape):
             products = math.prod(operation.outputs[0].shape) * math.prod(shapes[1][:-1])
         total += products
         between += products * all(operands)
-    return Macs(total, between)
+    return Macs(total, between, elementwise)
 
 
 def _macs_torch(model, shape):
@@ -172,14 +197,23 @@ def _flops_torch(model, shape):
     flops = FlopCounterMode(display=False)
 
     class Counter(TorchFunctionMode):
-        between = 0
+        between = elementwise = 0
         activations: dict = {}  # by identity; kept alive, so that no identity is used again
+        deviations: dict = {}
 
         def __torch_function__(self, function, types, arguments=(), options=None):
             before = flops.get_total_flops()
             results = function(*arguments, **(options or {}))
             given = keras.tree.flatten((arguments, options))
             operands = sum(id(x) in self.activations for x in given if torch.is_tensor(x))
+            divides = any(id(x) in self.deviations for x in given)
+            name = getattr(function, "__name__", "").rstrip("_")  # "rsqrt_" is in place
+            if not operands and torch.is_tensor(results) and (name == "rsqrt" or divides):
+                self.deviations[id(results)] = results
+            elif operands and divides and name == "mul":
+                self.elementwise += _NORMALIZED * results.numel()
+            elif operands and name == "interpolate" and (options or {}).get("mode") == "bilinear":
+                self.elementwise += _RESIZED * results.numel()
             if operands:
                 for result in keras.tree.flatten(results):
                     self.activations[id(result)] = result
@@ -192,7 +226,7 @@ def _flops_torch(model, shape):
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flops, Counter() as counter:
         counter.activations[id(images)] = images
         model(images, training=False)
-    return Macs(flops.get_total_flops() // 2, counter.between)
+    return Macs(flops.get_total_flops() // 2, counter.between, counter.elementwise)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -222,6 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
         "parameters": parameters(model),
         "macs": counted.total,
         "attention_macs": counted.attention,
+        "macs_with_elementwise": counted.total + counted.elementwise,
     }
     if as_published is not None:
         dearer = MultiTaskModel.from_preset(options.preset, tasks=tasks, **as_published)
@@ -233,6 +268,8 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"parameters  {found['parameters'] / 1e6:10.2f} M")
     print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
     print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
+    with_others = (counted.total + counted.elementwise) / 1e9
+    print(f"as fvcore   {with_others:10.1f} G  (with batch normalizations and resizing)")
     if as_published is not None:
         dearer = found["macs_as_published"] / 1e9
         print(f"  published {dearer:10.1f} G  (the same, computed as the paper counts it)")

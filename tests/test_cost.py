@@ -108,7 +108,12 @@ class HRNetsMaps(FeaturePyramid):
 @pytest.mark.once("torch", "the count is the same on every backend")
 @pytest.mark.parametrize(
     ("preset", "parameters", "macs", "as_published"),
-    [("pap_hrnet18_nyud", 4.543, 20.3, 52.98), ("psd_hrnet18_nyud", 4.714, 21.13, None)],
+    [
+        ("pad_net_hrnet18_nyud", 5.019, 25.18, None),
+        ("mti_net_hrnet18_nyud", 17.961, 22.65, None),
+        ("pap_hrnet18_nyud", 4.543, 20.3, 52.98),
+        ("psd_hrnet18_nyud", 4.714, 21.13, None),
+    ],
 )
 def test_beyond_the_baseline(preset, parameters, macs, as_published):
     """Parameters in millions, multiply-accumulates in billions."""

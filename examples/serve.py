@@ -6,7 +6,7 @@
 Neither Keras nor keras_mtl is needed. The photograph, of any size, is scaled to fit the model's
 image size and padded; its part of the raw maps is cut out, scaled back and decoded, as in
 MultiTaskModel.predict_maps. Of photo.jpg it writes photo-maps.npz, and of every map a picture,
-photo-TASK.png.
+photo-TASK.png, in the colours of keras_mtl's own.
 """
 
 import argparse
@@ -39,19 +39,24 @@ def main() -> None:
         photograph = read(options.photograph)
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
-    from serving import fit, picture, tf
+    from serving import fit, picture, scale, tf
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
-    if not hasattr(model, "final_maps"):
+    if not (hasattr(model, "final_maps") and all("colours" in task for task in about["tasks"])):
         sys.exit(f"serve.py: {options.saved_model} is of an older version; export it again.")
     (image, inside), size = fit(photograph, about["image_size"]), photograph.shape[:2]
     maps = {name: x.numpy() for name, x in model.final_maps(image, inside, size).items()}
     stem = options.output / options.photograph.stem
-    for task in about["tasks"]:
-        if task["name"] in maps:
-            picture(maps[task["name"]], task["kind"]).save(f"{stem}-{task['name']}.png")
     np.savez_compressed(f"{stem}-maps.npz", **maps)
     print(f"Wrote {stem}-maps.npz: {', '.join(maps)} at {size[0]}x{size[1]}")
+    for task in about["tasks"]:
+        final, colours = maps.get(task["name"]), task["colours"]
+        if final is not None and colours:
+            picture(final, colours).save(f"{stem}-{task['name']}.png")
+            if task["measured_in"]:
+                low, high = scale(final, colours)
+                span = f"{low:.3g} to {high:.3g} {task['measured_in']}"
+                print(f"{stem}-{task['name']}.png: {span}")
 
 
 if __name__ == "__main__":

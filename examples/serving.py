@@ -27,13 +27,20 @@ def fit(photograph: np.ndarray, size: list[int]):
     return image, [top, left, *inner]
 
 
-def picture(x: np.ndarray, kind: str) -> Image.Image:
-    """A final map in colours."""
-    x = x[..., 0] if x.shape[2:] == (1,) else x
-    if x.dtype.kind == "i":  # class ids: the low bits of each spread over red, green and blue
-        bits = [sum(((x >> (3 * i + c)) & 1) << (7 - i) for i in range(3)) for c in range(3)]
-        return Image.fromarray(np.stack(bits, axis=-1).astype("uint8"))
-    if kind == "SurfaceNormals":
-        return Image.fromarray(((x + 1) * 127.5).astype("uint8"))
-    largest = max(float(x.max()), 1e-6) if kind == "DepthEstimation" else 1.0
-    return Image.fromarray((x / largest * 255).clip(0, 255).astype("uint8"))
+def picture(x: np.ndarray, colours: dict) -> Image.Image:
+    """A final map in the colours that an export names for it, those of keras_mtl's own pictures."""
+    if "classes" in colours:
+        return Image.fromarray(np.array(colours["classes"], "uint8")[x])
+    low, high = scale(x, colours)
+    share = ((x - low) / (high - low)).clip(0, 1)
+    if "colours" not in colours:  # red, green and blue themselves
+        return Image.fromarray(np.round(share * 255).astype("uint8"))
+    steps = np.array(colours["colours"], "uint8")
+    number = (share.reshape(x.shape[:2]) * len(steps)).astype(int)
+    return Image.fromarray(steps[number.clip(0, len(steps) - 1)])
+
+
+def scale(x: np.ndarray, colours: dict) -> tuple[float, float]:
+    """What the first and the last of a map's colours mean."""
+    low, high = colours["from"], colours["to"]
+    return low, max(float(x.max()), low + 1e-6) if high is None else high

@@ -259,6 +259,13 @@ def test_export_and_serve(model, tmp_path):
         assert (maps["semseg"] == wanted["semseg"]).mean() > 0.999  # but for ties
         for name in ("depth", "normals", "edge"):
             np.testing.assert_allclose(maps[name], wanted[name], atol=1e-4)
+        for name in wanted:
+            # The colours of panels, of one photograph by itself.
+            drawn = np.asarray(Image.open(tmp_path / "out" / f"photo-{name}.png"))
+            task = next(task for task in model.tasks if task.name == name)
+            expected = task.draw(wanted[name], photograph, task.scale_of([wanted[name]]))
+            assert np.abs(drawn.astype(int) - expected).mean() < 0.5, name  # but for rounding
+    assert f"photo-depth.png: 0 to {wanted['depth'].max():.3g} metres" in done.stdout
     pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert pictures == {f"photo-{name}.png" for name in wanted}
 

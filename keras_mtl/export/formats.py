@@ -269,12 +269,14 @@ def _traced(model, decoded: bool):
 
 
 def describe(model, decoded: bool) -> dict:
-    """What an exported file says of itself: its images' size, each task's name and classes."""
+    """What an exported file says of itself: its images' size, each task's name, classes, colours."""
     tasks = [
         {
             "name": task.name,
             "kind": type(task).__name__,
             **({"labels": task.labels} if hasattr(task, "labels") else {}),
+            "measured_in": task.measured_in,
+            "colours": task.colours(),
         }
         for task in model.tasks
     ]

@@ -129,6 +129,12 @@ class DepthEstimation(Task):
         colours[~self.labelled_pixels(final)] = 1.0
         return (colours * 255).astype("uint8")
 
+    def colours(self):
+        import matplotlib
+
+        steps = (matplotlib.colormaps["viridis_r"](range(256))[:, :3] * 255).astype("uint8")
+        return {"from": 0, "to": None, "colours": steps.tolist()}
+
     def difference(self, raw, found, decoded):
         errors, scale = super().difference(raw, found, decoded)
         return errors, np.abs(raw).max() if decoded else scale

@@ -104,6 +104,9 @@ class SurfaceNormals(Task):
         colours[~self.labelled_pixels(normals)] = 255
         return colours.clip(0, 255).astype("uint8")
 
+    def colours(self):
+        return {"from": -1, "to": 1}
+
     def wrong_label(self, labels):
         length = encodings.lengths(labels)
         said = (np.asarray(labels) != self.ignore).any(axis=-1)

@@ -66,5 +66,12 @@ class SaliencyDetection(Task):
         grey = np.where(saliency == self.ignore, 0.5, saliency)
         return (np.repeat(grey[..., None], 3, axis=-1) * 255).astype("uint8")
 
+    def colours(self):
+        return {
+            "from": 0,
+            "to": 1,
+            "colours": self.picture(np.linspace(0, 1, 256)[None])[0].tolist(),
+        }
+
     def wrong_label(self, labels):
         return first_not_binary(self, labels)

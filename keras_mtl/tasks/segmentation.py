@@ -146,8 +146,7 @@ class SemanticSegmentation(Task):
     def constants(self, labels):
         known = labels[self.labelled_pixels(labels)].astype("int64")
         most = int(np.bincount(known, minlength=self.channels).argmax())
-        name = self.labels[most] if self.labels else f"class {most}"
-        return {name: np.eye(self.channels, dtype="float32")[most]}
+        return {self.labels[most]: np.eye(self.channels, dtype="float32")[most]}
 
     def picture(self, final):
         # White for ids that are no class; a negative one counts from the end.
@@ -203,6 +202,9 @@ class SemanticSegmentation(Task):
             return super().difference(raw, found, decoded)
         scores = np.take_along_axis(raw, found[..., None].astype(int), axis=-1)[..., 0]
         return raw.max(axis=-1) - scores, np.abs(raw).max()
+
+    def colours(self):
+        return {"classes": self.palette.tolist()}
 
     def legend(self, shown):
         present = set().union(*(np.unique(each).tolist() for each in shown))

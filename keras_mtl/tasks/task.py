@@ -287,6 +287,17 @@ class Task(LabelContract):
         self._only_for_maps("draw(final, photograph, scale)")
         return self.picture(np.asarray(final))
 
+    def colours(self) -> dict | None:
+        """How to draw a final map as `draw` does, for programs without this package; JSON.
+
+        Returns:
+            `{"classes": [[r, g, b], ...]}`, the colours of class ids; or `{"from": low, "to": high}`,
+            where `None` is the map's largest value, with `"colours": [[r, g, b], ...]` at equal
+            steps between them, without which three channels are red, green and blue themselves;
+            or `None`, where the output is no map of colours.
+        """
+        return None
+
     def legend(self, shown: Sequence) -> list[tuple[str, tuple[float, float, float]]]:
         """What the colours of pictures mean, where they mean classes.
 

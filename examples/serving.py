@@ -37,7 +37,9 @@ def picture(x: np.ndarray, colours: dict) -> Image.Image:
         return Image.fromarray(np.round(share * 255).astype("uint8"))
     steps = np.array(colours["colours"], "uint8")
     number = (share.reshape(x.shape[:2]) * len(steps)).astype(int)
-    return Image.fromarray(steps[number.clip(0, len(steps) - 1)])
+    drawn = steps[number.clip(0, len(steps) - 1)]
+    drawn[x.reshape(x.shape[:2]) == colours.get("white")] = 255
+    return Image.fromarray(drawn)
 
 
 def scale(x: np.ndarray, colours: dict) -> tuple[float, float]:

@@ -259,15 +259,24 @@ def test_export_and_serve(model, tmp_path):
         assert (maps["semseg"] == wanted["semseg"]).mean() > 0.999  # but for ties
         for name in ("depth", "normals", "edge"):
             np.testing.assert_allclose(maps[name], wanted[name], atol=1e-4)
-        for name in wanted:
-            # The colours of panels, of one photograph by itself.
-            drawn = np.asarray(Image.open(tmp_path / "out" / f"photo-{name}.png"))
-            task = next(task for task in model.tasks if task.name == name)
-            expected = task.draw(wanted[name], photograph, task.scale_of([wanted[name]]))
-            assert np.abs(drawn.astype(int) - expected).mean() < 0.5, name  # but for rounding
-    assert f"photo-depth.png: 0 to {wanted['depth'].max():.3g} metres" in done.stdout
+    assert "photo-depth.png: 0 to " in done.stdout and " metres" in done.stdout
     pictures = {path.name for path in (tmp_path / "out").glob("*.png")}
     assert pictures == {f"photo-{name}.png" for name in wanted}
+
+
+@pytest.mark.once("tensorflow", "the server needs TensorFlow")
+def test_the_server_draws_in_the_colours_of_panels(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from serving import picture
+
+    rng = np.random.default_rng(0)
+    of_all = {task.name: task for task in (*nyud(), *pascal_context())}
+    for task in of_all.values():
+        raw = rng.normal(size=(1, 9, 7, task.channels)).astype("float32")
+        final = keras.ops.convert_to_numpy(task.decode(raw))[0]
+        drawn = picture(final, json.loads(json.dumps(task.colours())))
+        expected = task.draw(final, None, task.scale_of([final]))
+        assert np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1, task.name
 
 
 @pytest.mark.once("tensorflow", "what serves knows no backend")

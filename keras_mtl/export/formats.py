@@ -269,7 +269,7 @@ def _traced(model, decoded: bool):
 
 
 def describe(model, decoded: bool) -> dict:
-    """What an exported file says of itself: its images' size, each task's name, classes, colours."""
+    """What an exported file says of itself: its images' size, and what each task's map is."""
     tasks = [
         {
             "name": task.name,

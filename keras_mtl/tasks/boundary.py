@@ -81,11 +81,8 @@ class BoundaryDetection(Task):
         return (np.repeat(grey[..., None], 3, axis=-1) * 255).astype("uint8")
 
     def colours(self):
-        return {
-            "from": 0,
-            "to": 1,
-            "colours": self.picture(np.linspace(0, 1, 256)[None, :, None])[0].tolist(),
-        }
+        steps = self.picture(np.linspace(0, 1, 256)[None, :, None])[0]
+        return {"from": 0, "to": 1, "colours": steps.tolist()}
 
     def wrong_label(self, labels):
         return first_not_binary(self, labels)

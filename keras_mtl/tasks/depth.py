@@ -133,7 +133,7 @@ class DepthEstimation(Task):
         import matplotlib
 
         steps = (matplotlib.colormaps["viridis_r"](range(256))[:, :3] * 255).astype("uint8")
-        return {"from": 0, "to": None, "colours": steps.tolist()}
+        return {"from": 0, "to": None, "white": self.ignore, "colours": steps.tolist()}
 
     def difference(self, raw, found, decoded):
         errors, scale = super().difference(raw, found, decoded)

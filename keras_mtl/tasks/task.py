@@ -291,10 +291,11 @@ class Task(LabelContract):
         """How to draw a final map as `draw` does, for programs without this package; JSON.
 
         Returns:
-            `{"classes": [[r, g, b], ...]}`, the colours of class ids; or `{"from": low, "to": high}`,
-            where `None` is the map's largest value, with `"colours": [[r, g, b], ...]` at equal
-            steps between them, without which three channels are red, green and blue themselves;
-            or `None`, where the output is no map of colours.
+            `{"classes": [[r, g, b], ...]}`, the colours of class ids; or `{"from": low, "to":
+            high}`, where `None` is the map's largest value, with `"colours": [[r, g, b], ...]` at
+            equal steps between them, without which three channels are red, green and blue
+            themselves, and `"white": value` where one is left white; or `None`, where the output is
+            no map of colours.
         """
         return None
 

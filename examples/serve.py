@@ -39,7 +39,7 @@ def main() -> None:
         photograph = read(options.photograph)
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
-    from serving import fit, picture, scale, tf
+    from serving import fit, picture, span, tf
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
     if not (hasattr(model, "final_maps") and all("colours" in task for task in about["tasks"])):
@@ -54,9 +54,7 @@ def main() -> None:
         if final is not None and colours:
             picture(final, colours).save(f"{stem}-{task['name']}.png")
             if task["measured_in"]:
-                low, high = scale(final, colours)
-                span = f"{low:.3g} to {high:.3g} {task['measured_in']}"
-                print(f"{stem}-{task['name']}.png: {span}")
+                print(f"{stem}-{task['name']}.png: {span(final, task)}")
 
 
 if __name__ == "__main__":

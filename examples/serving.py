@@ -31,7 +31,7 @@ def picture(x: np.ndarray, colours: dict) -> Image.Image:
     """A final map in the colours that an export names for it, those of keras_mtl's own pictures."""
     if "classes" in colours:
         return Image.fromarray(np.array(colours["classes"], "uint8")[x])
-    low, high = scale(x, colours)
+    low, high = _ends(x, colours)
     share = ((x - low) / (high - low)).clip(0, 1)
     if "colours" not in colours:  # red, green and blue themselves
         return Image.fromarray(np.round(share * 255).astype("uint8"))
@@ -42,7 +42,12 @@ def picture(x: np.ndarray, colours: dict) -> Image.Image:
     return Image.fromarray(drawn)
 
 
-def scale(x: np.ndarray, colours: dict) -> tuple[float, float]:
-    """What the first and the last of a map's colours mean."""
+def span(x: np.ndarray, task: dict) -> str:
+    """What the colours of a map's picture stretch over, in words."""
+    low, high = _ends(x, task["colours"])
+    return f"{low:.3g} to {high:.3g} {task['measured_in']}"
+
+
+def _ends(x, colours):
     low, high = colours["from"], colours["to"]
     return low, max(float(x.max()), low + 1e-6) if high is None else high

@@ -72,9 +72,10 @@ def of_rooms(options: argparse.Namespace, tasks: Sequence[Task], begin: int) -> 
         begin: training steps that are done.
     """
     size = tuple(options.image_size)
-    scenes = _tensors(rooms.arrays(tasks, options.scenes, size, seed=0, progress=True))
+    how = {"progress": True, "keep": not options.no_cache}
+    scenes = _tensors(rooms.arrays(tasks, options.scenes, size, seed=0, **how))
     validation = rooms.dataset(
-        tasks, options.held_out, size, seed=1, batch_size=options.batch_size, progress=True
+        tasks, options.held_out, size, seed=1, batch_size=options.batch_size, **how
     )
     return Batches(
         training=distribution.of_this_process(_shuffled(scenes, options, begin), tasks),

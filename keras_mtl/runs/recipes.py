@@ -32,7 +32,7 @@ FROM_TRUNK = {
     "batch_size": 8,
     "image_size": (96, 128),
     "epochs": 4,
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "scenes": 2000,
     "steps": 300,
 }

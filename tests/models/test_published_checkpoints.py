@@ -398,6 +398,7 @@ def test_fine_tuning_with_a_frozen_backbone(converted):
     assert all(moved[id(weight)] > 0 for weight in of_the_rest(model))
 
 
+@pytest.mark.once("jax", "recipes are tested on every backend in test_recipe_optimizer.py")
 def test_fine_tuning_with_a_slower_backbone(converted):
     model = keras_mtl.load_model(converted)
     slow, fast = keras.optimizers.Adam(1e-5), keras.optimizers.Adam(1e-3)

@@ -39,6 +39,16 @@ def test_counted_by_hand():
     assert cost.parameters(model) == conv + attention + dense
 
 
+def test_normalization_and_resizing_counted_by_hand():
+    image = keras.Input((8, 12, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(5, 1, strides=2)(image))
+    x = keras.layers.UpSampling2D(2)(x)  # nearest, no operation
+    x = keras.layers.Resizing(7, 9, interpolation="bilinear")(x)
+    head = keras_mtl.layers.PredictionHead(4, width=6, upsampling=2)
+    expected = 2 * 4 * 6 * 5 + 4 * 7 * 9 * 5 + 4 * 14 * 18 * 5 + 2 * 14 * 18 * 6
+    assert cost.elementwise(keras.Model(image, head(x))) == expected
+
+
 @pytest.mark.parametrize(
     ("variant", "parameters", "macs", "attention"),
     [("paper", 51_191, 582_064, 20_736), ("released", 42_477, 533_120, 19_584)],
@@ -109,6 +119,8 @@ class HRNetsMaps(FeaturePyramid):
 @pytest.mark.parametrize(
     ("preset", "parameters", "macs", "as_published"),
     [
+        ("cross_stitch_hrnet18_nyud", 4.517, 17.65, None),
+        ("nddr_cnn_hrnet18_nyud", 4.588, 18.73, None),
         ("pad_net_hrnet18_nyud", 5.019, 25.18, None),
         ("mti_net_hrnet18_nyud", 17.961, 22.65, None),
         ("pap_hrnet18_nyud", 4.543, 20.3, 52.98),

@@ -19,18 +19,19 @@ from keras_mtl.models import MultiTaskModel
 from keras_mtl.models.registry import PRESETS
 
 
-def parameters(model: keras.Model) -> int:
-    """Number of trainable parameters, without those of outputs that exist in training only.
+def parameters(model: keras.Model, in_training: bool = False) -> int:
+    """Number of trainable parameters.
 
     Args:
         model: any Keras model.
+        in_training: bool. Whether to count those of outputs, too, that exist in training only.
 
     Example:
 
     >>> parameters(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
     8
     """
-    if getattr(model, "auxiliary", None):
+    if getattr(model, "auxiliary", None) and not in_training:
         model = keras.Model(model.inputs, model.outputs)
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
@@ -254,6 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
         "tasks": [task.name for task in tasks],
         "image_size": [height, width],
         "parameters": parameters(model),
+        "parameters_in_training": parameters(model, in_training=True),
         "macs": counted.total,
         "attention_macs": counted.attention,
         "macs_with_elementwise": counted.total + counted.elementwise,
@@ -266,6 +268,9 @@ def main(arguments: list[str] | None = None) -> None:
         return
     print(f"{options.preset}: {', '.join(found['tasks'])} at {height}x{width}")
     print(f"parameters  {found['parameters'] / 1e6:10.2f} M")
+    if found["parameters_in_training"] != found["parameters"]:
+        more = found["parameters_in_training"] / 1e6
+        print(f"in training {more:10.2f} M  (with outputs that exist in training only)")
     print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
     print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
     with_others = (counted.total + counted.elementwise) / 1e9

@@ -14,7 +14,7 @@ import keras_tuner
 
 from keras_mtl.backbones.vision_transformer import grid_of
 from keras_mtl.evaluation.single_task import delta_m
-from keras_mtl.models import MultiTaskModel, TaskPrompter, TPANet
+from keras_mtl.models import PAP, PSD, MultiTaskModel, TaskPrompter, TPANet
 from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task, check_tasks
 
@@ -169,7 +169,39 @@ class TPANetSearch(Search):
         )
 
 
-SEARCHES = {TaskPrompter: TaskPrompterSearch, TPANet: TPANetSearch}
+class PAPSearch(Search):
+    """`keras_mtl.PAP`: width, grid, steps, share of what was diffused. See `Search`."""
+
+    def network(self, hp):
+        return PAP(
+            self.make_backbone(),
+            self.tasks,
+            width=hp.Choice("width", [16, 32, 64, 128], default=64),
+            grid_stride=hp.Choice("grid_stride", [8, 16], default=8),
+            iterations=hp.Int("iterations", 1, 9, default=9),
+            beta=hp.Float("beta", 0.05, 0.5, step=0.05),
+        )
+
+
+class PSDSearch(Search):
+    """`keras_mtl.PSD`: width, window, steps. See `Search` for the arguments."""
+
+    def network(self, hp):
+        return PSD(
+            self.make_backbone(),
+            self.tasks,
+            width=hp.Choice("width", [16, 32, 64, 128], default=64),
+            window=hp.Choice("window", [3, 5, 7], default=5),
+            steps=hp.Int("steps", 1, 4),
+        )
+
+
+SEARCHES = {
+    TaskPrompter: TaskPrompterSearch,
+    TPANet: TPANetSearch,
+    PAP: PAPSearch,
+    PSD: PSDSearch,
+}
 
 
 def _write_hyperparameters(folder, trial, values):

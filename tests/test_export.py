@@ -16,6 +16,7 @@ from PIL import Image
 import keras_mtl
 from keras_mtl.export import agreement, export_model
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
+from tests.small import resnet
 
 pytest.importorskip("tensorflow", reason="every format is written by TensorFlow")
 
@@ -118,6 +119,16 @@ def test_every_format(model, tmp_path, format, capsys):
 def test_other_networks(build, tmp_path, format):
     keras.utils.set_random_seed(0)
     exported = export_model(build(), tmp_path / NAMES[format], format, decoded=build is baseline)
+    assert max(exported.differences.values()) < 1e-5
+
+
+@once
+@pytest.mark.parametrize("architecture", [keras_mtl.PAP, keras_mtl.PSD])
+def test_compared_networks(architecture, tmp_path):
+    """In the format that knows the fewest operations."""
+    keras.utils.set_random_seed(0)
+    model = architecture(resnet(SIZE), nyud("semseg", "depth"), width=8)
+    exported = export_model(model, tmp_path / NAMES["litert"], "litert")
     assert max(exported.differences.values()) < 1e-5
 
 

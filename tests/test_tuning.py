@@ -56,7 +56,9 @@ def test_delta_m_in_the_logs(tasks, scenes):
     assert logs["val_delta_m"][0] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("kind, backbone", [("TaskPrompter", vit), ("TPANet", hrnet)])
+@pytest.mark.parametrize(
+    "kind, backbone", [("TaskPrompter", vit), ("TPANet", hrnet), ("PAP", hrnet), ("PSD", hrnet)]
+)
 def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     search = getattr(tuning, f"{kind}Search")(backbone, tasks, SINGLE)
     hp = keras_tuner.HyperParameters()
@@ -72,11 +74,14 @@ def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     factor = hp.get("normals_weight")
     assert factor == 4.0
     names = {parameter.name for parameter in hp.space}
-    wanted = {"learning_rate", "weight_decay", "depth_weight", "normals_weight", "stochastic_depth"}
+    wanted = {"learning_rate", "weight_decay", "depth_weight", "normals_weight"}
     own = {
         "TaskPrompter": {"channel_windows_a_side", "decode_dim", "prompting_levels"},
         "TPANet": {"dim", "head_width", "dropout"},
+        "PAP": {"width", "grid_stride", "iterations", "beta"},
+        "PSD": {"width", "window", "steps"},
     }
+    wanted |= {"stochastic_depth"} if kind in ("TaskPrompter", "TPANet") else set()
     assert names == wanted | own[kind]
 
 

@@ -14,7 +14,16 @@ import keras_tuner
 
 from keras_mtl.backbones.vision_transformer import grid_of
 from keras_mtl.evaluation.single_task import delta_m
-from keras_mtl.models import PAP, PSD, MultiTaskModel, TaskPrompter, TPANet
+from keras_mtl.models import (
+    MTAN,
+    NDDRCNN,
+    PAP,
+    PSD,
+    CrossStitch,
+    MultiTaskModel,
+    TaskPrompter,
+    TPANet,
+)
 from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task, check_tasks
 
@@ -169,6 +178,37 @@ class TPANetSearch(Search):
         )
 
 
+class CrossStitchSearch(Search):
+    """`keras_mtl.CrossStitch`: width, the share of a task's own features at the beginning.
+
+    See `Search` for the arguments.
+    """
+
+    architecture: type[CrossStitch] | type[NDDRCNN] = CrossStitch
+
+    def network(self, hp):
+        return self.architecture(
+            self.make_backbone(),
+            self.tasks,
+            width=hp.Choice("width", [16, 32, 64], default=64),
+            alpha=hp.Float("alpha", 0.5, 1.0, step=0.1, default=0.9),
+        )
+
+
+class NDDRCNNSearch(CrossStitchSearch):
+    """`keras_mtl.NDDRCNN`: as for cross-stitch networks."""
+
+    architecture = NDDRCNN
+
+
+class MTANSearch(Search):
+    """`keras_mtl.MTAN`: the width of heads. See `Search` for the arguments."""
+
+    def network(self, hp):
+        width = hp.Choice("head_width", [16, 32, 64], default=64)
+        return MTAN(self.make_backbone(), self.tasks, head_width=width)
+
+
 class PAPSearch(Search):
     """`keras_mtl.PAP`: width, grid, steps, share of what was diffused. See `Search`."""
 
@@ -199,6 +239,9 @@ class PSDSearch(Search):
 SEARCHES = {
     TaskPrompter: TaskPrompterSearch,
     TPANet: TPANetSearch,
+    CrossStitch: CrossStitchSearch,
+    NDDRCNN: NDDRCNNSearch,
+    MTAN: MTANSearch,
     PAP: PAPSearch,
     PSD: PSDSearch,
 }

@@ -57,7 +57,16 @@ def test_delta_m_in_the_logs(tasks, scenes):
 
 
 @pytest.mark.parametrize(
-    "kind, backbone", [("TaskPrompter", vit), ("TPANet", hrnet), ("PAP", hrnet), ("PSD", hrnet)]
+    "kind, backbone",
+    [
+        ("TaskPrompter", vit),
+        ("TPANet", hrnet),
+        ("CrossStitch", vit),
+        ("NDDRCNN", vit),
+        ("MTAN", vit),
+        ("PAP", hrnet),
+        ("PSD", hrnet),
+    ],
 )
 def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     search = getattr(tuning, f"{kind}Search")(backbone, tasks, SINGLE)
@@ -78,6 +87,9 @@ def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     own = {
         "TaskPrompter": {"channel_windows_a_side", "decode_dim", "prompting_levels"},
         "TPANet": {"dim", "head_width", "dropout"},
+        "CrossStitch": {"width", "alpha"},
+        "NDDRCNN": {"width", "alpha"},
+        "MTAN": {"head_width"},
         "PAP": {"width", "grid_stride", "iterations", "beta"},
         "PSD": {"width", "window", "steps"},
     }

@@ -11,8 +11,8 @@ def with_tasks(model, tasks: Sequence[Task]):
     """A new model of the same architecture with other tasks, which goes on from this one's weights.
 
     The backbone keeps its weights, and so does every other layer of the same name whose weights
-    have the same shapes, such as the head of a task that stays. All others start anew. Compile it
-    before training.
+    have the same shapes, such as the head of a task that stays. All others start anew; where every
+    task has a backbone of its own, that of a task more, too. Compile it before training.
 
     Args:
         model: `MultiTaskModel`; it stays as it is.
@@ -42,13 +42,16 @@ def with_tasks(model, tasks: Sequence[Task]):
         ]
     config.pop("frozen_weights", None)  # they are numbered
     moved = type(model).from_config(config)
-    # By name first, and then the backbone, whose layers may be inside of others.
+    # The backbone, whose layers may be inside of others, and then by name: where every task has a
+    # backbone of its own, a task that stays keeps its own.
+    ours, theirs = moved.backbone_layers, model.backbone_layers
+    if len(ours) == len(theirs):
+        for new, old in zip(ours, theirs, strict=True):
+            new.set_weights(old.get_weights())
+            new.trainable = old.trainable
     known = {layer.name: layer.get_weights() for layer in model.layers}
     for layer in moved.layers:
         weights = known.get(layer.name, [])
         if [w.shape for w in weights] == [tuple(w.shape) for w in layer.weights]:
             layer.set_weights(weights)
-    for ours, theirs in zip(moved.backbone_layers, model.backbone_layers, strict=True):
-        ours.set_weights(theirs.get_weights())
-        ours.trainable = theirs.trainable
     return moved

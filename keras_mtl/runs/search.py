@@ -23,7 +23,8 @@ from keras_mtl.runs.search_state import KeepState, mend
 from keras_mtl.tasks import Task
 
 # What is searched for, and a backbone small enough to train from scratch on rooms.
-BACKBONES = {name: RECIPES[name].backbone for name in ("taskprompter", "tpanet", "pap", "psd")}
+SEARCHED = ("taskprompter", "tpanet", "cross_stitch", "nddr_cnn", "mtan", "pap", "psd")
+BACKBONES = {name: RECIPES[name].backbone for name in SEARCHED}
 
 
 def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | None = None) -> None:

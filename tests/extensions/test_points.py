@@ -449,13 +449,19 @@ def test_saved_loaded_and_exported(trained, scenes, tmp_path):
         assert tuple(shape) == ((8, MOST, 4) if decoded else expected.shape)
 
 
-@pytest.mark.parametrize("architecture", ["TaskPrompter", "TPANet"])
+@pytest.mark.parametrize("architecture", ["TaskPrompter", "TPANet", "CrossStitch", "MTAN"])
 def test_every_architecture_takes_it(both, scenes, architecture):
     backbone = small.vit(SIZE, num_heads=2, hidden_dim=24, mlp_dim=24)
     if architecture == "TaskPrompter":
         model = keras_mtl.TaskPrompter(
             backbone, both, channel_windows=(2, 2), prompting_levels=1, decode_dim=8
         )
+        grid = (6, 8)
+    elif architecture == "CrossStitch":
+        model = keras_mtl.CrossStitch(backbone, both, width=4)  # the points see the backbone
+        grid = (6, 8)
+    elif architecture == "MTAN":
+        model = keras_mtl.MTAN(backbone, both, head_width=4)  # they have a mask of their own
         grid = (6, 8)
     else:
         model = keras_mtl.TPANet(backbone, both, dim=8, head_width=4, scales=1)

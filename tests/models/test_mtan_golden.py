@@ -24,6 +24,7 @@ def toy_resnet(golden):
             for stage in stages
         ],
         strides=[1 + int(each) for each in coarser],
+        name="toy",
     )
 
 
@@ -68,7 +69,7 @@ def test_features_masks_and_outputs(golden, network):
     wanted = {}
     for number in range(1, len(golden.meta["channels"]) + 1):
         before, last = (
-            model.get_layer(f"toy_res_net_stage_{2 * number - offset}").output for offset in (1, 0)
+            model.get_layer(f"toy_stage_{2 * number - offset}").output for offset in (1, 0)
         )
         wanted[f"u{number}_before_last_block"], wanted[f"u{number}_last_block"] = before, last
         for task in golden.meta["tasks"]:

@@ -55,3 +55,17 @@ def test_a_task_prompter():
     assert_same(moved.backbone_variables, model.backbone_variables)
     assert_same(moved.task_variables("depth"), model.get_layer("depth_head").weights)
     assert moved.count_params() > model.count_params()
+
+
+@pytest.mark.parametrize("others", [("edge", "depth"), ("normals", "edge", "depth")])
+def test_a_backbone_for_each_task(others):
+    """A task that stays keeps its own; that of a task more starts anew."""
+    model = keras_mtl.CrossStitch(small.vit(SIZE), nyud("depth", "edge"), "encoder", width=4)
+    model.set_weights([np.random.default_rng(0).uniform(size=w.shape) for w in model.weights])
+    tasks = [nyud(name)[0] for name in others]
+    moved = with_tasks(model, tasks)
+    assert [task.name for task in moved.tasks] == list(others)
+    for name in ("depth", "edge"):
+        for layer in ("backbone_stage_1", "head"):
+            ours, theirs = (each.get_layer(f"{name}_{layer}") for each in (moved, model))
+            assert_same(ours.weights, theirs.weights)

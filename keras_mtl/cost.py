@@ -247,15 +247,15 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--tasks is {options.tasks}; {options.preset} has 1 to {len(tasks)} tasks.")
     tasks = tasks[: options.tasks]
     model = MultiTaskModel.from_preset(options.preset, tasks=tasks)
-    as_published = PRESETS[options.preset].get("as_published")
+    preset = PRESETS[options.preset]
+    as_published = preset.get("as_published")
     height, width = model.image_size
     counted = macs(model)
     found = {
         "preset": options.preset,
         "tasks": [task.name for task in tasks],
         "image_size": [height, width],
-        "parameters": parameters(model),
-        "parameters_in_training": parameters(model, in_training=True),
+        "parameters": parameters(model, preset.get("counted_in_training", False)),
         "macs": counted.total,
         "attention_macs": counted.attention,
         "macs_with_elementwise": counted.total + counted.elementwise,
@@ -268,9 +268,6 @@ def main(arguments: list[str] | None = None) -> None:
         return
     print(f"{options.preset}: {', '.join(found['tasks'])} at {height}x{width}")
     print(f"parameters  {found['parameters'] / 1e6:10.2f} M")
-    if found["parameters_in_training"] != found["parameters"]:
-        more = found["parameters_in_training"] / 1e6
-        print(f"in training {more:10.2f} M  (with outputs that exist in training only)")
     print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
     print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
     with_others = (counted.total + counted.elementwise) / 1e9

@@ -23,6 +23,14 @@ PRESETS = {
         "image_size": (425, 560),
         "tasks": "nyud",
         "arguments": {"mask_grouping": "adjacent"},
+        "counted_in_training": True,
+    },
+    "mti_net_hrnet18_pascal": {
+        "backbone": "hrnet18",
+        "image_size": (512, 512),
+        "tasks": "pascal_context",
+        "arguments": {"mask_grouping": "adjacent"},
+        "counted_in_training": True,
     },
     # TaskPrompter's Table 4 has 128 M and 161 G: the published form, but of three tasks.
     "mti_net_hrnet48_pascal": {
@@ -30,6 +38,7 @@ PRESETS = {
         "image_size": (512, 512),
         "tasks": lambda: pascal_context("semseg", "human_parts", "sal"),
         "arguments": {"mask_grouping": "adjacent"},
+        "counted_in_training": True,
     },
 }
 

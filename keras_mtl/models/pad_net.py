@@ -21,19 +21,24 @@ from keras_mtl.models.decoder_level import (
     predictions,
     task_features,
 )
-from keras_mtl.models.exchange import DECODER_RECIPE
 from keras_mtl.models.initial_predictions import RECIPE, predict_finally, predict_initially
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.registry import register_architecture
 from keras_mtl.tasks import Task, check_tasks
 
 PRESETS = {
-    # TPANet's Table 1: 5.02 M parameters, 25.18 G. Only the light form has these.
-    "pad_net_hrnet18_nyud": {
-        "backbone": "hrnet18",
-        "image_size": (425, 560),
-        "tasks": "nyud",
-        "arguments": {"light": True, "gate": "target"},
+    # TPANet's Tables 1 and 2: 5.02 M parameters, 25.18 G on NYUD-v2. Only the light form has these.
+    **{
+        f"pad_net_hrnet18_{dataset}": {
+            "backbone": "hrnet18",
+            "image_size": image_size,
+            "tasks": tasks,
+            "arguments": {"light": True, "gate": "target"},
+        }
+        for dataset, tasks, image_size in (
+            ("nyud", "nyud", (425, 560)),
+            ("pascal", "pascal_context", (512, 512)),
+        )
     },
     # TaskPrompter's Table 4: 330 M parameters, 773 G.
     "pad_net_vit_large_pascal": {
@@ -41,6 +46,7 @@ PRESETS = {
         "image_size": (512, 512),
         "tasks": "pascal_context",
         "arguments": {},
+        "counted_in_training": True,
     },
 }
 
@@ -149,8 +155,6 @@ class PADNet(MultiTaskModel):
             auxiliary_tasks=supervised[len(tasks) :],
             **kwargs,
         )
-        if light:
-            self.recipe = DECODER_RECIPE
 
         # === Config ===
         self._config = {

@@ -43,7 +43,9 @@ def register_architecture(architecture: type) -> type:
             - `tasks`: name of a function of `keras_mtl.tasks`, or a function that lists tasks;
             - `arguments`: dict, those of the architecture besides backbone and tasks;
             - `as_published`: dict, may be left out: arguments under which it computes the same as
-              its paper counts it, where that costs more.
+              its paper counts it, where that costs more;
+            - `counted_in_training`: bool, may be left out: whether its paper's parameters include
+              those of outputs that exist in training only.
 
     Returns:
         The class.

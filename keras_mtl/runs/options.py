@@ -286,6 +286,8 @@ def _add_network(parser):
     text = "where tasks exchange features: behind one backbone, or between the stages of a "
     text += "backbone for each task (default %d)"
     option(group, "--level", text, choices=["decoder", "encoder"])
+
+    group = parser.add_argument_group("cross_stitch, nddr_cnn and pad_net without a preset")
     option(group, "--width", "channels of a task's features (default %d)")
 
     parser.set_defaults(**dict.fromkeys(BUILT_WITH))  # None: not given

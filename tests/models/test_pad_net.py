@@ -81,8 +81,7 @@ def test_forms():
     assert not light.auxiliary
     names = {layer.name for layer in light.layers}
     assert "depth_features" in names and "depth_initial_bottleneck_1" not in names
-    assert light.recipe["optimizer"]["class_name"] == "SGD"
-    assert keras_mtl.PADNet.recipe["learning_rate"] == 1e-4
+    assert light.recipe["learning_rate"] == keras_mtl.MTINet.recipe["weight_decay"] == 1e-4
     with pytest.raises(ValueError, match="light leaves the initial predictions out"):
         keras_mtl.PADNet(small.resnet(SIZE), MAIN, OTHERS, light=True)
     with pytest.raises(ValueError, match="use a multiple of 4, such as 8"):

@@ -135,6 +135,8 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
             "multitask_baseline_swin_tiny_pascal",
             None,
         ],
+        "pad_net": ["pad_net_hrnet18_nyud", "pad_net_hrnet18_pascal", None],
+        "mti_net": ["mti_net_hrnet18_nyud", "mti_net_hrnet18_pascal", None],
         "pap": ["pap_hrnet18_nyud", "pap_hrnet18_pascal", None],
         "psd": ["psd_hrnet18_nyud", "psd_hrnet18_pascal", None],
         "cross_stitch": ["cross_stitch_hrnet18_nyud", "cross_stitch_hrnet18_pascal", None],

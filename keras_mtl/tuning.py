@@ -14,13 +14,17 @@ import keras_tuner
 
 from keras_mtl.backbones.vision_transformer import grid_of
 from keras_mtl.evaluation.single_task import delta_m
+from keras_mtl.layers.feature_propagation import GROUPINGS
+from keras_mtl.layers.multi_modal_distillation import GATES
 from keras_mtl.models import (
     MTAN,
     NDDRCNN,
     PAP,
     PSD,
     CrossStitch,
+    MTINet,
     MultiTaskModel,
+    PADNet,
     TaskPrompter,
     TPANet,
 )
@@ -236,6 +240,26 @@ class PSDSearch(Search):
         )
 
 
+class PADNetSearch(Search):
+    """`keras_mtl.PADNet`: width, and whose gates pass messages. See `Search` for the arguments."""
+
+    def network(self, hp):
+        return PADNet(
+            self.make_backbone(),
+            self.tasks,
+            gate=hp.Choice("gate", list(GATES)),
+            width=hp.Choice("width", [16, 32, 64, 128], default=64),
+        )
+
+
+class MTINetSearch(Search):
+    """`keras_mtl.MTINet`: how masks are grouped. See `Search` for the arguments."""
+
+    def network(self, hp):
+        grouping = hp.Choice("mask_grouping", list(GROUPINGS))
+        return MTINet(self.make_backbone(), self.tasks, mask_grouping=grouping)
+
+
 SEARCHES = {
     TaskPrompter: TaskPrompterSearch,
     TPANet: TPANetSearch,
@@ -244,6 +268,8 @@ SEARCHES = {
     MTAN: MTANSearch,
     PAP: PAPSearch,
     PSD: PSDSearch,
+    PADNet: PADNetSearch,
+    MTINet: MTINetSearch,
 }
 
 

@@ -56,6 +56,10 @@ def test_delta_m_in_the_logs(tasks, scenes):
     assert logs["val_delta_m"][0] == pytest.approx(expected)
 
 
+def wide_hrnet():
+    return keras_mtl.backbones.HRNet((*SIZE, 3), 8, 1, (1, 1, 1), 1)
+
+
 @pytest.mark.parametrize(
     "kind, backbone",
     [
@@ -66,6 +70,8 @@ def test_delta_m_in_the_logs(tasks, scenes):
         ("MTAN", vit),
         ("PAP", hrnet),
         ("PSD", hrnet),
+        ("PADNet", hrnet),
+        ("MTINet", wide_hrnet),
     ],
 )
 def test_every_corner_of_the_space_builds(tasks, kind, backbone):
@@ -92,6 +98,8 @@ def test_every_corner_of_the_space_builds(tasks, kind, backbone):
         "MTAN": {"head_width"},
         "PAP": {"width", "grid_stride", "iterations", "beta"},
         "PSD": {"width", "window", "steps"},
+        "PADNet": {"gate", "width"},
+        "MTINet": {"mask_grouping"},
     }
     wanted |= {"stochastic_depth"} if kind in ("TaskPrompter", "TPANet") else set()
     assert names == wanted | own[kind]

@@ -23,7 +23,17 @@ from keras_mtl.runs.search_state import KeepState, mend
 from keras_mtl.tasks import Task
 
 # What is searched for, and a backbone small enough to train from scratch on rooms.
-SEARCHED = ("taskprompter", "tpanet", "cross_stitch", "nddr_cnn", "mtan", "pap", "psd")
+SEARCHED = (
+    "taskprompter",
+    "tpanet",
+    "cross_stitch",
+    "nddr_cnn",
+    "mtan",
+    "pad_net",
+    "mti_net",
+    "pap",
+    "psd",
+)
 BACKBONES = {name: RECIPES[name].backbone for name in SEARCHED}
 
 

@@ -80,6 +80,7 @@ class CrossStitch(ExchangingModel):
     """
 
     presets = PRESETS
+    encoder_recipe = {**ENCODER_RECIPE, "interaction_variables": "cross_stitch_.*"}
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class CrossStitch(ExchangingModel):
         inputs, raw = exchanging_network(pyramid, tasks, level, width, statistics, exchange)
         super().__init__(inputs, raw, tasks, **kwargs)
         if level == "encoder":
-            self.recipe = {**ENCODER_RECIPE, "interaction_variables": "cross_stitch_.*"}
+            self.recipe = self.encoder_recipe
 
         # === Config ===
         self._config = {

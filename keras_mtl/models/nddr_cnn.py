@@ -79,6 +79,7 @@ class NDDRCNN(ExchangingModel):
     """
 
     presets = PRESETS
+    encoder_recipe = {**ENCODER_RECIPE, "interaction_variables": "nddr_.*"}
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class NDDRCNN(ExchangingModel):
             )
         super().__init__(inputs, raw, tasks, **kwargs)
         if level == "encoder":
-            self.recipe = {**ENCODER_RECIPE, "interaction_variables": "nddr_.*"}
+            self.recipe = self.encoder_recipe
 
         # === Config ===
         self._config = {

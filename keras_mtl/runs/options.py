@@ -110,6 +110,9 @@ def _add_what_is_trained(parser, tasks):
     backbones, presets = keras_mtl.presets.BACKBONES, keras_mtl.presets.PRESETS
     text = "architecture (default taskprompter, or the preset's)"
     parser.add_argument("--model", choices=list(RECIPES), help=text)
+    text = "where the tasks of cross_stitch and nddr_cnn exchange features, without a preset: "
+    text += "behind one backbone, or between the stages of a backbone for each (default decoder)"
+    parser.add_argument("--level", choices=["decoder", "encoder"], help=text)
     names = [task.name for task in tasks]
     parser.add_argument(
         "--tasks",
@@ -160,7 +163,7 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
     said = (known.data, preset, backbone, known.pretrained, known.from_scratch)
     trunk = None if any(said) else recipe.trunk
     parser.set_defaults(pretrained=trunk)
-    defaults = recipe.defaults(bool(known.data), bool(trunk))
+    defaults = recipe.defaults(bool(known.data), bool(trunk), known.level)
     if known.data:
         papers = recipe.preset(dataset)
         if not (papers or preset):
@@ -281,11 +284,6 @@ def _add_network(parser):
 
     group = parser.add_argument_group("tpanet, baseline and mtan without a preset")
     option(group, "--head-width", "channels inside a task's head (default %d)")
-
-    group = parser.add_argument_group("cross_stitch and nddr_cnn without a preset")
-    text = "where tasks exchange features: behind one backbone, or between the stages of a "
-    text += "backbone for each task (default %d)"
-    option(group, "--level", text, choices=["decoder", "encoder"])
 
     group = parser.add_argument_group("cross_stitch, nddr_cnn and pad_net without a preset")
     option(group, "--width", "channels of a task's features (default %d)")

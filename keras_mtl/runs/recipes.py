@@ -72,12 +72,15 @@ class Recipe:
                 return name
         return None
 
-    def defaults(self, prepared: bool, from_trunk: bool = False) -> dict:
+    def defaults(self, prepared: bool, from_trunk: bool = False, level: str | None = None) -> dict:
         """Defaults of the scripts' options, on prepared data or on rooms, from there or scratch."""
         on_rooms = ON_ROOMS | {"steps": self.steps}
         if prepared:
             names = ("steps", "learning_rate", "batch_size")
-            return on_rooms | ON_DATA | {name: self.model.recipe[name] for name in names}
+            recipe = self.model.recipe
+            if level == "encoder":
+                recipe = getattr(self.model, "encoder_recipe", recipe)
+            return on_rooms | ON_DATA | {name: recipe[name] for name in names}
         return on_rooms | FROM_TRUNK if from_trunk else on_rooms
 
 

@@ -86,9 +86,9 @@ def test_a_training_step(golden, network, training_step):
 
 def test_decoder_level(golden):
     features = golden.maps("decoder/input/features")
-    height, width = features.shape[1:3]
     tasks = golden.tasks
-    pyramid = GivenFeatures((4 * height, 4 * width, 3), {4: features})
+    size = golden[f"decoder/out/{tasks[0].name}"].shape[2:]
+    pyramid = GivenFeatures((*size, 3), {4: features})
     own = len(golden[f"decoder/state/final.{tasks[0].name}.weight"][0])
     model = keras_mtl.CrossStitch(pyramid, tasks, width=own)
     unit = model.get_layer("cross_stitch_decoder")

@@ -117,6 +117,16 @@ def test_a_preset_with_a_pretrained_backbone(monkeypatch):
     assert model.image_size == (32, 48) and set(model.output) == {"depth"}
 
 
+def test_where_tasks_exchange_features():
+    """A backbone for each task is trained by a recipe of its own."""
+    options = options_of("--model", "cross_stitch", "--level", "encoder", "--width", "4")
+    assert (options.level, options.width, options.learning_rate) == ("encoder", 4, 1e-3)
+    given = ("--model", "cross_stitch", "--data", "x", "--backbone", "hrnet18")
+    assert options_of(*given).learning_rate == 1e-2
+    options = options_of(*given, "--level", "encoder")
+    assert (options.steps, options.learning_rate) == (50 * 795 // 8, 1e-3)
+
+
 # === Recipes ===
 
 

@@ -209,6 +209,17 @@ def parts_of(name, layer):
     return {f"{name}.{KINDS[variable.name]}": Part(variable) for variable in layer.weights}
 
 
+def block_parts(name, block):
+    """`{published name: Part}` of a residual block."""
+    parts = {}
+    for n, (kernel, norm) in enumerate(zip(block.kernels, block.norms, strict=True), start=1):
+        parts |= parts_of(f"{name}.conv{n}", kernel) | parts_of(f"{name}.bn{n}", norm)
+    if block.projection is not None:
+        parts |= parts_of(f"{name}.downsample.0", block.projection)
+        parts |= parts_of(f"{name}.downsample.1", block.projection_norm)
+    return parts
+
+
 def load(parts, state):
     """Gives variables their published values; a bias that the published layer lacks is zero."""
     assert state.keys() <= parts.keys(), sorted(state.keys() - parts.keys())

@@ -8,8 +8,15 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from tests.golden_files import AS_THEY_ARE, GivenFeatures, GivenTask, Golden, load, parts_of
-from tests.models.test_pad_net_golden import block_parts
+from tests.golden_files import (
+    AS_THEY_ARE,
+    GivenFeatures,
+    GivenTask,
+    Golden,
+    block_parts,
+    load,
+    parts_of,
+)
 
 STRIDES = (4, 8, 16, 32)
 

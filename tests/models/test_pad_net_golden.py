@@ -16,6 +16,7 @@ from tests.golden_files import (
     GivenTask,
     Golden,
     assert_close,
+    block_parts,
     load,
     parts_of,
 )
@@ -40,17 +41,6 @@ def names(golden_file):
     }
     main = {key.split(".")[1] for key in state if key.startswith(heads)}
     return supervised, [name for name in supervised if name in main]
-
-
-def block_parts(name, block):
-    """`{published name: Part}` of a residual block."""
-    parts = {}
-    for n, (kernel, norm) in enumerate(zip(block.kernels, block.norms, strict=True), start=1):
-        parts |= parts_of(f"{name}.conv{n}", kernel) | parts_of(f"{name}.bn{n}", norm)
-    if block.projection is not None:
-        parts |= parts_of(f"{name}.downsample.0", block.projection)
-        parts |= parts_of(f"{name}.downsample.1", block.projection_norm)
-    return parts
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +113,18 @@ def test_outputs_and_what_lies_between(loaded, golden_file, names, images):
     golden_file.check_maps(outputs, "eval/out/")
 
 
-def test_one_training_step(loaded, parts, golden_file, names, images, training_step):
+def test_one_training_step(loaded, parts, golden_file, names, images, training_step, resized):
     supervised, main = names
 
     def losses(outputs):
         return golden_file.losses(outputs, auxiliary=[("{}/initial", "deepsup_{}")])
 
     outputs = golden_file.check_step(training_step, loaded, images, parts, losses)
-    for name, value in golden_file.under("train/out/").items():
-        if name in main:  # the initial ones are compared by their losses, which are of this size
-            assert_close(outputs[name], np.moveaxis(value, 1, -1), name)
+    for name in main:
+        assert_close(outputs[name], golden_file.maps(f"train/out/{name}"), name)
+    for name in supervised:  # ours are at the image's size
+        initial = resized(golden_file.maps(f"train/out/initial_{name}"), golden_file.meta["image"])
+        assert_close(outputs[f"{name}/initial"], initial, name)
     batch, _, height, width = golden_file["input/features"].shape
     golden_file.check_statistics(parts, lambda layer: batch * height * width)
 

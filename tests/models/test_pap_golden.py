@@ -22,6 +22,7 @@ from tests.golden_files import (
     Golden,
     Part,
     assert_close,
+    block_parts,
     load,
     parts_of,
 )
@@ -52,16 +53,6 @@ def golden():
 
 def tasks_of(golden):
     return [LikeItsKind(task.name, task.channels) for task in golden.tasks]
-
-
-def bottleneck_parts(name, block):
-    found = {}
-    for n, (kernel, norm) in enumerate(zip(block.kernels, block.norms, strict=True), start=1):
-        found |= parts_of(f"{name}.conv{n}", kernel) | parts_of(f"{name}.bn{n}", norm)
-    if block.projection is not None:
-        found |= parts_of(f"{name}.downsample.0", block.projection)
-        found |= parts_of(f"{name}.downsample.1", block.projection_norm)
-    return found
 
 
 def mixing_parts(name, model):
@@ -97,9 +88,9 @@ def parts(model, golden):
         get = model.get_layer
         for n in (0, 1):
             block = get(f"{task}_initial_bottleneck_{n + 1}")
-            found |= bottleneck_parts(f"{initial}.layers.{task}.{n}", block)
+            found |= block_parts(f"{initial}.layers.{task}.{n}", block)
             block = get(f"{task}_final_bottleneck_{n + 1}")
-            found |= bottleneck_parts(f"{final}.{task}.{n}", block)
+            found |= block_parts(f"{final}.{task}.{n}", block)
         found |= parts_of(f"{initial}.conv_out.{task}", get(f"{task}_initial_prediction"))
         found |= parts_of(f"{final}.{task}.2", get(f"{task}_prediction"))
         found |= parts_of(

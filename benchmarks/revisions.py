@@ -99,9 +99,9 @@ def prepare(folder: Path, other: Path) -> None:
 class Worker:
     """A process that takes turns with another."""
 
-    def __init__(self, tree: Path, kind: str, folder: Path):
+    def __init__(self, tree: Path, *arguments: str, script: str = __file__):
         environment = {**os.environ, "PYTHONPATH": str(tree)}
-        command = [sys.executable, __file__, "--serve", kind, str(folder)]
+        command = [sys.executable, script, "--serve", *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, env=environment, stdin=pipe, stdout=pipe, text=True
@@ -146,9 +146,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             if kind == "data":
                 prepare(Path(folder), options.other.absolute())
-            workers = [
-                Worker(tree.absolute(), kind, Path(folder)) for tree in (here, options.other)
-            ]
+            workers = [Worker(tree.absolute(), kind, folder) for tree in (here, options.other)]
             pairs = np.array(
                 [[worker.turn() for worker in workers] for _ in range(options.rounds)]
             )  # (rounds, this and the other, wall and processor seconds)

@@ -46,19 +46,21 @@ def shade(draw, view, things, size, face, points, normals, texture):
     coarse = [p[::step, ::step] for p in points]
     open_ = _fine(_openness(coarse, [m[::step, ::step] for m in n]), step, face.shape)
     softness = draw.uniform(0.4, 1.5)
-    lit = _lit(view, ceiling.position, softness, coarse, solid[::step, ::step])
+    unshaded = _lit(view, ceiling.position, softness, coarse, solid[::step, ::step])
     up = dot(n, [dot(axis, UP) for axis in view.camera.axes])
     base = open_ * (ambient * (0.85 + 0.15 * up))
-    level, shine = [base, base, base], [0.0, 0.0, 0.0]
+    level = [base.copy() for _ in range(3)]
+    shine = [np.zeros_like(base) for _ in range(3)]
     for light in (ceiling, *others):
         diffuse, mirror = _arrives(light, view.camera, points, n, mirrored, length)
         if light is ceiling:
-            shadow = _fine(lit, step, face.shape)
+            shadow = _fine(unshaded, step, face.shape)
             diffuse, mirror = diffuse * shadow, mirror * shadow
         else:
             diffuse = diffuse * open_
-        level = [a + np.float32(p) * diffuse for a, p in zip(level, light.power, strict=True)]
-        shine = [a + np.float32(p) * mirror for a, p in zip(shine, light.power, strict=True)]
+        for power, lit, shining in zip(light.power, level, shine, strict=True):
+            lit += np.float32(power) * diffuse
+            shining += np.float32(power) * mirror
     colors = albedo(view, face, points, texture)
     return np.stack(
         [c * (a + glow) + gloss * s for c, a, s in zip(colors, level, shine, strict=True)]

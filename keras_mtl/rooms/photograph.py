@@ -25,23 +25,32 @@ def develop(draw, light):
     y = (np.arange(height, dtype=f) * 2 - (height - 1))[:, None] / f(height)
     x = (np.arange(width, dtype=f) * 2 - (width - 1)) / f(width)
     lens = level * (1 - dark_corners * f(0.5) * (x * x + y * y))
-    seen = np.stack([c * (lens * gain) for c, gain in zip(light, gains, strict=True)])
-    # The square root is the display's gamma (about 2).
-    picture = np.sqrt(np.minimum(seen, 1))
+    picture = np.stack([c * (lens * gain) for c, gain in zip(light, gains, strict=True)])
+    np.minimum(picture, 1, out=picture)
+    np.sqrt(picture, out=picture)  # the display's gamma (about 2)
     grain, contrast = draw.uniform(0.0, 1.0), f(draw.uniform(0.0, 0.6))
     noise = _noise(draw, light.shape, fineness * (0.002 + 0.045 * grain * grain * grain))
     if draw.chance(0.5):  # some cameras smooth it away, with what it lies on
-        picture = _blurred(picture + noise, blur)
+        picture += noise
+        picture = _blurred(picture, blur)
     else:
-        picture = _blurred(picture, blur) + noise
-    picture = np.clip(picture, 0, 1)
-    picture = picture + contrast * (picture * picture * (3 - 2 * picture) - picture)
+        picture = _blurred(picture, blur)
+        picture += noise
+    np.clip(picture, 0, 1, out=picture)
+    steeper = picture * picture * (3 - 2 * picture)
+    steeper -= picture
+    steeper *= contrast
+    picture += steeper
     grey = (picture[0] + picture[1] + picture[1] + picture[2]) * f(0.25)
-    picture = grey + f(draw.uniform(0.75, 1.2)) * (picture - grey)
-    picture = picture * 255
+    picture -= grey
+    picture *= f(draw.uniform(0.75, 1.2))
+    picture += grey
+    picture *= 255
     if draw.chance(0.6):
         picture = compressed(picture, fineness * draw.uniform(0.1, 0.9))
-    return np.moveaxis(np.clip(picture + f(0.5), 0, 255).astype(np.uint8), 0, -1).copy()
+    picture += f(0.5)
+    np.clip(picture, 0, 255, out=picture)
+    return np.ascontiguousarray(np.moveaxis(picture.astype(np.uint8), 0, -1))
 
 
 def _exposure(draw, light):
@@ -66,13 +75,16 @@ def _noise(draw, shape, amount):
 
 def _blurred(picture, share):
     """Each pixel with a share of its neighbours, in both directions."""
-    share = np.float32(share)
     for axis in (1, 2):
-        before = np.concatenate(
-            [picture.take([0], axis), picture.take(range(picture.shape[axis] - 1), axis)], axis
-        )
-        after = np.concatenate(
-            [picture.take(range(1, picture.shape[axis]), axis), picture.take([-1], axis)], axis
-        )
-        picture = picture + share * (before + after - picture - picture)
+        lines = np.moveaxis(picture, axis, 0)
+        around = np.empty_like(picture)
+        sums = np.moveaxis(around, axis, 0)
+        np.add(lines[:-2], lines[2:], out=sums[1:-1])
+        # The picture's edge is its own neighbour.
+        sums[0], sums[-1] = lines[0] + lines[1 % len(lines)], lines[-2 % len(lines)] + lines[-1]
+        around -= picture
+        around -= picture
+        around *= np.float32(share)
+        around += picture
+        picture = around
     return picture

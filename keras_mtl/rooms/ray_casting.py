@@ -311,6 +311,8 @@ def _keep_nearer(inverse, face, first, fronts, backs):
     for back in backs:
         leave = np.maximum(leave, back, out=back)
     nearer = entry > leave
+    if not nearer.any():
+        return
     nearer &= entry < 1 / NEAR
     np.copyto(inverse, entry, where=nearer)
     np.copyto(face, first + fronts[0][1], where=nearer)

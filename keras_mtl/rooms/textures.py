@@ -47,10 +47,28 @@ def value_noise(u, v, seed, period):
     return near * (1 - b) + far * b
 
 
-def _noise(seed, across, down=None, x=_X, y=_Y):
-    """Noise of so many random values across a tile and down it."""
+def _noise(seed, across, down=None):
+    """`value_noise` of so many random values across a tile and down it."""
     down = down or across
-    return value_noise(x * (across / SIZE), y * (down / SIZE), seed, (across, down))
+    (i, a), (j, b) = _places(across), _places(down)
+    columns, rows = np.arange(across, dtype=np.uint32), np.arange(down, dtype=np.uint32)
+    values = hashed(columns, rows[:, None], seed)
+
+    def at(di, dj):
+        return values[(j + dj) % down][:, (i + di) % across]
+
+    b = b[:, None]
+    near = at(0, 0) * (1 - a) + at(1, 0) * a
+    far = at(0, 1) * (1 - a) + at(1, 1) * a
+    return near * (1 - b) + far * b
+
+
+def _places(count):
+    """Along a tile, the random value before each pixel, and how far it is on to the next."""
+    u = np.arange(SIZE) * (count / SIZE)
+    i = np.floor(u)
+    a = u - i
+    return i.astype(int), a * a * (3 - 2 * a)
 
 
 def _octaves(seed, across, down=None, count=4):

@@ -12,6 +12,7 @@ import numpy as np
 from keras_mtl.files import whole
 
 HERE = Path(__file__).parent
+LARGEST_HALF = float(np.finfo(np.float16).max)
 
 
 def names() -> list[str]:
@@ -40,11 +41,11 @@ def folder_of(name_or_folder: str | Path) -> Path:
 def store_in_half(path: str | Path) -> None:
     """Rewrites a file of weights with its float32 numbers in 16 bits; Keras reads both.
 
+    An array with a number that is too large for 16 bits (65,504), as variances can be, stays as it
+    is.
+
     Args:
         path: a `.weights.h5` file.
-
-    Raises:
-        ValueError: if a number is too large for 16 bits; the file stays as it was.
 
     Example:
 
@@ -60,13 +61,10 @@ def store_in_half(path: str | Path) -> None:
     def copy(name, item):
         if not isinstance(item, h5py.Dataset):
             made = half.require_group(name)
-        elif item.dtype != np.float32:
-            made = half.create_dataset(name, data=item[()])
         else:
-            with np.errstate(over="ignore"):
-                numbers = item[()].astype(np.float16)
-            if not np.isfinite(numbers).all():
-                raise ValueError(f"{path} has a number in {name} that is too large for 16 bits.")
+            numbers = item[()]
+            if numbers.dtype == np.float32 and np.abs(numbers).max(initial=0) <= LARGEST_HALF:
+                numbers = numbers.astype(np.float16)
             made = half.create_dataset(name, data=numbers)
         made.attrs.update(item.attrs)
 

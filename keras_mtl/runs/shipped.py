@@ -67,8 +67,8 @@ CARD = """# {name}
 - **Again:** `python -m keras_mtl.runs.shipped {network}{others}`
 - **Stored** in 16 bits, {megabytes:.1f} MB; loaded, the weights are float32.
 - **Knows** generated rooms only: nothing outdoors, no light or lens that the rooms do not have. \
-On photographs of rooms expect walls, floors and large furniture; classes are often wrong. It is \
-to begin training with, to try the package and to test it, not for decisions about the world.
+On photographs it does worse than the scores below say. It is to begin training with, to try the \
+package and to test it, not for decisions about the world.
 - **Licence:** Apache-2.0, as the package.
 
 Scores{whose} on {held_out} rooms it was not trained on (seed 1), in training's metrics, beside \

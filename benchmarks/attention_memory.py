@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_mtl import files
 from keras_mtl.layers.attention import dot_product_attention
 from keras_mtl.tables import markdown
 
@@ -240,7 +241,7 @@ def main() -> None:
             rows.append(row)
     print(table(rows))
     if options.json:
-        Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
+        files.write_text(options.json, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -303,7 +303,9 @@ def main() -> None:
         lines.append([row["dataset"], row["cached"], *rates, f"{appetite:.0f}"])
     print(markdown(lines))
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        from keras_mtl import files  # here, for the one that measures starts others
+
+        files.write_text(options.json, json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -176,7 +176,9 @@ def main() -> None:
                 row = rows[-1]
                 print(f"{dtype}, seed {seed}: {row['seconds']:.0f} s", file=sys.stderr, flush=True)
                 if options.json:
-                    Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
+                    from keras_mtl import files  # here, for the one that measures starts others
+
+                    files.write_text(options.json, json.dumps(rows, indent=2) + "\n")
     print(f"{rows[0]['backend']}, {options.steps} steps, {options.scenes} rooms\n")
     print(table(rows))
 

@@ -691,7 +691,9 @@ def main() -> None:
                     print(f"- other programs disturbed {patience.disturbed} of the runs")
                 print(flush=True)
                 if options.json:
-                    Path(options.json).write_text(json.dumps(rows, indent=2) + "\n")
+                    from keras_mtl import files  # here, for the one that measures starts others
+
+                    files.write_text(options.json, json.dumps(rows, indent=2) + "\n")
 
 
 def processor() -> str:

@@ -13,44 +13,44 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_mtl import load_model
-from keras_mtl.commands.command_line import refusals, say
-from keras_mtl.export import export_model
-from keras_mtl.files import make_folder
-from keras_mtl.tables import markdown
-
 NAMES = {"saved_model": "saved_model", "onnx": "{}.onnx", "litert": "{}.tflite"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shown)
     parser.add_argument("model", type=Path, help="a model.keras that a training run wrote")
     text = "what to write (default: all of %(choices)s)"
     parser.add_argument("--format", nargs="+", choices=NAMES, default=list(NAMES), help=text)
-    text = "folder for what is written (default: beside the model)"
-    parser.add_argument("--output", type=Path, help=text)
-    text = "final maps (class ids, metres, unit vectors, probabilities) instead of raw ones"
-    parser.add_argument("--decoded", action="store_true", help=text)
+    parser.add_argument("--output", type=Path, help="folder to write to (default: the model's)")
+    parser.add_argument("--decoded", action="store_true", help="final maps instead of raw ones")
     options = parser.parse_args()
+    # Keras, which takes seconds to load, once the arguments are right
+    from keras_mtl import load_model
+    from keras_mtl.commands.command_line import refusals, say
+    from keras_mtl.commands.heartbeat import heartbeat
+    from keras_mtl.export import export_model
+    from keras_mtl.files import make_folder
+    from keras_mtl.tables import markdown
+
     with refusals(ValueError, OSError):
         model = load_model(options.model)
         make_folder(folder := options.output or options.model.parent)
     rows, failed = [("format", "file", "size [MB]", "max difference, of scale", "seconds")], False
     for format in dict.fromkeys(options.format):
         path = folder / NAMES[format].format(options.model.stem)
+        print(f"Writing {path} and comparing it with the model", flush=True)
         try:
-            done = export_model(model, path, format, options.decoded, verbose=False)
+            with heartbeat():
+                done = export_model(model, path, format, options.decoded, verbose=False)
         except (ImportError, OSError, ValueError) as error:
             say(error)
             failed = True
             continue
-        name, difference = max(done.differences.items(), key=lambda item: item[1])
+        name, x = max(done.differences.items(), key=lambda item: item[1])
         size, seconds = f"{done.size / 1e6:.1f}", f"{done.seconds:.0f}"
-        rows.append((format, path, size, f"{difference:.1e} ({name})", seconds))
-        if done.note:
-            print(f"{path}: {done.note}")
+        rows.append((format, path, size, f"{x:.1e} ({name})", seconds))
+        print(f"Wrote {path}. {done.note}".rstrip())
     if rows[1:]:
         print(markdown(rows))
     sys.exit(failed)

@@ -14,16 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from keras_mtl import load_model
-from keras_mtl.commands.command_line import refusals, say
-from keras_mtl.pictures import read_photograph
-from keras_mtl.visualize import predictions, video
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shown)
     parser.add_argument("model", type=Path, help="a model.keras that a training run wrote")
     parser.add_argument("input", type=Path, help="an image file, a folder of them, or a video")
     text = "folder for what is written (default: here)"
@@ -35,6 +29,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.batch_size < 1:
         parser.error(f"--batch-size is {options.batch_size}; expected 1 or more.")
+    # Keras, which takes seconds to load, once the arguments are right
+    from keras_mtl import load_model
+    from keras_mtl.commands.command_line import refusals, say
+    from keras_mtl.pictures import read_photograph
+    from keras_mtl.visualize import predictions, video
+
     given, out, prompts = options.input, options.output, options.affinity
     with refusals(ValueError, OSError):  # what is no picture is found before the model is loaded
         if given.is_dir():

@@ -18,9 +18,8 @@ import numpy as np
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shown)
     parser.add_argument("saved_model", type=Path, help="the folder that examples/export.py wrote")
     parser.add_argument("photograph", type=Path, help="an image file")
     parser.add_argument("--output", type=Path, default=Path(), help="where to write (default: .)")
@@ -39,7 +38,7 @@ def main() -> None:
         photograph = read(options.photograph)
     except Exception as error:  # Pillow raises whatever its decoders meet in a broken file
         sys.exit(f"serve.py: {options.photograph} cannot be read as an image: {error}.")
-    from serving import fit, picture, span, tf
+    from serving import fit, picture, span, tf, write
 
     model = tf.saved_model.load(str(options.saved_model))  # keep it: it owns the weights
     if not (hasattr(model, "final_maps") and all("colours" in task for task in about["tasks"])):
@@ -47,12 +46,12 @@ def main() -> None:
     (image, inside), size = fit(photograph, about["image_size"]), photograph.shape[:2]
     maps = {name: x.numpy() for name, x in model.final_maps(image, inside, size).items()}
     stem = options.output / options.photograph.stem
-    np.savez_compressed(f"{stem}-maps.npz", **maps)
+    write(f"{stem}-maps.npz", lambda path: np.savez_compressed(path, **maps))
     print(f"Wrote {stem}-maps.npz: {', '.join(maps)} at {size[0]}x{size[1]}")
     for task in about["tasks"]:
         final, colours = maps.get(task["name"]), task["colours"]
         if final is not None and colours:
-            picture(final, colours).save(f"{stem}-{task['name']}.png")
+            write(f"{stem}-{task['name']}.png", picture(final, colours).save)
             if task["measured_in"]:
                 print(f"{stem}-{task['name']}.png: {span(final, task)}")
 

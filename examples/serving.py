@@ -51,3 +51,10 @@ def span(x: np.ndarray, task: dict) -> str:
 def _ends(x, colours):
     low, high = colours["from"], colours["to"]
     return low, max(float(x.max()), low + 1e-6) if high is None else high
+
+
+def write(path: str, save) -> None:
+    """A file that `save` writes; it gets its name when it is whole."""
+    fresh = os.path.join(os.path.dirname(path), f".saving-{os.path.basename(path)}")
+    save(fresh)
+    os.replace(fresh, path)

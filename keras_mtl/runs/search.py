@@ -13,6 +13,7 @@ import keras
 from keras_mtl import declared, files, rooms
 from keras_mtl.arguments import did_you_mean
 from keras_mtl.commands.command_line import SEEDS, refusals, script, whole_number
+from keras_mtl.commands.heartbeat import heartbeat
 from keras_mtl.data import tasks_of
 from keras_mtl.models import registry
 from keras_mtl.runs import mixed_precision
@@ -54,6 +55,7 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
     tasks, size = tasks_named(options.tasks, tasks), tuple(options.image_size)
     folder = Path(options.output) / options.method
     with contextlib.ExitStack() as stack:
+        stack.enter_context(heartbeat())
         with refusals(ValueError, OSError):
             tasks = tasks_of(options.data, tasks) if options.data else tasks
             single = _single_scores(options.single, tasks) if options.single else None

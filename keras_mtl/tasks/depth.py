@@ -51,13 +51,16 @@ class DepthEstimation(Task):
         valid_range: tuple[float, float] = VALID_DEPTH,
     ):
         super().__init__(name, channels, loss_weight)
-        nearest, farthest = valid_range
+        try:
+            nearest, farthest = map(float, valid_range)
+        except (TypeError, ValueError):
+            nearest = farthest = np.nan
         if not 0 <= nearest < farthest:
             raise ValueError(
-                f"The valid_range of task {name!r} is {valid_range}; expected (nearest, farthest) "
-                "in metres, such as (0, 80)."
+                f"The valid_range of task {name!r} is {valid_range!r}; expected (nearest, "
+                "farthest) in metres, such as (0, 80)."
             )
-        self.valid_range = (float(nearest), float(farthest))
+        self.valid_range = (nearest, farthest)
 
     @property
     def _labelled(self) -> dict:

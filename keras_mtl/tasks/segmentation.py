@@ -91,8 +91,13 @@ class SemanticSegmentation(Task):
     def _checked_pairs(self, pairs) -> list[tuple[int, int]]:
         if pairs is None:
             return sides(self.labels)
-        ids = [int(i) for pair in pairs for i in pair]
-        if any(len(pair) != 2 for pair in pairs) or len(set(ids)) < len(ids):
+        try:
+            given = np.array(pairs)
+        except (TypeError, ValueError):  # of unequal lengths
+            given = np.zeros(1)
+        ids = given.ravel().tolist()
+        good = given.ndim == 2 and given.shape[1] == 2 and given.dtype.kind in "iu"
+        if (ids and not good) or len(set(ids)) < len(ids):
             raise ValueError(
                 f"The mirrored_pairs of task {self.name!r} are {pairs!r}; expected pairs of class "
                 "ids, each id in one of them at most, such as [(3, 4)]."
@@ -107,11 +112,15 @@ class SemanticSegmentation(Task):
     def _checked_weights(self, weights) -> list[float] | None:
         if weights is None:
             return None
-        found = np.asarray(weights, "float64")
-        if found.shape != (self.channels,) or not (np.isfinite(found) & (found >= 0)).all():
+        try:
+            found = np.asarray(weights, "float64")
+        except (TypeError, ValueError):  # of a dict, of text
+            found = np.zeros(0)
+        good = found.shape == (self.channels,) and (np.isfinite(found) & (found >= 0)).all()
+        if not (good and found.any()):
             raise ValueError(
                 f"The class_weights of task {self.name!r} are {weights!r}; expected "
-                f"{self.channels} numbers of 0 or more, one for each class."
+                f"{self.channels} numbers of 0 or more, one for each class, not all of them 0."
             )
         return found.tolist()
 

@@ -327,6 +327,18 @@ def test_names_and_channels_that_cannot_be():
             kind(channels=5)
 
 
+@pytest.mark.parametrize("pairs", [[("a", "b")], [(0, 1, 2)], [(0, 1), (2,)], [(0, 0)], "ab", 3])
+def test_mirrored_pairs_that_are_none(pairs):
+    with pytest.raises(ValueError, match="mirrored_pairs of task 'semseg' are .*; expected pairs"):
+        tasks.SemanticSegmentation(channels=4, mirrored_pairs=pairs)
+
+
+@pytest.mark.parametrize("given", ["80", 80, (80, 0), (0, "far"), (0, np.nan), (0, 1, 2)])
+def test_ranges_of_depth_that_are_none(given):
+    with pytest.raises(ValueError, match="valid_range of task 'depth' is .*; expected .nearest, f"):
+        tasks.DepthEstimation(valid_range=given)
+
+
 def test_class_names_must_match_the_classes():
     with pytest.raises(ValueError) as error:
         tasks.SemanticSegmentation(channels=3, labels=["wall", "floor"])

@@ -85,7 +85,8 @@ def test_what_has_no_weights(task, data):
         median_frequency_weights((images, {"depth": images[..., :1]}), task)
     with pytest.raises(ValueError, match="hold the value 77; expected class ids 0 to 3"):
         median_frequency_weights((images, {"semseg": np.full_like(labels["semseg"], 77)}), task)
-    for wrong in ([1.0] * 3, [1.0, -1.0, 1.0, 1.0], [1.0, np.nan, 1.0, 1.0]):
+    few = ([1.0] * 3, [1.0, -1.0, 1.0, 1.0], [1.0, np.nan, 1.0, 1.0], [0] * 4, {0: 1.0}, "median")
+    for wrong in few:
         with pytest.raises(ValueError, match="expected 4 numbers of 0 or more, one for each"):
             keras_mtl.tasks.SemanticSegmentation(channels=CLASSES, class_weights=wrong)
     loss = keras_mtl.losses.SegmentationLoss(class_weights=[1.0, 2.0])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 import os
 import time
 from pathlib import Path
@@ -137,7 +138,9 @@ def export_model(
                 "not hold; give the task one tensor as its output."
             )
     form = Form(format, decoded, opset or OPSETS[-1], weights)
-    tolerance = check_number("tolerance", TOLERANCES[weights] if tolerance is None else tolerance)
+    tolerance = TOLERANCES[weights] if tolerance is None else tolerance
+    if tolerance != math.inf:  # whatever the difference is
+        tolerance = check_number("tolerance", tolerance)
     images = check_images(model.image_size)
     raw = raw_maps(model, images)
     for name, value in raw.items():

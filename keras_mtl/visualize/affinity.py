@@ -28,7 +28,7 @@ def affinity_maps(model: TaskPrompter, image, level: int = -1) -> dict[str, dict
 
     Example:
 
-    >>> backbone = keras_mtl.backbones.vision_transformer("nano", (32, 48, 3), num_layers=2)
+    >>> backbone = keras_mtl.backbones.vision_transformer("pico", (32, 48, 3), num_layers=2)
     >>> model = keras_mtl.TaskPrompter(
     ...     backbone, keras_mtl.tasks.nyud(), channel_windows=(1, 1), prompting_levels=1
     ... )
@@ -70,7 +70,7 @@ def affinity(model: TaskPrompter, image, level: int = -1, heads: int = 3, channe
 
     Example:
 
-    >>> backbone = keras_mtl.backbones.vision_transformer("nano", (32, 48, 3), num_layers=2)
+    >>> backbone = keras_mtl.backbones.vision_transformer("pico", (32, 48, 3), num_layers=2)
     >>> model = keras_mtl.TaskPrompter(
     ...     backbone, keras_mtl.tasks.nyud("depth"), channel_windows=(1, 1), prompting_levels=1
     ... )

@@ -37,7 +37,7 @@ def cross_attention_maps(
 
     Example:
 
-    >>> backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=1)
+    >>> backbone = keras_mtl.backbones.vision_transformer("pico", (32, 32, 3), num_layers=1)
     >>> tasks = keras_mtl.tasks.nyud("depth")
     >>> model = keras_mtl.TPANet(backbone, tasks, dim=4, head_width=4, scales=1)
     >>> photograph = np.zeros((32, 32, 3))
@@ -80,7 +80,7 @@ def cross_attention(
 
     Example:
 
-    >>> backbone = keras_mtl.backbones.vision_transformer("nano", (32, 32, 3), num_layers=1)
+    >>> backbone = keras_mtl.backbones.vision_transformer("pico", (32, 32, 3), num_layers=1)
     >>> tasks = keras_mtl.tasks.nyud("depth")
     >>> model = keras_mtl.TPANet(backbone, tasks, dim=4, head_width=4, scales=1)
     >>> figure = keras_mtl.visualize.cross_attention(model, np.zeros((32, 32, 3)), (8, 16))

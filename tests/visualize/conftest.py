@@ -17,7 +17,7 @@ def task_prompter():
     def build(**arguments):
         keras.utils.set_random_seed(0)
         backbone = keras_mtl.backbones.vision_transformer(
-            "nano", (48, 64, 3), patch_size=8, num_layers=2
+            "pico", (48, 64, 3), patch_size=8, num_layers=2
         )
         settings = {"channel_windows": (2, 2), "prompting_levels": 2, "decode_dim": 8, **arguments}
         return keras_mtl.TaskPrompter(backbone, nyud("semseg", "depth", "edge"), **settings)
@@ -38,7 +38,7 @@ def tpanet():
     def build(**arguments):
         keras.utils.set_random_seed(0)
         backbone = keras_mtl.backbones.vision_transformer(
-            "nano", (40, 56, 3), patch_size=8, num_layers=1
+            "pico", (40, 56, 3), patch_size=8, num_layers=1
         )
         settings = {"dim": 8, "head_width": 4, "scales": 1, **arguments}
         return keras_mtl.TPANet(backbone, nyud("semseg", "depth"), **settings)

@@ -114,10 +114,9 @@ class AffinityPropagation(keras.layers.Layer):
         Returns:
             Tensor `(B, T, S, S)`.
         """
-        matrices = affinity_matrix(x)
-        tasks, positions = x.shape[1:3]
-        rows = ops.reshape(matrices, (-1, tasks, positions * positions))
-        return ops.reshape(ops.matmul(alpha, rows), (-1, tasks, positions, positions))
+        matrices, tasks = affinity_matrix(x), range(x.shape[1])
+        mixed = [sum(alpha[t, u] * matrices[:, u] for u in tasks) for t in tasks]
+        return ops.stack(mixed, axis=1)
 
     def compute_output_shape(self, affinities_shape, features_shape):
         return features_shape

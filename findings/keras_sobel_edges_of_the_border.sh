@@ -3,9 +3,9 @@
 #
 # Guess: `keras.ops.image.sobel_edges` of an image of one grey is 0 everywhere, on every backend, as that of
 # `tf.image.sobel_edges` and of scikit-image is.
-# Seen: under TensorFlow it is. Under JAX (and PyTorch) a frame of edges is found along all four sides, as strong as
+# Seen: under TensorFlow it is. Under JAX a frame of edges is found along all four sides, as strong as
 # if the image lay on black. The documentation says nothing of the sides. A target of boundaries or an edge-aware
-# smoothness of depth that is made with it has a frame on two backends of three.
+# smoothness of depth that is made with it has a frame on one of these two backends.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

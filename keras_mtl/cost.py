@@ -185,7 +185,7 @@ def _macs_torch(model, shape):
     try:
         with keras.device("meta"):  # tensors without values
             return _flops_torch(model, shape)
-    except NotImplementedError:  # one of the layers looks at values
+    except (NotImplementedError, ValueError):  # one of the layers looks at values
         return _flops_torch(model, shape)
 
 

@@ -94,7 +94,7 @@ ENCODINGS = {
         "16-bit colours": lambda label: np.round(65535 * (label + 1) / 2),
         "other lengths": lambda label: 3 * label,
         "away from the camera": lambda label: label * np.array([1, 1, -1], "float32"),
-        "exchanged axes": lambda label: label[..., ::-1],
+        "exchanged axes": lambda label: label[..., ::-1].copy(),
         "(0, 0, 1) as void": _void((0, 0, 1)),
         "NaN as void": _void(np.nan),
         "channels first": lambda label: np.moveaxis(label, -1, 1),

@@ -72,13 +72,14 @@ def test_what_comes_with_the_package():
         assert card.startswith(f"# {name}\n") and "Apache-2.0" in card and "generated rooms" in card
 
 
-def test_the_same_maps_on_every_backend():
+# Skipped where there are none: no weights come with the package yet.
+@pytest.mark.parametrize("network", [p.parent.name for p in shipped.HERE.glob("*/example.npz")])
+def test_the_same_maps_on_every_backend(network):
     """Those of `example.npz`, which the backend wrote that trained."""
-    for folder in shipped.HERE.glob("*/example.npz"):
-        model = keras_mtl.MultiTaskModel.from_preset(folder.parent.name)
-        assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
-        with np.load(folder) as example:
-            raw = model.predict(example["image"][None], verbose=0)
-            for name, found in raw.items():
-                error = np.abs(found[0, ::8, ::8] - example[name]).max()
-                assert error <= 1e-3 * max(1.0, np.abs(example[name]).max()), name
+    model = keras_mtl.MultiTaskModel.from_preset(network)
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    with np.load(shipped.HERE / network / "example.npz") as example:
+        raw = model.predict(example["image"][None], verbose=0)
+        for name, found in raw.items():
+            error = np.abs(found[0, ::8, ::8] - example[name]).max()
+            assert error <= 1e-3 * max(1.0, np.abs(example[name]).max()), name

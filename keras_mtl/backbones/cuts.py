@@ -22,6 +22,7 @@ from keras_mtl.backbones.keras_hub import (
     prefix_tokens,
     swin_stages,
 )
+from keras_mtl.backbones.stemmed_vit import stem_of
 from keras_mtl.backbones.swin_transformer import (
     SwinTransformer,
     embed_patches,
@@ -126,7 +127,9 @@ def _(pyramid: PatchMap, last_blocks: bool) -> list[Cut]:
             "so it runs only as a whole; use a keras_hub ViTBackbone with use_class_token=False."
         )
     (level,) = pyramid.channels.items()
-    found, before, blocks = [], embedding_layers(vit), blocks_of(vit)
+    stem = stem_of(vit)
+    before = [*([stem] if stem else []), *embedding_layers(vit)]
+    found, blocks = [], blocks_of(vit)
     dtype = before[0].compute_dtype
     depth, count = len(blocks), min(4, len(blocks))
     ends = [depth * k // count for k in range(count + 1)]

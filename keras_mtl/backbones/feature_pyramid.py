@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from keras_mtl.backbones.keras_hub import attention_mask_accepted
+from keras_mtl.backbones.stemmed_vit import stemmed_vit
 
 
 class FeaturePyramid(keras.layers.Layer):
@@ -94,7 +95,6 @@ def concatenate_features(
 
 def deserialize_backbone(config: dict) -> keras.Model:
     """A backbone, randomly initialised, from `serialize_keras_object`'s answer."""
-    import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
-
+    stemmed_vit()  # which registers it, and keras-hub its own, before the class is looked up
     with attention_mask_accepted():
         return keras.saving.deserialize_keras_object(config)

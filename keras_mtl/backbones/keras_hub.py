@@ -142,6 +142,16 @@ def embedding_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
     return [_vit_embedding(backbone), _vit_encoder(backbone).dropout]
 
 
+def encode_patches(vit: keras.Model, images):
+    """What the layers of a ViT make of other images than its own input, of the same size.
+
+    Args:
+        vit: a `ViTBackbone`.
+        images: tensor `(B, height, width, channels)`.
+    """
+    return _vit_encoder(vit)(_vit_embedding(vit)(images))
+
+
 def blocks_of(backbone: keras.Model) -> list[keras.layers.Layer]:
     """The Transformer blocks of a ViT, DINOv2 or DINOv3, the first one first."""
     if has_vit_layers(backbone):

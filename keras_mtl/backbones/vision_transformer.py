@@ -17,13 +17,14 @@ from keras_mtl.backbones.keras_hub import (
     position_embedding,
     projections_of,
 )
+from keras_mtl.backbones.stemmed_vit import ConvolutionalStem, stem_of, stemmed_vit
 
 # Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
 # Pico and nano are no published sizes, for small images and patches of 8 pixels: pico trains from
 # scratch in minutes on a CPU, nano in hours.
 VIT_SIZES = {
     "pico": {"num_layers": 4, "num_heads": 4, "hidden_dim": 128, "mlp_dim": 512},
-    "nano": {"num_layers": 8, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
+    "nano": {"num_layers": 6, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "tiny": {"num_layers": 12, "num_heads": 3, "hidden_dim": 192, "mlp_dim": 768},
     "small": {"num_layers": 12, "num_heads": 6, "hidden_dim": 384, "mlp_dim": 1536},
     "base": {"num_layers": 12, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 3072},
@@ -32,7 +33,11 @@ VIT_SIZES = {
 
 
 def vision_transformer(
-    size: str, image_shape: tuple[int, int, int], patch_size: int = 16, **overrides
+    size: str,
+    image_shape: tuple[int, int, int],
+    patch_size: int = 16,
+    convolutional_stem: bool = False,
+    **overrides,
 ) -> keras.Model:
     """A randomly initialised `keras_hub.models.ViTBackbone` without class token.
 
@@ -40,6 +45,10 @@ def vision_transformer(
         size: `"pico"`, `"nano"`, `"tiny"`, `"small"`, `"base"` or `"large"`.
         image_shape: `(height, width, 3)` in pixels, multiples of `patch_size`.
         patch_size: int, pixels.
+        convolutional_stem: bool. Patches of features that some convolutions make of the image
+            (`ConvolutionalStem`) in place of patches of pixels: a small network from random
+            weights learns much faster so. `patch_size` is then a power of 2; overrides may be
+            `stem_width` and `stem_blocks` too.
         **overrides: any argument of `keras_hub.models.ViTBackbone`, for instance
             `num_layers=6`.
 
@@ -65,7 +74,8 @@ def vision_transformer(
             f"hidden_dim is {config['hidden_dim']}, expected a multiple of num_heads, "
             f"{config['num_heads']}."
         )
-    backbone = class_of("vit")(image_shape=image_shape, patch_size=patch_size, **config)
+    cls = stemmed_vit() if convolutional_stem else class_of("vit")
+    backbone = cls(image_shape=image_shape, patch_size=patch_size, **config)
     for block in blocks_of(backbone):
         _initialize_projections(parts_of(block).attention, config["hidden_dim"])
     return backbone
@@ -241,6 +251,8 @@ class PatchTokens(keras.layers.Layer):
     Args:
         projection: `keras.layers.Conv2D`, the backbone's patch projection.
         position_embedding: `keras.layers.Embedding`, the backbone's.
+        stem: `ConvolutionalStem`, the backbone's, or `None`: what projects and is projected are
+            then patches of the image.
 
     Call arguments:
         images: tensor `(B, height, width, 3)`, normalised.
@@ -256,29 +268,44 @@ class PatchTokens(keras.layers.Layer):
     (1, 6, 192)
     """
 
-    def __init__(self, projection: keras.layers.Conv2D, position_embedding, **kwargs):
+    def __init__(
+        self,
+        projection: keras.layers.Conv2D,
+        position_embedding: keras.layers.Embedding,
+        stem: ConvolutionalStem | None = None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
+        self.stem = stem
         self.projection = projection
         self.position_embedding = position_embedding
 
     @classmethod
     def of(cls, backbone: keras.Model, **kwargs) -> "PatchTokens":
         """The `PatchTokens` of a `keras_hub.models.ViTBackbone`."""
-        return cls(patch_projection(backbone), position_embedding(backbone), **kwargs)
+        parts = patch_projection(backbone), position_embedding(backbone), stem_of(backbone)
+        return cls(*parts, **kwargs)
 
     def build(self, images_shape):
+        if self.stem is not None:
+            if not self.stem.built:
+                self.stem.build(images_shape)
+            images_shape = self.stem.compute_output_shape(images_shape)
         if not self.projection.built:
             self.projection.build(images_shape)
         if not self.position_embedding.built:
             self.position_embedding.build()
 
-    def call(self, images):
-        x = self.projection(images)
+    def call(self, images, training=False):
+        x = images if self.stem is None else self.stem(images, training=training)
+        x = self.projection(x)
         _, h, w, channels = x.shape
         x = ops.reshape(x, (-1, h * w, channels))
         return x + ops.cast(self.position_embedding.embeddings[-h * w :], x.dtype)
 
     def compute_output_shape(self, images_shape):
+        if self.stem is not None:
+            images_shape = self.stem.compute_output_shape(images_shape)
         batch, h, w, channels = self.projection.compute_output_shape(images_shape)
         return (batch, h * w, channels)
 
@@ -288,10 +315,12 @@ class PatchTokens(keras.layers.Layer):
             **super().get_config(),
             "projection": serialize(self.projection),
             "position_embedding": serialize(self.position_embedding),
+            "stem": self.stem and serialize(self.stem),
         }
 
     @classmethod
     def from_config(cls, config):
         deserialize = keras.saving.deserialize_keras_object
-        parts = {key: deserialize(config[key]) for key in ("projection", "position_embedding")}
+        names = ("projection", "position_embedding", "stem")
+        parts = {key: deserialize(config[key]) for key in names if config.get(key)}
         return cls(**{**config, **parts})

@@ -172,5 +172,7 @@ def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
         patch_size: pixels, of a Vision Transformer.
     """
     function, size = BACKBONES[name]
-    patch = {"patch_size": patch_size} if function == "vision_transformer" else {}
-    return getattr(backbones, function)(size, (*image_size, 3), **patch)
+    arguments = {"patch_size": patch_size} if function == "vision_transformer" else {}
+    if size == "nano":  # nothing published is as small, so it may be built as it learns best
+        arguments["convolutional_stem"] = True
+    return getattr(backbones, function)(size, (*image_size, 3), **arguments)

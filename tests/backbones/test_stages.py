@@ -26,6 +26,10 @@ BACKBONES = {
         [{4: 256}, {4: 4, 8: 8}, {4: 4, 8: 8, 16: 16}, {4: 4, 8: 8, 16: 16, 32: 32}],
     ),
     "ViT": (lambda small: small.vit((32, 48, 3), num_layers=5), [{16: 16}] * 4),
+    "ViT behind a stem": (
+        lambda small: small.vit((32, 48, 3), convolutional_stem=True, stem_width=2),
+        [{16: 16}] * 2,
+    ),
     "ViT of fewer blocks than groups": (lambda small: small.vit((32, 48, 3)), [{16: 16}] * 2),
     "pyramid of a ViT": (
         lambda small: feature_pyramid(small.vit((32, 48, 3)), strides=(4, 8, 16, 32)),

@@ -19,6 +19,7 @@ from keras_mtl.backbones.keras_hub import (
 )
 from keras_mtl.backbones.pretrained.construction import at_size, build, size_argument
 from keras_mtl.backbones.pretrained.index import listed_files
+from keras_mtl.backbones.stemmed_vit import stemmed_vit
 from keras_mtl.backbones.swin_transformer import relative_position_table
 from keras_mtl.backbones.vision_transformer import dinov2_positions, grid_of, position_table
 
@@ -37,7 +38,8 @@ def from_keras_hub(folder, config, image_shape, overrides):
     """
     import keras_hub
 
-    cls = getattr(keras_hub.models, str(config.get("class_name")), None)
+    name, stemmed = str(config.get("class_name")), stemmed_vit()
+    cls = stemmed if name == stemmed.__name__ else getattr(keras_hub.models, name, None)
     if not (inspect.isclass(cls) and issubclass(cls, image_backbones())):
         first, second, _ = (one.__name__ for one in image_backbones())
         raise ValueError(

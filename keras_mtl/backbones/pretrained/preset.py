@@ -9,6 +9,7 @@ from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
 from keras_mtl.backbones.pretrained.own_folder import from_own_folder
 from keras_mtl.backbones.pretrained.statistics import read_statistics
+from keras_mtl.backbones.stemmed_vit import stemmed_vit
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -69,7 +70,8 @@ def from_preset(
             )
     statistics = read_statistics(folder)
     with attention_mask_accepted():
-        if str(config.get("registered_name")).startswith("keras_mtl>"):
+        ours = str(config.get("registered_name")).startswith("keras_mtl>")
+        if ours and config.get("class_name") != stemmed_vit().__name__:
             backbone, shape = from_own_folder(folder, config, image_shape, overrides)
         elif "registered_name" in config:
             backbone, shape = from_keras_hub(folder, config, image_shape, overrides)

@@ -546,10 +546,36 @@ def compiled_once(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trainee(build):
-    """Trained step after step by the tests below; one compiled step serves them all."""
+    """Trained step after step by the tests below; one compiled step serves them all.
+
+    TensorFlow traces for longer than these steps take, and keeps every graph of a step for good
+    (`findings/keras_tensorflow_keeps_graphs_of_steps.sh`): gigabytes, with so many architectures.
+    """
     model = build()
-    model.compile()
+    model.compile(run_eagerly=keras.backend.backend() == "tensorflow")
     return model
+
+
+@pytest.mark.once("tensorflow", "elsewhere the other tests run the steps as users run them")
+def test_loss_and_gradients_in_a_graph(trainee, scenes):
+    """What `fit` compiles, for batches of any size, but for the optimizer, which makes it stay."""
+    import tensorflow as tf
+
+    images, labels = (
+        keras.tree.map_structure(lambda x: tf.TensorSpec((None, *x.shape[1:]), x.dtype), part)
+        for part in scenes
+    )
+
+    @tf.function(input_signature=[images, labels], autograph=False)
+    def differentiate(images, labels):
+        with tf.GradientTape() as tape:
+            outputs = trainee(images, training=True)
+            loss = trainee.compute_loss(images, labels, outputs)
+        return loss, tape.gradient(loss, [v.value for v in trainee.trainable_variables])
+
+    loss, gradients = differentiate(*scenes)
+    assert 0 < loss < np.inf
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_a_frozen_backbone_stays_as_it_is(build, scenes):
@@ -663,8 +689,6 @@ def test_training_goes_on_from_a_checkpoint(trainee, scenes, tmp_path):
         if a.path.endswith("seed_generator_state"):
             # Keras does not save it, and stochastic depth draws from it.
             a.assign(ops.convert_to_numpy(b))
-    if keras.backend.backend() == "tensorflow":
-        resumed.run_eagerly = True  # tracing the step anew takes longer than all the rest
     expected, found = (model.fit(*scenes, epochs=2, **how).history for model in (trainee, resumed))
     assert set(found) == set(expected)
     for key, values in expected.items():

@@ -83,8 +83,8 @@ class BoundaryLoss(LabelledPixelLoss):
     ):
         if not 0 < positive_weight < 1:
             raise ValueError(
-                f"BoundaryLoss received positive_weight={positive_weight}: it must lie strictly "
-                "between 0 and 1."
+                f"positive_weight is {positive_weight}, the weight of boundary pixels; expected a "
+                "number strictly between 0 and 1, such as 0.95."
             )
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.positive_weight = positive_weight

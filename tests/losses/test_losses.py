@@ -271,7 +271,7 @@ def test_positive_weight_is_the_weight_of_boundaries():
     label, prediction = [[[[1.0], [0.0]]]], [[[[0.0], [0.0]]]]
     found = keras.ops.convert_to_numpy(BoundaryLoss(0.8, reduction=None)(label, prediction))
     np.testing.assert_allclose(found[0, 0], np.log(2) * np.array([0.8, 0.2]), rtol=1e-6)
-    with pytest.raises(ValueError, match="positive_weight=1.5"):
+    with pytest.raises(ValueError, match="positive_weight is 1.5"):
         BoundaryLoss(positive_weight=1.5)
 
 

@@ -339,6 +339,13 @@ def test_ranges_of_depth_that_are_none(given):
         tasks.DepthEstimation(valid_range=given)
 
 
+def test_the_weight_of_boundary_pixels():
+    task = tasks.BoundaryDetection(positive_weight=0.8)
+    assert type(task).from_config(task.get_config()).loss().positive_weight == 0.8
+    with pytest.raises(ValueError, match="positive_weight is 1.0, .* strictly between 0 and 1"):
+        tasks.BoundaryDetection(positive_weight=1)
+
+
 def test_class_names_must_match_the_classes():
     with pytest.raises(ValueError) as error:
         tasks.SemanticSegmentation(channels=3, labels=["wall", "floor"])

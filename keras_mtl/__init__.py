@@ -25,6 +25,7 @@ from keras_mtl import (  # noqa: E402  (some of these are known by other address
 )
 from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
 from keras_mtl.models import (  # noqa: E402
+    ATRC,
     MTAN,
     NDDRCNN,
     PAP,
@@ -50,6 +51,7 @@ def __getattr__(name: str):
 
 
 __all__ = [
+    "ATRC",
     "CrossStitch",
     "MTAN",
     "MTINet",

@@ -110,6 +110,15 @@ MODELS = {
         functools.partial(on_resnet, keras_mtl.MTAN, size={"blocks": 2}, head_width=8),
         nyud("depth", "edge"),
     ),
+    "ATRC": (
+        functools.partial(
+            on_resnet,
+            keras_mtl.ATRC,
+            # It begins without context, which gets no gradient in the first step.
+            genotype=[["s-label", "none"], ["none", "local"]],
+        ),
+        pascal_context("human_parts", "normals"),
+    ),
     "PADNet": (
         functools.partial(on_resnet, keras_mtl.PADNet, width=8),
         nyud("semseg", "edge"),
@@ -209,6 +218,23 @@ LAYERS = {
     "CrossAttention pooled": (
         lambda: layers.CrossAttention(num_heads=1, key_value_pooling=2),
         [(5, 6, 8), (5, 6, 8)],
+    ),
+    "ClassRegions": (layers.ClassRegions, [(4, 6, 5)]),
+    "ClassRegions padding": (
+        lambda: layers.ClassRegions(padding=255),
+        [(4, 6, 5), (16, 24, 3)],
+    ),
+    "ContextPooling global": (
+        lambda: layers.ContextPooling("global"),
+        [(4, 6, 8), (4, 6, 8)],
+    ),
+    "ContextPooling local": (
+        lambda: layers.ContextPooling("local", window=3),
+        [(4, 6, 8), (4, 6, 8)],
+    ),
+    "ContextPooling label": (
+        lambda: layers.ContextPooling("t-label"),
+        [(4, 6, 8), (4, 6, 8), (24, 5)],
     ),
     "AttentionMask": (lambda: layers.AttentionMask(8), [(4, 6, 12)]),
     "SharedRefinement": (lambda: layers.SharedRefinement(8, pooling=2), [[(5, 6, 4)] * 2]),

@@ -1,5 +1,7 @@
 """The papers' modules as Keras layers."""
 
+from keras_mtl.layers.atrc.class_regions import ClassRegions
+from keras_mtl.layers.atrc.context_pooling import ContextPooling
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
 from keras_mtl.layers.feature_propagation import FeaturePropagation
 from keras_mtl.layers.heads import PredictionHead
@@ -31,6 +33,8 @@ __all__ = [
     "Bottleneck",
     "AffinityPropagation",
     "ChannelTaskPromptLearning",
+    "ClassRegions",
+    "ContextPooling",
     "CrossAttention",
     "CrossStitchUnit",
     "CrossTaskReweighting",

@@ -11,6 +11,12 @@ On several devices these are means over the labelled pixels of all of them
 from keras_mtl.losses.affinity import AffinityLoss
 from keras_mtl.losses.boundary import BoundaryLoss, boundary_loss_map
 from keras_mtl.losses.depth import DepthLoss, depth_loss_map
+from keras_mtl.losses.discretized import (
+    BoundaryClassesLoss,
+    DepthBinsLoss,
+    DiscretizedLoss,
+    NormalsCentroidsLoss,
+)
 from keras_mtl.losses.labelled import LabelledPixelLoss, mean_over_labelled
 from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, unit_vectors
 from keras_mtl.losses.normals import NormalsLoss, normals_loss_map
@@ -19,10 +25,14 @@ from keras_mtl.losses.segmentation import SegmentationLoss, segmentation_loss_ma
 
 __all__ = [
     "AffinityLoss",
+    "BoundaryClassesLoss",
     "BoundaryLoss",
+    "DepthBinsLoss",
     "DepthLoss",
+    "DiscretizedLoss",
     "LabelledPixelLoss",
     "NO_LABEL",
+    "NormalsCentroidsLoss",
     "NormalsLoss",
     "SaliencyLoss",
     "SegmentationLoss",

@@ -1,5 +1,6 @@
 """The architectures."""
 
+from keras_mtl.models.atrc import ATRC
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
@@ -16,6 +17,7 @@ from keras_mtl.models.task_prompter import TaskPrompter
 from keras_mtl.models.tpanet import TPANet
 
 __all__ = [
+    "ATRC",
     "CrossStitch",
     "MTAN",
     "MTINet",

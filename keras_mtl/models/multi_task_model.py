@@ -33,7 +33,7 @@ class MultiTaskModel(NetworkParts):
             `"depth/initial"` and logged as `depth/initial_loss`.
         auxiliary_weights: dict by the same names of factors of the tasks' own weights; 1 if none.
         auxiliary_losses: dict by the same names of functions from a task to the loss that measures
-            these outputs instead of the task's, with their weight alone; they are what it takes.
+            these outputs, which are what it takes; with a weight, that alone counts.
         auxiliary_tasks: list of tasks that have such outputs only, and labels in training only.
         **kwargs: `name` and the like, for `keras.Model`.
 

@@ -63,7 +63,7 @@ def finish_auxiliary(
         auxiliary: dict by name of dicts by task name of outputs, of some tasks or all.
         weights: dict by the same names of numbers; 1 where it has none.
         losses: dict by the same names of functions from a task to a loss; the task's own where it
-            has none.
+            has none. One with a weight counts with that alone.
         tasks: list of the model's tasks.
         image_size: `(height, width)` in pixels.
         auxiliary_tasks: list of tasks that have such outputs only.
@@ -78,7 +78,7 @@ def finish_auxiliary(
 
     >>> tasks, image = keras_mtl.tasks.nyud("normals", "edge"), keras.Input((32, 48, 3))
     >>> finish_auxiliary({"initial": {"normals": image}}, {}, {}, tasks, (64, 96))[1]
-    {'normals/initial': AuxiliaryOutput(task='normals', weight=1.0, loss=None)}
+    {'normals/initial': AuxiliaryOutput(task='normals', weight=1.0, loss=None, alone=False)}
     """
     finished, described = {}, {}
     tasks = [*tasks, *auxiliary_tasks]
@@ -98,7 +98,8 @@ def finish_auxiliary(
                 loss = losses[name](task) if name in losses else None
                 finish = _finish_anything if loss else _finish
                 finished[output] = finish(group[task.name], task, image_size, layer)
-                described[output] = AuxiliaryOutput(task.name, weights.get(name, 1.0), loss)
+                alone = loss is not None and name in weights
+                described[output] = AuxiliaryOutput(task.name, weights.get(name, 1.0), loss, alone)
     supervised = {each.task for each in described.values() if each.loss is None}
     for task in auxiliary_tasks:
         if task.name not in supervised:

@@ -60,6 +60,9 @@ class BoundaryDetection(Task):
     def loss(self):
         return losses.BoundaryLoss(self.positive_weight, ignore=self.ignore)
 
+    def discretization(self):
+        return 2, losses.BoundaryClassesLoss(self.positive_weight, ignore=self.ignore)
+
     def metrics(self):
         return [metrics.BoundaryF(ignore=self.ignore)]
 

@@ -70,6 +70,10 @@ class DepthEstimation(Task):
     def loss(self):
         return losses.DepthLoss(**self._labelled)
 
+    def discretization(self):
+        loss = losses.DepthBinsLoss(**self._labelled)
+        return loss.num_classes, loss
+
     def metrics(self):
         return [metrics.DepthRMSE(**self._labelled)]
 

@@ -45,6 +45,10 @@ class SurfaceNormals(Task):
     def loss(self):
         return losses.NormalsLoss(ignore=self.ignore)
 
+    def discretization(self):
+        loss = losses.NormalsCentroidsLoss(ignore=self.ignore)
+        return loss.num_classes, loss
+
     def metrics(self):
         return [metrics.NormalsMeanError(ignore=self.ignore)]
 

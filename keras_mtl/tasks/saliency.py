@@ -41,6 +41,9 @@ class SaliencyDetection(Task):
     def loss(self):
         return losses.SaliencyLoss(ignore=self.ignore)
 
+    def discretization(self):
+        return self.channels, self.loss()
+
     def metrics(self):
         return [metrics.SaliencyMaxF(ignore=self.ignore)]
 

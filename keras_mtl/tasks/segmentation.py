@@ -141,6 +141,9 @@ class SemanticSegmentation(Task):
     def loss(self):
         return losses.SegmentationLoss(ignore=self.ignore, class_weights=self.class_weights)
 
+    def discretization(self):
+        return self.channels, self.loss()
+
     def metrics(self):
         return [metrics.MeanIoU(self.channels, ignore=self.ignore)]
 

@@ -163,6 +163,27 @@ class Task(LabelContract):
         """
         return dense.same_label(self, labels)
 
+    def discretization(self) -> tuple[int, keras.losses.Loss]:
+        """Classes that the labels fall into, where an architecture predicts such, too.
+
+        Returns:
+            How many, and the loss of a map of their logits `(B, H, W, classes)`.
+
+        Raises:
+            ValueError: if the kind has none.
+
+        Example:
+
+        >>> classes, _ = keras_mtl.tasks.DepthEstimation().discretization()
+        >>> classes
+        40
+        """
+        raise ValueError(
+            f"Task {self.name!r}, of {type(self).__name__}, does not say which classes its labels "
+            "fall into; define its discretization(), or do without classes of it, such as by "
+            "genotype='global' of ATRC."
+        )
+
     # === Output ===
 
     def head(self, **arguments) -> keras.layers.Layer:

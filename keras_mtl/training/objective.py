@@ -79,20 +79,22 @@ class AuxiliaryOutput(NamedTuple):
 
     Args:
         task: str, name of the task whose labels it is measured against.
-        weight: float. It multiplies the task's weight, or of a loss of its own stands alone.
+        weight: float. It multiplies the task's weight, or stands alone.
         loss: Keras loss, or `None`: the task's.
+        alone: bool. Whether the task's weight, or what balances the tasks, has no say.
     """
 
     task: str
     weight: float = 1.0
     loss: keras.losses.Loss | None = None
+    alone: bool = False
 
 
 class Objective:
     """The losses of a model's outputs and how they are weighed; what `compile` makes.
 
-    An auxiliary output is measured against its task's labels: by its task's loss, and added to it,
-    or by a loss of its own, which is added to the total as it is.
+    An auxiliary output is measured against its task's labels, by its task's loss or by one of its
+    own, which is added to its task's, or alone to the total.
 
     Args:
         tasks: list of the model's tasks.
@@ -192,7 +194,7 @@ class Objective:
         measured = {name: AuxiliaryOutput(name) for name in self._predicted}
         measured |= {name: each for name, each in self._auxiliary.items() if name in y_pred}
         terms = {}
-        for name, (task, _, own) in measured.items():
+        for name, (task, _, own, _) in measured.items():
             weight = sample_weight
             if isinstance(weight, Mapping):  # a label of several arrays has one beside each
                 weight = keras.tree.flatten(weight[task])[0]
@@ -231,7 +233,7 @@ class Objective:
         weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
         for name, each in self._auxiliary.items():
-            if each.loss is not None and name in terms:
+            if each.alone and name in terms:
                 total = total + each.weight * terms[name]
         for each in extra:
             total = total + ops.sum(ops.cast(each, total.dtype))  # PyTorch would add in place
@@ -245,7 +247,7 @@ class Objective:
     def _with_auxiliary(self, task: str, terms: Mapping) -> Any:
         total = terms.get(task, 0.0)
         for name, each in self._auxiliary.items():
-            if each.task == task and each.loss is None and name in terms:
+            if each.task == task and not each.alone and name in terms:
                 total = total + each.weight * terms[name]
         return total
 

@@ -87,7 +87,7 @@ def test_a_loss_of_its_own(data):
     """It is weighed by its own weight alone, and beside what balances the tasks."""
     auxiliary = {
         "depth/initial": AuxiliaryOutput("depth", 0.5),
-        "depth/second": AuxiliaryOutput("depth", 0.25, Doubled()),
+        "depth/second": AuxiliaryOutput("depth", 0.25, Doubled(), alone=True),
     }
     terms = reference(*data)
     terms["depth/second"] = 2 * np.abs(data[1]["depth/second"]).mean()

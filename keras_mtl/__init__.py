@@ -31,6 +31,7 @@ from keras_mtl.models import (  # noqa: E402
     PAP,
     PSD,
     CrossStitch,
+    InvPT,
     MTINet,
     MultiTaskBaseline,
     MultiTaskModel,
@@ -53,6 +54,7 @@ def __getattr__(name: str):
 __all__ = [
     "ATRC",
     "CrossStitch",
+    "InvPT",
     "MTAN",
     "MTINet",
     "MultiTaskBaseline",

@@ -59,6 +59,11 @@ def mti_net(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
     return keras_mtl.MTINet(backbone, tasks, **arguments)
 
 
+def invpt(tasks, image_size=SIZE, patch_size=16, windows=None, **arguments):
+    backbone = tiny_vit(image_size, max(patch_size // 4, 1))
+    return keras_mtl.InvPT(backbone, tasks, width=12, prediction_width=4, **arguments)
+
+
 def encoder_block(*arguments, **how):
     block = tiny_vit().get_layer("vit_encoder").encoder_layers[0]
     return layers.PromptedEncoderBlock(block, (2, 3), *arguments, **how)
@@ -124,7 +129,10 @@ MODELS = {
         nyud("semseg", "edge"),
     ),
     "MTINet": (mti_net, pascal_context("human_parts", "normals")),
+    "InvPT": (invpt, pascal_context("sal", "edge")),
 }
+# What a model says that cannot take odd images.
+NOT_ODD = {"InvPT": "Images are 49x35, .* multiples of 4 pixels .* build it for 48x36"}
 
 PROMPTS, PATCHES = (3, 16), (6, 16)  # T = 3 tasks, N = 2 x 3 patches, C = 16
 SPATIAL, CHANNEL = (2, 3, 6), (6, 3, 16)  # affinities
@@ -253,6 +261,15 @@ LAYERS = {
         lambda: layers.FeaturePropagation("adjacent"),
         [[(4, 6, 16)] * 3],
     ),
+    "MessagePassingAttention": (
+        lambda: layers.MessagePassingAttention(),
+        [[(4, 6, 8)] * 3],
+    ),
+    "MessagePassingAttention passed": (
+        lambda: layers.MessagePassingAttention(pooling=4),
+        [[(8, 4, 8)] * 2, (2, 4, 4)],
+    ),
+    "UnusedWeights": (lambda: layers.UnusedWeights(), [[(4, 6, 8)] * 2, (3, 5, 6)]),
     "ResidualMLP": (
         lambda: layers.ResidualMLP(dropout=0.1, stochastic_depth=0.1),
         [(4, 6, 8)],
@@ -468,7 +485,11 @@ def test_model_outputs(model, tasks, expected):
     [((16, 16), 16), ((16, 80), 16), ((49, 35), 7)],
     ids=["one patch", "one row", "odd"],
 )
-def test_model_at_other_sizes(build, tasks, image_size, patch_size):
+def test_model_at_other_sizes(kind, build, tasks, image_size, patch_size):
+    if kind in NOT_ODD and image_size[0] % 2:
+        with pytest.raises(ValueError, match=NOT_ODD[kind]):
+            build(image_size=image_size, patch_size=patch_size, windows=(1, 1))
+        return
     model = build(image_size=image_size, patch_size=patch_size, windows=(1, 1))
     outputs = maps_of(model, np.full((1, *image_size, 3), 100.0))
     for task in tasks:

@@ -5,6 +5,8 @@ from keras_mtl.layers.atrc.context_pooling import ContextPooling
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
 from keras_mtl.layers.feature_propagation import FeaturePropagation
 from keras_mtl.layers.heads import PredictionHead
+from keras_mtl.layers.invpt.message_passing_attention import MessagePassingAttention
+from keras_mtl.layers.invpt.unused_weights import UnusedWeights
 from keras_mtl.layers.mlp import MLP
 from keras_mtl.layers.mtan import AttentionMask, SharedRefinement
 from keras_mtl.layers.multi_modal_distillation import MultiModalDistillation
@@ -40,6 +42,7 @@ __all__ = [
     "CrossTaskReweighting",
     "FeaturePropagation",
     "MLP",
+    "MessagePassingAttention",
     "MultiModalDistillation",
     "NDDR",
     "PatternStructureDiffusion",
@@ -51,4 +54,5 @@ __all__ = [
     "SpatialTaskPromptLearning",
     "TaskPriorExtractor",
     "TaskPrompts",
+    "UnusedWeights",
 ]

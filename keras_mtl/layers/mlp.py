@@ -10,6 +10,7 @@ class MLP(keras.layers.Layer):
     Args:
         width: int. Channels between the linear maps.
         dropout: float. Drop rate after the GELU and after the second map.
+        kernel_initializer: of both maps, as for `keras.layers.Dense`.
 
     Call arguments:
         x: tensor `(..., C)`.
@@ -25,16 +26,28 @@ class MLP(keras.layers.Layer):
     Reference: Task Prior Attention Network, Eq. 4.
     """
 
-    def __init__(self, width: int, dropout: float = 0.0, **kwargs):
+    def __init__(
+        self,
+        width: int,
+        dropout: float = 0.0,
+        kernel_initializer: str | keras.Initializer = "glorot_uniform",
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.width = width
         self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, x_shape):
         policy = self.dtype_policy
+
+        def dense(units, name):
+            begin = self.kernel_initializer.clone()
+            return keras.layers.Dense(units, kernel_initializer=begin, dtype=policy, name=name)
+
         self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy, name="norm")
-        self.dense_1 = keras.layers.Dense(self.width, dtype=policy, name="dense_1")
-        self.dense_2 = keras.layers.Dense(x_shape[-1], dtype=policy, name="dense_2")
+        self.dense_1 = dense(self.width, "dense_1")
+        self.dense_2 = dense(x_shape[-1], "dense_2")
         self.drop = keras.layers.Dropout(self.dropout, dtype=policy)
         self.norm.build(x_shape)
         self.dense_1.build(x_shape)
@@ -49,4 +62,9 @@ class MLP(keras.layers.Layer):
         return x_shape
 
     def get_config(self):
-        return {**super().get_config(), "width": self.width, "dropout": self.dropout}
+        return {
+            **super().get_config(),
+            "width": self.width,
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

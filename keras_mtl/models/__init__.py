@@ -4,6 +4,7 @@ from keras_mtl.models.atrc import ATRC
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
+from keras_mtl.models.invpt import InvPT
 from keras_mtl.models.mtan import MTAN
 from keras_mtl.models.mti_net import MTINet
 from keras_mtl.models.multi_task_model import MultiTaskModel
@@ -19,6 +20,7 @@ from keras_mtl.models.tpanet import TPANet
 __all__ = [
     "ATRC",
     "CrossStitch",
+    "InvPT",
     "MTAN",
     "MTINet",
     "MultiTaskBaseline",

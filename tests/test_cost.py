@@ -146,6 +146,21 @@ def test_beyond_the_baseline(preset, parameters, macs, as_published):
 
 
 @pytest.mark.once("torch", "the count is the same on every backend")
+def test_published_figures_of_invpt():
+    """Built on one of ViT-Large's 24 blocks; the others are all alike."""
+    dim, tokens = 1024, 32 * 32
+    with keras.device("meta"):  # weights without values
+        backbone = keras_mtl.backbones.vision_transformer("large", (512, 512, 3), num_layers=1)
+        model = keras_mtl.InvPT.from_preset("invpt_vit_large_pascal", backbone=backbone)
+        counted = cost.macs(model)
+    block = 12 * dim**2 + 13 * dim
+    assert round((cost.parameters(model) + 23 * block) / 1e6, 2) == 422.93
+    block = tokens * 12 * dim**2 + 2 * tokens**2 * dim
+    found = counted.total + counted.elementwise + 23 * block
+    assert found / 1e9 == pytest.approx(672.4, rel=5e-3)
+
+
+@pytest.mark.once("torch", "the count is the same on every backend")
 def test_what_only_training_has():
     """Initial predictions: a 1x1 convolution at each of four scales for each of four tasks."""
     backbone = HRNetsMaps((425, 560, 3))

@@ -285,7 +285,7 @@ def _add_network(parser):
     group = parser.add_argument_group("tpanet, baseline and mtan without a preset")
     option(group, "--head-width", "channels inside a task's head (default %d)")
 
-    group = parser.add_argument_group("cross_stitch, nddr_cnn and pad_net without a preset")
+    group = parser.add_argument_group("cross_stitch, nddr_cnn, pad_net and invpt without a preset")
     option(group, "--width", "channels of a task's features (default %d)")
 
     parser.set_defaults(**dict.fromkeys(BUILT_WITH))  # None: not given

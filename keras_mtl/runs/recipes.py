@@ -10,6 +10,7 @@ from keras_mtl.models import (
     PAP,
     PSD,
     CrossStitch,
+    InvPT,
     MTINet,
     MultiTaskBaseline,
     PADNet,
@@ -51,6 +52,7 @@ class Recipe:
         arguments: those of its arguments that the scripts set without a preset, by their names.
         backbone: key of `keras_mtl.presets.BACKBONES`: what trains from scratch on rooms.
         steps: for that, minutes on a CPU.
+        image_size: for that, where not all sizes fit; `None` means that of all others.
         papers_backbone: of the paper's configuration, the default on prepared data.
         trunk: weights that come with the package (`keras_mtl.shipped`), to start from on rooms
             instead; `None` where there are none for this architecture.
@@ -61,6 +63,7 @@ class Recipe:
     arguments: tuple[str, ...] = ()
     backbone: str = "vit_pico"
     steps: int = 4000
+    image_size: tuple[int, int] | None = None
     papers_backbone: str | None = None
     trunk: str | None = None
 
@@ -75,6 +78,8 @@ class Recipe:
     def defaults(self, prepared: bool, from_trunk: bool = False, level: str | None = None) -> dict:
         """Defaults of the scripts' options, on prepared data or on rooms, from there or scratch."""
         on_rooms = ON_ROOMS | {"steps": self.steps}
+        if self.image_size:
+            on_rooms["image_size"] = self.image_size
         if prepared:
             names = ("steps", "learning_rate", "batch_size")
             recipe = self.model.recipe
@@ -125,6 +130,14 @@ RECIPES = {
             backbone="hrnet18",
             steps=1200,
             papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="invpt",
+            model=InvPT,
+            arguments=("width",),
+            backbone="vit_pico",
+            image_size=(64, 96),  # patches of 8 pixels, four to a side of a stage's
+            papers_backbone="vit_large",
         ),
         Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
         Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),

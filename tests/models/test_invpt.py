@@ -45,9 +45,7 @@ def test_sizes():
             build(small.resnet(size, stages=4))
     with pytest.raises(ValueError, match="multiples of 32 pixels on this backbone; .* for 32x64"):
         build(small.vit((32, 56)))
-    with pytest.raises(
-        ValueError, match=r"prediction_width is 15, .* 2 heads; .* multiple of 8\."
-    ):
+    with pytest.raises(ValueError, match=r"prediction_width is 15, .* 2 heads; .* multiple of 8\."):
         build(small.vit((32, 32)), prediction_width=3)
     with pytest.raises(ValueError, match="gives features at strides 4, 8, but the model needs 8, "):
         build(small.resnet((64, 64)))

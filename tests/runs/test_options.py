@@ -127,6 +127,11 @@ def test_where_tasks_exchange_features():
     assert (options.steps, options.learning_rate) == (50 * 795 // 8, 1e-3)
 
 
+def test_images_that_fit_the_architecture():
+    options = options_of("--model", "invpt", "--width", "8")
+    assert build(options, nyud("depth")).image_size == (64, 96) == options.image_size
+
+
 # === Recipes ===
 
 
@@ -147,6 +152,7 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
         ],
         "pad_net": ["pad_net_hrnet18_nyud", "pad_net_hrnet18_pascal", None],
         "mti_net": ["mti_net_hrnet18_nyud", "mti_net_hrnet18_pascal", None],
+        "invpt": ["invpt_vit_large_nyud", "invpt_vit_large_pascal", None],
         "pap": ["pap_hrnet18_nyud", "pap_hrnet18_pascal", None],
         "psd": ["psd_hrnet18_nyud", "psd_hrnet18_pascal", None],
         "cross_stitch": ["cross_stitch_hrnet18_nyud", "cross_stitch_hrnet18_pascal", None],

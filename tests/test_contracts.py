@@ -128,6 +128,19 @@ MODELS = {
         functools.partial(on_resnet, keras_mtl.PADNet, width=8),
         nyud("semseg", "edge"),
     ),
+    "MTFormer": (
+        functools.partial(
+            on_resnet,
+            keras_mtl.MTFormer,
+            width=32,
+            window=3,
+            num_heads=2,
+            memory_size=5,
+            negatives=2,
+            embedding_width=6,
+        ),
+        nyud("semseg", "depth", "normals"),
+    ),
     "MTINet": (mti_net, pascal_context("human_parts", "normals")),
     "InvPT": (invpt, pascal_context("sal", "edge")),
 }
@@ -212,6 +225,13 @@ LAYERS = {
         lambda: layers.PatternStructureDiffusion(3, 2),
         [(4, 6, 3, 5)],
     ),
+    "SwinBlock": (lambda: layers.SwinBlock(2, window=3, shifted=True), [(4, 5, 8)]),
+    "CrossTaskBlock": (
+        lambda: layers.CrossTaskBlock(2, window=3, shifted=True),
+        [[(4, 5, 8)] * 3],
+    ),
+    "AlignedUpsampling": (layers.AlignedUpsampling, [(4, 5, 8)]),
+    "ContrastiveMemory": (lambda: layers.ContrastiveMemory(6, 4, seed=0), [[(8,)] * 2]),
     "PredictionHead": (lambda: layers.PredictionHead(5), [(4, 6, 8)]),
     "PredictionHead upsampling": (
         lambda: layers.PredictionHead(5, width=4, upsampling=4, activation="relu"),

@@ -29,6 +29,12 @@ from keras_mtl.backbones.keras_hub import (
 from keras_mtl.backbones.vision_transformer import resize_bicubic
 from keras_mtl.computation.as_written import roll_by_cutting
 from keras_mtl.computation.rematerialization import remat
+from keras_mtl.computation.windows import (
+    join_windows,
+    pad_to_multiple,
+    shift_mask,
+    split_into_windows,
+)
 
 # Liu et al., ICCV 2021, Sec. 3.3; windows of 7 x 7 patches of 4 x 4 pixels in all of them.
 SWIN_SIZES: dict[str, dict[str, Any]] = {
@@ -280,12 +286,12 @@ class WindowGrid:
         height, width, _ = image_shape
         grid = (math.ceil(height / stride), math.ceil(width / stride))
         shift = window // 2 if min(grid) > window else 0
-        return cls(window, shift, _shift_mask(grid, window, shift) if shift else None)
+        return cls(window, shift, shift_mask(grid, window, shift) if shift else None)
 
 
 def embed_patches(layers: Sequence[keras.layers.Layer], images, patch: int):
     """Images to the map `(B, h, w, C)` of their patches, by a backbone's `embedding_layers`."""
-    x = _pad_to_multiple(images, patch)
+    x = pad_to_multiple(images, patch)
     _, height, width, _ = x.shape
     for layer in layers:
         x = layer(x)
@@ -336,12 +342,6 @@ def run_blocks(
     return x
 
 
-def _pad_to_multiple(x, length: int):
-    """Zeros at the bottom and at the right, up to multiples of `length`."""
-    bottom, right = (-size % length for size in x.shape[1:3])
-    return ops.pad(x, ((0, 0), (0, bottom), (0, right), (0, 0))) if bottom or right else x
-
-
 def _attention_branch(block, shift, mask, roll, x):
     parts = parts_of(block)
     return _window_attention(parts.attention, on_tokens(parts.norm1, x), shift, mask, roll)
@@ -355,34 +355,13 @@ def _mlp_branch(block, x):
 def _window_attention(attention, x, shift: int, mask, roll):
     """keras-hub's attention within windows on maps `(B, h, w, C)`, padded first, then shifted."""
     window = window_length(attention)
-    _, height, width, channels = x.shape
-    x = _pad_to_multiple(x, window)
-    _, padded_height, padded_width, _ = x.shape
-    rows, columns = padded_height // window, padded_width // window
+    _, height, width, _ = x.shape
+    x = pad_to_multiple(x, window)
+    padded = x.shape[1:3]
     if shift:
         x = roll(x, (-shift, -shift), axis=(1, 2))
-    x = ops.reshape(x, (-1, rows, window, columns, window, channels))
-    x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, window * window, channels))
-    x = attend(attention, x, mask)
-    x = ops.reshape(x, (-1, rows, columns, window, window, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    x = ops.reshape(x, (-1, padded_height, padded_width, channels))
+    x = attend(attention, split_into_windows(x, window), mask)
+    x = join_windows(x, window, padded)
     if shift:
         x = roll(x, (shift, shift), axis=(1, 2))
     return x[:, :height, :width]
-
-
-def _shift_mask(grid: tuple[int, int], window: int, shift: int) -> np.ndarray:
-    """What is added to the scores after a shift: -100 between tokens that are no neighbours.
-
-    Returns:
-        Array `(windows of the padded grid, window**2, window**2)`.
-    """
-    # Of the last window on each axis, the part that came round from the other end is a region
-    # of its own.
-    padded = [length + -length % window for length in grid]
-    rows, columns = (np.arange(length) >= length - shift for length in padded)
-    regions = 2 * rows[:, None] + columns
-    regions = regions.reshape(padded[0] // window, window, padded[1] // window, window)
-    regions = regions.transpose(0, 2, 1, 3).reshape(-1, 1, window * window)
-    return np.where(regions == regions.transpose(0, 2, 1), 0, -100).astype("float32")

@@ -27,6 +27,7 @@ from keras_mtl.distribution.processes import (
     shard,
 )
 from keras_mtl.distribution.replicas import (
+    replica_number,
     replicas,
     replicas_in_step,
     runs_on_replicas,
@@ -48,6 +49,7 @@ __all__ = [
     "model_parallel",
     "of_this_process",
     "process",
+    "replica_number",
     "replicas",
     "replicas_in_step",
     "shard",

@@ -56,6 +56,18 @@ def replicas_in_step() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def replica_number() -> int:
+    """Which of the replicas this is, from 0 on; 0 everywhere but on TensorFlow.
+
+    Example:
+
+    >>> replica_number()
+    0
+    """
+    context = _replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
 def _replica_context():
     if keras.backend.backend() != "tensorflow":
         return None

@@ -9,6 +9,9 @@ from keras_mtl.layers.invpt.message_passing_attention import MessagePassingAtten
 from keras_mtl.layers.invpt.unused_weights import UnusedWeights
 from keras_mtl.layers.mlp import MLP
 from keras_mtl.layers.mtan import AttentionMask, SharedRefinement
+from keras_mtl.layers.mtformer.aligned_upsampling import AlignedUpsampling
+from keras_mtl.layers.mtformer.contrastive_memory import ContrastiveMemory
+from keras_mtl.layers.mtformer.window_blocks import CrossTaskBlock, SwinBlock
 from keras_mtl.layers.multi_modal_distillation import MultiModalDistillation
 from keras_mtl.layers.nddr import NDDR
 from keras_mtl.layers.pap.affinity_propagation import AffinityPropagation
@@ -30,6 +33,7 @@ from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
 
 __all__ = [
     "AdaptiveTaskMixing",
+    "AlignedUpsampling",
     "AttentionMask",
     "BasicBlock",
     "Bottleneck",
@@ -37,8 +41,10 @@ __all__ = [
     "ChannelTaskPromptLearning",
     "ClassRegions",
     "ContextPooling",
+    "ContrastiveMemory",
     "CrossAttention",
     "CrossStitchUnit",
+    "CrossTaskBlock",
     "CrossTaskReweighting",
     "FeaturePropagation",
     "MLP",
@@ -51,6 +57,7 @@ __all__ = [
     "ResidualMLP",
     "SharedRefinement",
     "SpatialChannelPromptDecoding",
+    "SwinBlock",
     "SpatialTaskPromptLearning",
     "TaskPriorExtractor",
     "TaskPrompts",

@@ -18,6 +18,7 @@ from keras_mtl.losses.discretized import (
     NormalsCentroidsLoss,
 )
 from keras_mtl.losses.labelled import LabelledPixelLoss, mean_over_labelled
+from keras_mtl.losses.labelled_images import LabelledImagesMean
 from keras_mtl.losses.maps import NO_LABEL, Tensor, check_maps, unit_vectors
 from keras_mtl.losses.normals import NormalsLoss, normals_loss_map
 from keras_mtl.losses.saliency import SaliencyLoss, saliency_loss_map
@@ -30,6 +31,7 @@ __all__ = [
     "DepthBinsLoss",
     "DepthLoss",
     "DiscretizedLoss",
+    "LabelledImagesMean",
     "LabelledPixelLoss",
     "NO_LABEL",
     "NormalsCentroidsLoss",

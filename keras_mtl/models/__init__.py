@@ -6,6 +6,7 @@ from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
 from keras_mtl.models.invpt import InvPT
 from keras_mtl.models.mtan import MTAN
+from keras_mtl.models.mtformer import MTFormer
 from keras_mtl.models.mti_net import MTINet
 from keras_mtl.models.multi_task_model import MultiTaskModel
 from keras_mtl.models.nddr_cnn import NDDRCNN
@@ -22,6 +23,7 @@ __all__ = [
     "CrossStitch",
     "InvPT",
     "MTAN",
+    "MTFormer",
     "MTINet",
     "MultiTaskBaseline",
     "MultiTaskModel",

@@ -40,7 +40,8 @@ def register_architecture(architecture: type) -> type:
             - `backbone`: a key of `keras_mtl.presets.BACKBONES`, or a function of an image shape;
             - `backbone_arguments`: dict, may be left out;
             - `image_size`: `(height, width)` in pixels;
-            - `tasks`: name of a function of `keras_mtl.tasks`, or a function that lists tasks;
+            - `tasks`: name of a function of `keras_mtl.tasks`, a tuple of such a name and of tasks
+              of its, or a function that lists tasks;
             - `arguments`: dict, those of the architecture besides backbone and tasks;
             - `as_published`: dict, may be left out: arguments under which it computes the same as
               its paper counts it, where that costs more;
@@ -121,7 +122,10 @@ def preset_tasks(name: str) -> list[Task]:
     ['semseg', 'depth', 'normals', 'edge']
     """
     tasks = PRESETS[name]["tasks"]
-    return tasks() if callable(tasks) else getattr(task_lists, tasks)()
+    if callable(tasks):
+        return tasks()
+    dataset, *names = (tasks,) if isinstance(tasks, str) else tasks
+    return getattr(task_lists, dataset)(*names)
 
 
 def build_preset(

@@ -69,9 +69,11 @@ class Recipe:
 
     def preset(self, dataset: str) -> str | None:
         """The paper's configuration for a dataset, by the name of its list of tasks."""
-        wanted = (self.model.__name__, self.papers_backbone, dataset)
+        wanted = (self.model.__name__, self.papers_backbone)
         for name, preset in PRESETS.items():
-            if (preset["model"], preset["backbone"], preset["tasks"]) == wanted:
+            tasks = preset["tasks"]
+            of_dataset = tasks[0] if isinstance(tasks, tuple) else tasks
+            if (preset["model"], preset["backbone"]) == wanted and of_dataset == dataset:
                 return name
         return None
 

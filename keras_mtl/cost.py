@@ -260,6 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
         "attention_macs": counted.attention,
         "macs_with_elementwise": counted.total + counted.elementwise,
     }
+    if never_called := preset.get("never_called"):
+        found["parameters_as_published"] = found["parameters"] + never_called
     if as_published is not None:
         dearer = MultiTaskModel.from_preset(options.preset, tasks=tasks, **as_published)
         counted_so = macs(dearer)
@@ -269,6 +271,11 @@ def main(arguments: list[str] | None = None) -> None:
         return
     print(f"{options.preset}: {', '.join(found['tasks'])} at {height}x{width}")
     print(f"parameters  {found['parameters'] / 1e6:10.2f} M")
+    if never_called:
+        with_those = found["parameters_as_published"] / 1e6
+        print(
+            f"  published {with_those:10.2f} M  (with layers that its code makes and never calls)"
+        )
     print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
     print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
     with_others = (counted.total + counted.elementwise) / 1e9

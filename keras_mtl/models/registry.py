@@ -45,6 +45,8 @@ def register_architecture(architecture: type) -> type:
             - `arguments`: dict, those of the architecture besides backbone and tasks;
             - `as_published`: dict, may be left out: arguments under which it computes the same as
               its paper counts it, where that costs more;
+            - `never_called`: int, may be left out: parameters that its paper counts, of layers that
+              its code makes and never calls;
             - `counted_in_training`: bool, may be left out: whether its paper's parameters include
               those of outputs that exist in training only.
 

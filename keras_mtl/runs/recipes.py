@@ -11,6 +11,7 @@ from keras_mtl.models import (
     PSD,
     CrossStitch,
     InvPT,
+    MTFormer,
     MTINet,
     MultiTaskBaseline,
     PADNet,
@@ -166,6 +167,14 @@ RECIPES = {
             backbone="hrnet18",
             steps=1200,
             papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="mtformer",
+            model=MTFormer,
+            arguments=("width",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="swin_small",
         ),
     )
 }

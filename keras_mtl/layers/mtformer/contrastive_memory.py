@@ -116,14 +116,14 @@ class ContrastiveMemory(keras.layers.Layer):
         if others is None:
             others = self._drawn(rows, training)
         index = ops.concatenate([ops.cast(rows, "int32")[:, None], others], axis=1)
-        one, other = (ops.take(memory, index, axis=0) for memory in self.memories)
+        one, other = (_rows_of(memory, index) for memory in self.memories)
         products = [
             ops.einsum("bke,be->bk", *each) for each in ((other, units[0]), (one, units[1]))
         ]
         scores = [ops.exp(each / self.temperature) for each in products]
         constants = self._constants_of(scores, training)
         if training and not in_turn:
-            olds = [ops.take(memory, rows, axis=0) for memory in self.memories]
+            olds = [_rows_of(memory, rows) for memory in self.memories]
             share = self.momentum
             self._write(
                 rows,
@@ -161,7 +161,8 @@ class ContrastiveMemory(keras.layers.Layer):
         """Z, from the first batch on."""
         means = ops.stop_gradient(ops.stack([ops.mean(each) for each in scores]))
         means = sum_over_replicas(means) / replicas_in_step()
-        found = ops.where(self.constants > 0, self.constants, self.size * means)
+        known = ops.convert_to_tensor(self.constants)
+        found = ops.where(known > 0, known, self.size * means)
         if training:
             self.constants.assign(found)
         return found
@@ -170,7 +171,7 @@ class ContrastiveMemory(keras.layers.Layer):
         """Rows anew; those of all replicas, each of which has its own part of the batch."""
         ones = ops.one_hot(rows, self.size, dtype="float32")
         for memory, value in zip(self.memories, values, strict=True):
-            changes = value - ops.take(memory, rows, axis=0)
+            changes = value - _rows_of(memory, rows)
             changes = ops.matmul(ops.transpose(ones), changes)
             memory.assign_add(sum_over_replicas(changes))
 
@@ -186,6 +187,10 @@ class ContrastiveMemory(keras.layers.Layer):
             "momentum": self.momentum,
             "seed": self.seed,
         }
+
+
+def _rows_of(memory, index):
+    return ops.take(ops.convert_to_tensor(memory), index, axis=0)
 
 
 def _unit(x):

@@ -128,7 +128,8 @@ class WindowBlock(keras.layers.Layer):
         scale = self.scale or (query.shape[-1] / self.num_heads) ** -0.5
         query, key = self._heads(query), self._heads(key)
         scores = ops.matmul(scale * query, ops.swapaxes(key, -2, -1))
-        table = ops.take(self.position_table, _relative_positions(self.window), axis=0)
+        table = ops.convert_to_tensor(self.position_table)
+        table = ops.take(table, _relative_positions(self.window), axis=0)
         scores = scores + ops.cast(ops.transpose(table, (2, 0, 1)), scores.dtype)
         if self.mask is None:
             return scores

@@ -7,11 +7,13 @@ import zipfile
 from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_mtl import declared
+from keras_mtl.computation.declared_network import check_network
 from keras_mtl.files import make_folder, sweep, whole, whole_folder
 from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.training.trainer import TaskTrainer
@@ -21,15 +23,27 @@ _FILES = ("metadata.json", "config.json", "model.weights.h5")
 _TASKS = "tasks"  # beside the network's own variables: the tasks' names, as JSON in bytes
 
 
-def look_at(filepath: str | Path) -> tuple[int, list[str] | None]:
+class Content(NamedTuple):
+    """What a `.keras` or `.weights.h5` file holds.
+
+    Attributes:
+        arrays: int. How many of the layers.
+        size: int. Bytes of all arrays' file.
+        tasks: list of the tasks' names in their order, or `None` of an earlier version's file.
+        config: dict. What a `.keras` file says of the network; empty of the other.
+    """
+
+    arrays: int
+    size: int
+    tasks: list[str] | None
+    config: dict
+
+
+def look_at(filepath: str | Path) -> Content:
     """Looks at all that a `.keras` or `.weights.h5` file declares, and at its numbers.
 
     Args:
         filepath: path of the file.
-
-    Returns:
-        How many arrays of the layers it holds, and the names of the tasks in their order; `None`
-        if it is of an earlier version, which did not write them.
 
     Raises:
         keras_mtl.declared.Refused: if it must not be read.
@@ -39,19 +53,20 @@ def look_at(filepath: str | Path) -> tuple[int, list[str] | None]:
 
     path = Path(filepath)
     content: Path | io.BytesIO = path
-    held = path.stat().st_size
+    held, config = path.stat().st_size, {}
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
             declared.check_zip(archive, path)
             weights = archive.read("model.weights.h5")
             content, held = io.BytesIO(weights), len(weights)
+            config = json.loads(archive.read("config.json"))
     with h5py.File(content, "r") as file:
         declared.check_hdf5(file, path, held)
         arrays = []
         if "layers" in file:
             file["layers"].visit(lambda name: arrays.append(name) if "/vars/" in name else None)
         own = file.get("vars", {})
-        return len(arrays), stored_tasks(own) if _TASKS in own else None
+        return Content(len(arrays), held, stored_tasks(own) if _TASKS in own else None, config)
 
 
 def store_tasks(model, store: MutableMapping) -> None:
@@ -171,12 +186,12 @@ def load_weights(model, load, filepath, **kwargs) -> None:
     before = model.get_weights()
     try:
         # Keras itself reads on over weights that the model or the file lacks.
-        (found, names), expected = look_at(filepath), len(model.weights)
-        _check_tasks(model, names, filepath)
+        content, expected = look_at(filepath), len(model.weights)
+        _check_tasks(model, content.tasks, filepath)
         if model.balancing is not None:
             expected -= len(model.balancing.weights)  # not of the network
-        if found != expected and not kwargs.get("skip_mismatch"):
-            raise ValueError(f"The file holds {found} weights; this model has {expected}.")
+        if content.arrays != expected and not kwargs.get("skip_mismatch"):
+            raise ValueError(f"The file holds {content.arrays} weights; this model has {expected}.")
         load(filepath, **kwargs)
     except (declared.Refused, OtherTasks):  # before anything was assigned
         raise
@@ -222,15 +237,13 @@ def load_model(filepath, compile: bool = False):
     import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
 
     try:
-        look_at(filepath)
+        content = look_at(filepath)
+        _check_network(filepath, content.config | {"compile_config": None}, content.size)
         model = keras.saving.load_model(filepath, compile=compile)
     except declared.Refused:
         raise
     except Exception as error:
-        raise ValueError(
-            f"{filepath} cannot be read as a .keras model ({first_sentence(error)}): it is broken, "
-            "not one, or has classes of your own; import and register those first."
-        ) from error
+        raise _unreadable(filepath, ".keras model", error) from error
     return _checked(model, filepath)
 
 
@@ -296,12 +309,13 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
         if metadata["format"] != FORMAT:
             raise ValueError(f"its format is {metadata['format']!r}")
         config = declared.read_json(folder / "config.json")
+    except Exception as error:
+        raise _unreadable(folder, "model of keras_mtl", error) from error
+    _check_network(folder, config, (folder / "model.weights.h5").stat().st_size)
+    try:
         model = keras.saving.deserialize_keras_object(config)
     except Exception as error:
-        raise ValueError(
-            f"{folder} cannot be read as a model of keras_mtl ({first_sentence(error)}): it is "
-            "broken, not one, or has classes of your own; import and register those first."
-        ) from error
+        raise _unreadable(folder, "model of keras_mtl", error) from error
     _checked(model, folder).load_weights(folder / "model.weights.h5")
     if not isinstance(model, architecture):
         raise ValueError(
@@ -309,6 +323,17 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
             f"keras_mtl.{type(model).__name__}.from_preset."
         )
     return model if changes.get("tasks") is None else with_tasks(model, changes["tasks"])
+
+
+def _check_network(path, config: dict, held: int) -> None:
+    check_network(path, config, lambda: keras.saving.deserialize_keras_object(config), held)
+
+
+def _unreadable(path, what: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} cannot be read as a {what} ({first_sentence(error)}): it is broken, not one, or "
+        "has classes of your own; import and register those first."
+    )
 
 
 def first_sentence(error: BaseException) -> str:

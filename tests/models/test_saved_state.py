@@ -173,6 +173,31 @@ def test_members_that_unpack_to_too_much_or_elsewhere(model, tmp_path):
         model.load_weights(tmp_path / "none.keras")
 
 
+@pytest.mark.parametrize(
+    ("text", "size", "said"),
+    [('"head_width": 4', 10**9, "a size of 1,000,000,000"), ('"hidden_dim": 8', 4096, "MB for")],
+)
+def test_networks_that_would_take_too_much(model, tmp_path, text, size, said):
+    """Neither a `.keras` file nor a folder; a size by itself, and what comes of it."""
+    other = f"{text.split()[0]} {size}"
+    model.save(tmp_path / "a.keras")
+    with zipfile.ZipFile(tmp_path / "a.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = members["config.json"].decode()
+    assert text in config
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        members["config.json"] = config.replace(text, other).encode()
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(Refused, match=f"^{tmp_path}/a.keras declares .*{said} .*again from somebo"):
+        keras_mtl.load_model(tmp_path / "a.keras")
+    model.save_to_preset(tmp_path / "preset")
+    file = tmp_path / "preset/config.json"
+    file.write_text(file.read_text().replace(text, other))
+    with pytest.raises(Refused, match=f"^{tmp_path}/preset declares .*{said} "):
+        keras_mtl.MultiTaskModel.from_preset(tmp_path / "preset")
+
+
 def test_presets_with_broken_text(model, tmp_path):
     model.save_to_preset(tmp_path / "preset")
     for text in (b"\xff", b"{", b"[" * 99999):

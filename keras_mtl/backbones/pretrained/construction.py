@@ -8,6 +8,7 @@ import keras
 
 from keras_mtl.backbones.swin_transformer import shape_on_the_grid
 from keras_mtl.backbones.vision_transformer import check_image_shape
+from keras_mtl.computation.declared_network import check_network
 
 
 def at_size(kind: str | None, arguments: dict, image_shape: tuple[int, int, int]) -> dict:
@@ -46,7 +47,8 @@ def build(cls: Any, arguments: dict, overrides: dict, folder: Path) -> keras.Mod
     """The backbone, randomly initialised.
 
     Raises:
-        ValueError: if its class does not take an argument.
+        ValueError: if its class does not take an argument, or it would take more memory than what
+            is in the folder explains.
     """
     known = set(inspect.signature(cls.__init__).parameters) | {"name", "trainable"}
     unknown = sorted(set(overrides) - known)
@@ -55,6 +57,8 @@ def build(cls: Any, arguments: dict, overrides: dict, folder: Path) -> keras.Mod
             f"{cls.__name__} takes no {', '.join(unknown)}; see keras_hub.models.{cls.__name__} "
             "for what it takes."
         )
+    held = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    check_network(folder, arguments, lambda: cls.from_config(arguments), held)
     try:
         return cls.from_config(arguments)
     except Exception as error:

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_mtl import declared
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
+from keras_mtl.computation.declared_network import check_network
 from keras_mtl.files import whole_folder
 
 _WEIGHTS = "model.weights.h5"
@@ -64,11 +65,16 @@ def from_own_folder(folder: Path, config: dict, image_shape, overrides: dict):
         )
     if not path.is_file():
         raise ValueError(f"{folder} has no weights: there is no {_WEIGHTS}; copy it again.")
-    try:
+
+    def build():
         changed = {"image_shape": image_shape} if image_shape else {}
-        arguments = {**config["config"], **changed, **overrides}
-        pyramid = cls.from_config(arguments)
+        pyramid = cls.from_config({**config["config"], **changed, **overrides})
         pyramid.build((None, *pyramid.image_shape))
+        return pyramid
+
+    check_network(folder, config, build, path.stat().st_size)
+    try:
+        pyramid = build()
     except Exception as error:
         reason = str(error).split("Exception encountered: ")[-1]  # in front of which Keras has more
         raise ValueError(

@@ -59,12 +59,12 @@ damaged or made to fill the memory, so get it again from somebody you trust.
 
 
 def _integers(config: Any, name: str = "") -> Iterator[int]:
-    """All integers of a configuration but seeds, which are no sizes."""
+    """All integers of a configuration but seeds and Keras' marks of what is shared: no sizes."""
     if isinstance(config, dict):
         for key, value in config.items():
             yield from _integers(value, key)
     elif isinstance(config, (list, tuple)):
         for value in config:
             yield from _integers(value, name)
-    elif isinstance(config, int) and name != "seed":
+    elif isinstance(config, int) and name not in ("seed", "shared_object_id"):
         yield config

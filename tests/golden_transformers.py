@@ -49,11 +49,27 @@ class TransformerGolden(Golden):
         weight = self.meta.get("edge_pos_weight", EDGE_WEIGHT)
         return loss_of(task, self[f"label/{task}"].astype("float32"), raw, weight)
 
-    def check_gradients(self, gradients, parts, published=lambda name: name):
-        """The norms of one training step's gradients; `published` maps their names to `parts`'."""
+    def check_gradients(self, gradients, parts, published):
+        """The norms of one training step's gradients.
+
+        Args:
+            gradients: as the fixture `training_step` gives them.
+            parts: dict of `Part`.
+            published: dict by published name of the names in `parts` that are it together; without
+                what nothing reads.
+        """
         names, norms = self["train/gradnorm/names"], self["train/gradnorm/values"]
-        of = [parts[published(str(name))] for name in names]
-        found = np.array([np.linalg.norm(gradients[id(v)][index]) for v, index in of])
+        unused = [name not in published for name in map(str, names)]
+        assert not norms[unused].any()
+        names, norms = (x[np.logical_not(unused)] for x in (names, norms))
+
+        def norm_of(name):
+            own = [parts[each] for each in published[name]]
+            return np.linalg.norm(
+                np.concatenate([gradients[id(v)][index].ravel() for v, index in own])
+            )
+
+        found = [norm_of(name) for name in map(str, names)]
         # A bias before a batch normalization has none but for rounding.
         least = 1e-3 * norms.max()
         for name, own, norm in zip(names, found, norms, strict=True):

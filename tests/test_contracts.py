@@ -143,6 +143,12 @@ MODELS = {
     ),
     "MTINet": (mti_net, pascal_context("human_parts", "normals")),
     "InvPT": (invpt, pascal_context("sal", "edge")),
+    "MQTransformer": (
+        functools.partial(
+            on_resnet, keras_mtl.MQTransformer, width=8, num_queries=3, num_heads=2, head_width=8
+        ),
+        nyud("semseg", "normals"),
+    ),
 }
 # What a model says that cannot take odd images.
 NOT_ODD = {"InvPT": "Images are 49x35, .* multiples of 4 pixels .* build it for 48x36"}
@@ -289,6 +295,16 @@ LAYERS = {
         lambda: layers.MessagePassingAttention(pooling=4),
         [[(8, 4, 8)] * 2, (2, 4, 4)],
     ),
+    "MultiQueryTransformer": (lambda: layers.MultiQueryTransformer(3), [[(4, 6, 8)] * 2]),
+    "MultiQueryTransformer published": (
+        lambda: layers.MultiQueryTransformer(
+            3, 2, "batch", dropout=0, stochastic_depth=0, unused_weights=True
+        ),
+        [[(4, 6, 8)] * 2],
+    ),
+    "QueryAttention": (layers.QueryAttention, [(3, 8), (24, 8), (24, 8)]),
+    "PositionAttention": (layers.PositionAttention, [(24, 8)]),
+    "PositionAttention batch": (lambda: layers.PositionAttention(2, "batch"), [(24, 8)]),
     "UnusedWeights": (lambda: layers.UnusedWeights(), [[(4, 6, 8)] * 2, (3, 5, 6)]),
     "ResidualMLP": (
         lambda: layers.ResidualMLP(dropout=0.1, stochastic_depth=0.1),

@@ -8,6 +8,8 @@ from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.invpt.message_passing_attention import MessagePassingAttention
 from keras_mtl.layers.invpt.unused_weights import UnusedWeights
 from keras_mtl.layers.mlp import MLP
+from keras_mtl.layers.mq_transformer.multi_query_transformer import MultiQueryTransformer
+from keras_mtl.layers.mq_transformer.query_attention import PositionAttention, QueryAttention
 from keras_mtl.layers.mtan import AttentionMask, SharedRefinement
 from keras_mtl.layers.mtformer.aligned_upsampling import AlignedUpsampling
 from keras_mtl.layers.mtformer.contrastive_memory import ContrastiveMemory
@@ -50,10 +52,13 @@ __all__ = [
     "MLP",
     "MessagePassingAttention",
     "MultiModalDistillation",
+    "MultiQueryTransformer",
     "NDDR",
     "PatternStructureDiffusion",
+    "PositionAttention",
     "PredictionHead",
     "PromptedEncoderBlock",
+    "QueryAttention",
     "ResidualMLP",
     "SharedRefinement",
     "SpatialChannelPromptDecoding",

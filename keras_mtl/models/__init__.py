@@ -5,6 +5,7 @@ from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
 from keras_mtl.models.invpt import InvPT
+from keras_mtl.models.mq_transformer import MQTransformer
 from keras_mtl.models.mtan import MTAN
 from keras_mtl.models.mtformer import MTFormer
 from keras_mtl.models.mti_net import MTINet
@@ -22,6 +23,7 @@ __all__ = [
     "ATRC",
     "CrossStitch",
     "InvPT",
+    "MQTransformer",
     "MTAN",
     "MTFormer",
     "MTINet",

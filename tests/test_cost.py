@@ -170,6 +170,19 @@ def test_what_only_training_has():
     assert more == sum((18 * 2**scale + 1) * channels for scale in range(4))
 
 
+@pytest.mark.once("torch", "the count is the same on every backend")
+def test_mtformer_beyond_its_backbone():
+    """The published 64.030 M, less Swin-S' 48,837,258 and the norms of its first three stages."""
+
+    class Maps(HRNetsMaps):
+        channels = {4: 96, 8: 192, 16: 384, 32: 768}
+
+    name = "mtformer_swin_small_nyud"
+    model = keras_mtl.MultiTaskModel.from_preset(name, backbone=Maps((480, 640, 3)))
+    found = cost.parameters(model) + PRESETS[name]["never_called"]
+    assert found == 64_030_491 - 48_837_258 - 2 * (96 + 192 + 384)
+
+
 # === The command line ===
 
 

@@ -25,6 +25,7 @@ from keras_mtl import (  # noqa: E402  (some of these are known by other address
 )
 from keras_mtl.evaluation.evaluation import evaluate  # noqa: E402
 from keras_mtl.models import (  # noqa: E402
+    ASTMT,
     ATRC,
     MTAN,
     NDDRCNN,
@@ -55,6 +56,7 @@ def __getattr__(name: str):
 
 __all__ = [
     "ATRC",
+    "ASTMT",
     "CrossStitch",
     "InvPT",
     "MQTransformer",

@@ -680,7 +680,7 @@ def test_a_frozen_backbone_stays_as_it_is(build, scenes):
         elif variable.path.startswith(own) and variable.path.endswith("kernel"):
             assert moved, variable.path
             heads += 1
-    assert heads >= 2 * len(model.tasks)
+    assert heads >= len(model.tasks)
     model.freeze_backbone(False)
     assert {id(variable) for variable in model.trainable_weights} & frozen
 
@@ -707,7 +707,7 @@ def test_fit_on_arrays(trainee, tasks, scenes):
     assert_finite(trainee, logs)
     moved = [not np.array_equal(a, b) for a, b in zip(before, trainee.get_weights(), strict=True)]
     assert np.mean(moved) > 0.9
-    assert trainee.optimizer.iterations == 1
+    assert trainee.optimizer.iterations == trainee.updates_a_step
 
 
 def test_fit_on_a_dataset_with_more_labels(trainee, tasks, scenes):

@@ -9,6 +9,7 @@ from keras_mtl.backbones.adapters import (
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
 from keras_mtl.backbones.pretrained import from_preset
+from keras_mtl.backbones.se_resnet import SE_RESNET_SIZES, SEResNet, se_resnet
 from keras_mtl.backbones.stages import Stage, copy_backbone, stages
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES, SwinTransformer, swin_transformer
 from keras_mtl.backbones.vision_transformer import (
@@ -21,6 +22,7 @@ from keras_mtl.backbones.weights.naming import load_weights
 
 __all__ = [
     "HRNET_SIZES",
+    "SE_RESNET_SIZES",
     "VIT_SIZES",
     "SWIN_SIZES",
     "FeaturePyramid",
@@ -28,6 +30,7 @@ __all__ = [
     "PatchMap",
     "PatchTokens",
     "PyramidOutputs",
+    "SEResNet",
     "SimpleFeaturePyramid",
     "Stage",
     "SwinTransformer",
@@ -37,6 +40,7 @@ __all__ = [
     "from_preset",
     "hrnet",
     "load_weights",
+    "se_resnet",
     "stages",
     "swin_transformer",
     "vision_transformer",

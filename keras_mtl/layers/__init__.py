@@ -1,5 +1,7 @@
 """The papers' modules as Keras layers."""
 
+from keras_mtl.backbones.task_conditioning import AdaptedConvolution, SqueezeExcitation
+from keras_mtl.layers.astmt.gradient_discriminator import GradientDiscriminator
 from keras_mtl.layers.atrc.class_regions import ClassRegions
 from keras_mtl.layers.atrc.context_pooling import ContextPooling
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
@@ -34,6 +36,7 @@ from keras_mtl.layers.tpanet.cross_attention import CrossAttention, ResidualMLP
 from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
 
 __all__ = [
+    "AdaptedConvolution",
     "AdaptiveTaskMixing",
     "AlignedUpsampling",
     "AttentionMask",
@@ -49,6 +52,7 @@ __all__ = [
     "CrossTaskBlock",
     "CrossTaskReweighting",
     "FeaturePropagation",
+    "GradientDiscriminator",
     "MLP",
     "MessagePassingAttention",
     "MultiModalDistillation",
@@ -64,6 +68,7 @@ __all__ = [
     "SpatialChannelPromptDecoding",
     "SwinBlock",
     "SpatialTaskPromptLearning",
+    "SqueezeExcitation",
     "TaskPriorExtractor",
     "TaskPrompts",
     "UnusedWeights",

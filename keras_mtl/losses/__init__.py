@@ -8,6 +8,7 @@ On several devices these are means over the labelled pixels of all of them
 (`keras_mtl.distribution`).
 """
 
+from keras_mtl.losses.adversarial import GradientAdversarialLoss
 from keras_mtl.losses.affinity import AffinityLoss
 from keras_mtl.losses.boundary import BoundaryLoss, boundary_loss_map
 from keras_mtl.losses.depth import DepthLoss, depth_loss_map
@@ -31,6 +32,7 @@ __all__ = [
     "DepthBinsLoss",
     "DepthLoss",
     "DiscretizedLoss",
+    "GradientAdversarialLoss",
     "LabelledImagesMean",
     "LabelledPixelLoss",
     "NO_LABEL",

@@ -8,6 +8,21 @@ from keras_mtl.losses.labelled import LabelledPixelLoss
 from keras_mtl.losses.maps import Tensor
 
 
+def labelled_places(labels: Tensor, ignore: float) -> Tensor:
+    """Which numbers of a label say anything, of its shape.
+
+    Args:
+        labels: tensor of any shape.
+        ignore: the value that means "no label here".
+
+    Example:
+
+    >>> np.array(labelled_places(ops.convert_to_tensor([0, 255, 3]), 255)).tolist()
+    [True, False, True]
+    """
+    return ops.logical_and(ops.not_equal(labels, ignore), ops.isfinite(labels))
+
+
 class LabelledImagesMean(LabelledPixelLoss):
     """The mean over the images that have any label of a task, of a value for each.
 
@@ -37,6 +52,6 @@ class LabelledImagesMean(LabelledPixelLoss):
         self.task = task
 
     def loss_map(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        known = ops.logical_and(ops.not_equal(y_true, self.task.ignore), ops.isfinite(y_true))
+        known = labelled_places(y_true, self.task.ignore)
         labelled = ops.any(known, axis=tuple(range(1, len(known.shape))))[:, None, None]
         return ops.where(labelled, y_pred[:, None, None], 0.0), labelled

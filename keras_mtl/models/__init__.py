@@ -1,5 +1,6 @@
 """The architectures."""
 
+from keras_mtl.models.astmt import ASTMT
 from keras_mtl.models.atrc import ATRC
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
@@ -21,6 +22,7 @@ from keras_mtl.models.tpanet import TPANet
 
 __all__ = [
     "ATRC",
+    "ASTMT",
     "CrossStitch",
     "InvPT",
     "MQTransformer",

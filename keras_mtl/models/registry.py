@@ -23,6 +23,9 @@ BACKBONES = {
     "swin_large": ("swin_transformer", "large"),
     "hrnet18": ("hrnet", "18_small"),
     "hrnet48": ("hrnet", "48"),
+    "se_resnet26": ("se_resnet", "26"),
+    "se_resnet50": ("se_resnet", "50"),
+    "se_resnet101": ("se_resnet", "101"),
 }
 
 # What has registered: classes by name, and every preset with its architecture's name as "model".

@@ -184,14 +184,15 @@ class Objective:
 
         Args:
             y: labels by task name.
-            y_pred: outputs by name; the auxiliary ones may be missing, as they are in evaluation.
+            y_pred: outputs by name; auxiliary ones may be missing, as they are in evaluation, and
+                in a pass of one task those of the others.
             sample_weight: weights of images or pixels (see the losses), also as a dict by name.
 
         Returns:
             Dict by name of scalar tensors. Where TensorFlow's replicas share a batch, each is that
             of the whole batch, or without a weighting in the mean over the replicas.
         """
-        measured = {name: AuxiliaryOutput(name) for name in self._predicted}
+        measured = {name: AuxiliaryOutput(name) for name in self._predicted if name in y_pred}
         measured |= {name: each for name, each in self._auxiliary.items() if name in y_pred}
         terms = {}
         for name, (task, _, own, _) in measured.items():

@@ -42,6 +42,8 @@ def recipe_optimizer(
     0.9
     """
     recipe = {**BASE_RECIPE, **model.recipe, **changes}
+    if decay_steps is not None:
+        decay_steps *= model.updates_a_step
 
     def optimizer(factor: float = 1.0):
         rate = factor * recipe["learning_rate"]

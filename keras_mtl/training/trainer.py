@@ -42,8 +42,10 @@ class TaskTrainer(keras.Model):
         tasks: list of the model's tasks.
         auxiliary: dict of its auxiliary outputs by name, `AuxiliaryOutput`.
         auxiliary_tasks: list of tasks that have auxiliary outputs only.
+        updates_a_step: int. How often a step of training applies the optimizer.
     """
 
+    updates_a_step = 1
     recipe: Mapping[str, Any] = BASE_RECIPE
     tasks: Sequence[Task]
     auxiliary: Mapping[str, AuxiliaryOutput] = {}

@@ -56,6 +56,22 @@ class Golden:
     def tasks(self):
         return [GivenTask(name, channels) for name, channels in self.meta["tasks"].items()]
 
+    def main_and_other_tasks(self, initial):
+        """Tasks that are predicted in the end, and those that are predicted initially only.
+
+        Args:
+            initial: str that the names of the layers which predict initially begin with.
+        """
+        state = self.under("state/")
+        main = {name.split(".")[1] for name in state if name.startswith("heads.")}
+        supervised = [
+            GivenTask(name.removeprefix(initial).removesuffix(".weight"), len(value))
+            for name, value in state.items()
+            if name.startswith(initial) and name.endswith(".weight")
+        ]
+        others = [task for task in supervised if task.name not in main]
+        return [task for task in supervised if task.name in main], others
+
     @property
     def image_shape(self):
         return (*self.meta["image"], 3)
@@ -263,7 +279,7 @@ def golden_loss(task, label, raw):
 
     known = label != NO_LABEL
     count = max(int(known.sum()), 1)
-    if task in ("semseg", "human_parts", "parts"):
+    if task in ("semseg", "human_parts", "parts", "sal", "saliency"):
         one_hot = constant(label == np.arange(raw.shape[-1]))  # nowhere if unknown
         return -ops.sum(ops.log_softmax(raw, axis=-1) * one_hot) / count
     if task == "edge":

@@ -4,6 +4,7 @@
 """
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 
@@ -11,8 +12,8 @@ import keras_mtl
 from tests.golden_files import (
     AS_THEY_ARE,
     GivenFeatures,
-    GivenTask,
     Golden,
+    Part,
     block_parts,
     load,
     parts_of,
@@ -27,17 +28,16 @@ def golden_file():
 
 
 @pytest.fixture(scope="module")
-def names(golden_file):
-    """Of all tasks that are predicted initially, and of those that are predicted in the end."""
-    state = golden_file.under("state/")
-    initial = "scale_0.decoders."
-    supervised = {
-        key.removeprefix(initial).removesuffix(".weight"): len(value)
-        for key, value in state.items()
-        if key.startswith(initial) and key.endswith(".weight")
-    }
-    main = {key.split(".")[1] for key in state if key.startswith("heads.")}
-    return supervised, [name for name in supervised if name in main]
+def tasks(golden_file):
+    """Main ones, and others."""
+    return golden_file.main_and_other_tasks("scale_0.decoders.")
+
+
+@pytest.fixture(scope="module")
+def names(tasks):
+    """Of all tasks, as the model has them, and of the main ones."""
+    main, others = ([task.name for task in some] for some in tasks)
+    return [*main, *others], main
 
 
 @pytest.fixture(scope="module")
@@ -47,30 +47,32 @@ def given(golden_file):
 
 
 @pytest.fixture(scope="module")
-def build(golden_file, names, given):
-    supervised, main = names
-    tasks = {name: GivenTask(name, channels) for name, channels in supervised.items()}
-    others = [task for name, task in tasks.items() if name not in main]
+def concatenated(golden_file, names):
+    """`concatenated(c)`: where ours has the file's channels, if c are of each task."""
+    supervised, _ = names
+    place = [supervised.index(name) for name in golden_file.meta["tasks"]]
+    return lambda channels: np.ravel([np.arange(channels) + channels * t for t in place])
 
+
+@pytest.fixture(scope="module")
+def build(golden_file, tasks, names, given, concatenated):
     def of(mask_grouping):
+        if mask_grouping == "adjacent" and names[0] != list(golden_file.meta["tasks"]):
+            pytest.skip("adjacent channels are of other tasks where main ones do not come first")
         model = keras_mtl.MTINet(
-            given,
-            [tasks[name] for name in main],
-            others,
-            mask_grouping=mask_grouping,
-            image_statistics=AS_THEY_ARE,
+            given, *tasks, mask_grouping=mask_grouping, image_statistics=AS_THEY_ARE
         )
-        parts = parts_of_model(model, supervised, main)
+        parts = parts_of_model(model, *names, concatenated)
         load(parts, golden_file.under("state/"))
         return model, parts
 
     return of
 
 
-def parts_of_model(model, supervised, main):
-    found, order = {}, [*main, *(name for name in supervised if name not in main)]
+def parts_of_model(model, supervised, main, concatenated):
+    found = {}
     for i, stride in enumerate(STRIDES):
-        for name in order:
+        for name in supervised:
             for n in (0, 1):
                 block = model.get_layer(f"{name}_stride_{stride}_block_{n + 1}")
                 found |= block_parts(f"scale_{i}.refinement.{name}.{n}", block)
@@ -78,7 +80,7 @@ def parts_of_model(model, supervised, main):
             found |= parts_of(f"scale_{i}.decoders.{name}", last)
         distillation = model.get_layer(f"distillation_stride_{stride}")
         for t, name in enumerate(main):
-            for u, other in enumerate(order):
+            for u, other in enumerate(supervised):
                 if t != u:
                     pair = f"distillation_scale_{i}.self_attention.{name}.{other}"
                     found |= parts_of(f"{pair}.attention.0", distillation.gates[f"{t}_{u}"])
@@ -90,7 +92,14 @@ def parts_of_model(model, supervised, main):
             found |= block_parts(f"{scale}.non_linear.{n}", propagate.mask_blocks[n])
         found |= parts_of(f"{scale}.non_linear.2", propagate.mask_logits)
         found |= block_parts(f"{scale}.dimensionality_reduction", propagate.reduction)
-        for t, name in enumerate(order):
+        own = concatenated(model.get_layer(f"{main[0]}_stride_{stride}_block_2").output.shape[-1])
+        for name in ("non_linear.0.conv1", "non_linear.0.downsample.0"):
+            found |= reordered(found, f"{scale}.{name}.weight", -2, own)
+        for name in ("conv1", "downsample.0"):
+            found |= reordered(found, f"{scale}.dimensionality_reduction.{name}.weight", -2, own)
+        for name in ("weight", "bias"):
+            found |= reordered(found, f"{scale}.non_linear.2.{name}", -1, own)
+        for t, name in enumerate(supervised):
             found |= parts_of(f"{scale}.se.{name}.squeeze.0", propagate.squeezes[t])
             found |= parts_of(f"{scale}.se.{name}.squeeze.2", propagate.excitations[t])
     for name in main:
@@ -99,6 +108,14 @@ def parts_of_model(model, supervised, main):
         found |= parts_of(f"{head}.1", model.get_layer(f"{name}_head_norm"))
         found |= parts_of(f"{head}.3", model.get_layer(f"{name}_prediction"))
     return found
+
+
+def reordered(parts, name, axis, places):
+    """A weight whose channels along an axis are the file's where ours are at these places."""
+    variable, axes = parts[name].variable, len(parts[name].variable.shape)
+    index = [slice(None)] * axes
+    index[axis] = places
+    return {name: Part(variable, tuple(index))}
 
 
 def outputs_of(model, names, inner):
@@ -114,19 +131,18 @@ def outputs_of(model, names, inner):
 
 def inner_of(model, names):
     """Symbolic values between, by the files' names."""
-    supervised, main = names
-    order, inner = [*main, *(name for name in supervised if name not in main)], {}
+    (supervised, main), inner = names, {}
     for i, stride in enumerate(STRIDES):
-        for name in order:
+        for name in supervised:
             block = model.get_layer(f"{name}_stride_{stride}_block_2")
             inner[f"scale_{i}/features_{name}"] = block.output
             last = model.get_layer(f"{name}_initial_stride_{stride}_prediction")
             inner[f"scale_{i}/{name}"] = last.output
-        distilled = model.get_layer(f"distillation_stride_{stride}").output
+        distilled = keras.tree.flatten(model.get_layer(f"distillation_stride_{stride}").output)
         inner |= {f"distilled_scale_{i}/{n}": x for n, x in zip(main, distilled, strict=True)}
         if i > 0:
-            propagated = model.get_layer(f"propagation_stride_{stride}").output
-            inner |= {f"fpm_scale_{i}/{n}": x for n, x in zip(order, propagated, strict=True)}
+            propagated = keras.tree.flatten(model.get_layer(f"propagation_stride_{stride}").output)
+            inner |= {f"fpm_scale_{i}/{n}": x for n, x in zip(supervised, propagated, strict=True)}
     return inner
 
 
@@ -138,11 +154,12 @@ def test_outputs_and_what_lies_between(build, golden_file, names, given):
         ops.convert_to_tensor(given.images()), training=False
     )
     # The mask of the coarsest scale and the reduced features lie within a layer.
-    supervised, main = names
-    order = [*main, *(name for name in supervised if name not in main)]
+    supervised, _ = names
     propagate = model.get_layer(f"propagation_stride_{STRIDES[-1]}")
     scale = len(STRIDES) - 1
-    x = ops.concatenate([found[0][f"scale_{scale}/features_{name}"] for name in order], axis=-1)
+    x = ops.concatenate(
+        [found[0][f"scale_{scale}/features_{name}"] for name in supervised], axis=-1
+    )
     found[0][f"fpm_scale_{scale}_mask_logits"] = propagate.logits(x)
     found[0][f"fpm_scale_{scale}_reduced"] = propagate.reduction(
         propagate.mask(propagate.logits(x)) * x

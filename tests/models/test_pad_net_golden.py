@@ -13,7 +13,6 @@ from keras_mtl.layers import MultiModalDistillation
 from tests.golden_files import (
     AS_THEY_ARE,
     GivenFeatures,
-    GivenTask,
     Golden,
     assert_close,
     block_parts,
@@ -30,49 +29,40 @@ def golden_file():
 
 
 @pytest.fixture(scope="module")
-def names(golden_file):
-    """Of all tasks that are predicted initially, and of those that are predicted in the end."""
-    state = golden_file.under("state/")
-    initial, heads = "initial_task_prediction_heads.conv_out.", "heads."
-    supervised = {
-        key.removeprefix(initial).removesuffix(".weight"): len(value)
-        for key, value in state.items()
-        if key.startswith(initial) and key.endswith(".weight")
-    }
-    main = {key.split(".")[1] for key in state if key.startswith(heads)}
-    return supervised, [name for name in supervised if name in main]
+def tasks(golden_file):
+    """Main ones, and others."""
+    return golden_file.main_and_other_tasks("initial_task_prediction_heads.conv_out.")
 
 
 @pytest.fixture(scope="module")
-def model(golden_file, names):
+def names(tasks):
+    """Of all tasks, as the model has them, and of the main ones."""
+    main, others = ([task.name for task in some] for some in tasks)
+    return [*main, *others], main
+
+
+@pytest.fixture(scope="module")
+def model(golden_file, tasks):
     """Without the 1x1 convolution of HRNet's features: the file begins behind it."""
-    supervised, main = names
-    tasks = {name: GivenTask(name, channels) for name, channels in supervised.items()}
-    others = [task for name, task in tasks.items() if name not in main]
     given = GivenFeatures(golden_file.image_shape, {STRIDE: golden_file.maps("input/features")})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_mtl.models.pad_net.conv_norm_relu", lambda x, *_, **__: x)
         return keras_mtl.PADNet(
-            given,
-            [tasks[name] for name in main],
-            others,
-            width=golden_file.meta["width"],
-            image_statistics=AS_THEY_ARE,
+            given, *tasks, width=golden_file.meta["width"], image_statistics=AS_THEY_ARE
         )
 
 
 @pytest.fixture(scope="module")
 def parts(model, names):
-    supervised, main = names
-    found, order = {}, [*main, *(name for name in supervised if name not in main)]
+    (supervised, main), found = names, {}
     distillation = model.get_layer("distillation")
-    for t, name in enumerate(order):
+    for t, name in enumerate(supervised):
         for n in (0, 1):
             block = model.get_layer(f"{name}_initial_bottleneck_{n + 1}")
             found |= block_parts(f"initial_task_prediction_heads.layers.{name}.{n}", block)
         last = model.get_layer(f"{name}_initial_prediction")
         found |= parts_of(f"initial_task_prediction_heads.conv_out.{name}", last)
-        for u, other in enumerate(order):
+        for u, other in enumerate(supervised):
             if name in main and t != u:
                 pair = f"multi_modal_distillation.self_attention.{name}.{other}"
                 found |= parts_of(f"{pair}.attention.0", distillation.gates[f"{t}_{u}"])
@@ -103,7 +93,7 @@ def test_outputs_and_what_lies_between(loaded, golden_file, names, images):
         between[f"initial/features_{name}"] = f"{name}_initial_bottleneck_2"
         between[f"initial/{name}"] = f"{name}_initial_prediction"
     inner = {key: loaded.get_layer(layer).output for key, layer in between.items()}
-    distilled = loaded.get_layer("distillation").output
+    distilled = keras.tree.flatten(loaded.get_layer("distillation").output)
     inner |= {f"distilled/{name}": x for name, x in zip(main, distilled, strict=True)}
     everything = keras.Model(loaded.input, {**inner, **loaded.output})
     found = everything(ops.convert_to_tensor(images), training=False)

@@ -1,9 +1,8 @@
 """The batches of a dataset looked at where they pass by: none is lost, and none drawn twice.
 
 Drawing a batch ahead would change the order of one that shuffles, and use up one that can be read
-once. So a `tf.data.Dataset` and a Python iterator are looked at while Keras reads them. Datasets
-that are asked for a batch by its number (`keras.utils.PyDataset`, PyTorch's `DataLoader`) are asked
-for the first one before.
+once. So all are looked at while Keras reads them. Datasets that are asked for a batch by its number
+(`keras.utils.PyDataset`, PyTorch's `DataLoader`) are asked for the first one before, too.
 """
 
 import itertools
@@ -70,10 +69,25 @@ class Passing:
             if data.num_batches == 0:
                 raise ValueError(EMPTY)
             self._look(data[0], values=True)
+            if not data.use_multiprocessing:  # of whose batches other processes know
+                return _Watched(data, self.look)
         elif is_loader(data):
             for batch in _first_of_loader(data):
-                self._look(batch, values=True)
+                self.look(0, batch)
+            return _watched_loader(data, self.look)
         return data
+
+    def look(self, number: int, batch: Any) -> Any:
+        """A batch as Keras is to have it.
+
+        Args:
+            number: which it is, from 0.
+            batch: as the dataset gives it.
+
+        Raises:
+            ValueError: if it is refused.
+        """
+        return self._look(batch, values=number < LOOKED_AT)
 
     def _look(self, batch, values):
         self.batches += 1
@@ -122,6 +136,45 @@ class Passing:
 
         # One batch ahead as before, where the user's own last step was to prefetch.
         return dataset.enumerate().map(pass_by).prefetch(1)
+
+
+class _Watched(keras.utils.PyDataset):
+    """Another dataset, whose batches are looked at where they are made."""
+
+    def __init__(self, dataset: keras.utils.PyDataset, look: Callable[[int, Any], Any]):
+        super().__init__(workers=dataset.workers, max_queue_size=dataset.max_queue_size)
+        self._dataset, self._look = dataset, look
+
+    @property
+    def num_batches(self):
+        return self._dataset.num_batches
+
+    def __getitem__(self, index):
+        batch = self._dataset[index]
+        self._look(index, batch)
+        return batch
+
+    def on_epoch_begin(self):
+        self._dataset.on_epoch_begin()
+
+    def on_epoch_end(self):
+        self._dataset.on_epoch_end()
+
+
+def _watched_loader(loader, look: Callable[[int, Any], Any]):
+    """A loader of the same batches, which are looked at where they come out of it."""
+    from torch.utils.data import DataLoader
+
+    class Watched(DataLoader):
+        def __len__(self):
+            return len(loader)
+
+        def __iter__(self):
+            for number, batch in enumerate(loader):
+                look(number, batch)
+                yield batch
+
+    return Watched(loader.dataset, batch_size=loader.batch_size)  # what Keras asks it for
 
 
 EMPTY = "The dataset holds no batch; expected one of (images, labels) at least."

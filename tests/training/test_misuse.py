@@ -19,6 +19,8 @@ LABELS = {
     "semseg": np.ones((3, *SIZE), "int32"),
 }
 
+LATE = np.where(np.arange(3)[:, None, None, None] == 2, np.inf, IMAGES)  # the third one is spoilt
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -223,9 +225,7 @@ def test_tensorflow_datasets(model, capfd):
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
         for call in (model.fit, model.evaluate):
             assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
-    late = IMAGES.copy()
-    late[2, 3, 4] = np.inf
-    late = tf.data.Dataset.from_tensor_slices((late, LABELS)).batch(1)  # the third of three
+    late = tf.data.Dataset.from_tensor_slices((LATE, LABELS)).batch(1)  # the third of three
     assert_refused(model, lambda: model.evaluate(late, verbose=0), "NaN or infinite")
     with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
         model.fit(late, verbose=0)
@@ -244,9 +244,9 @@ def test_a_loader_of_pytorch(model):
     """Looking at it draws nothing from the generators that shuffle it."""
     torch = pytest.importorskip("torch")
 
-    def loader(labels):
-        items = [(IMAGES[i], {n: label[i] for n, label in labels.items()}) for i in range(3)]
-        return torch.utils.data.DataLoader(items, 3, shuffle=True)
+    def loader(labels, images=IMAGES, size=3):
+        items = [(images[i], {n: label[i] for n, label in labels.items()}) for i in range(3)]
+        return torch.utils.data.DataLoader(items, size, shuffle=True)
 
     for name in ("a class too many", "depth of nan", "a task missing"):
         _, labels, part = WRONG[name]
@@ -261,6 +261,16 @@ def test_a_loader_of_pytorch(model):
         model.evaluate(loader(WRONG["a class too many"][1]), verbose=0)
     assert (torch.get_rng_state() == before).all()
     model.fit(loader(LABELS), verbose=0)
+    assert_refused(model, lambda: model.evaluate(loader(LABELS, LATE, 1), verbose=0), "NaN or inf")
+
+
+def test_a_late_batch_of_a_dataset_by_number(model):
+    late = Batches(*((LATE[[i]], {n: x[[i]] for n, x in LABELS.items()}) for i in range(3)))
+    assert_refused(model, lambda: model.evaluate(late, verbose=0), "NaN or infinite")
+    for call in (model.fit, model.predict):
+        with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
+            call(late, verbose=0)
+    assert all(np.isfinite(value).all() for value in model.get_weights())
 
 
 class Stop(keras.callbacks.Callback):

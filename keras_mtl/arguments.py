@@ -6,7 +6,9 @@ What fits is returned as Python's own number, whichever library's it was, so tha
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -47,6 +49,19 @@ def check_number(name: str, value: Any, below: float = math.inf) -> float:
         span = "from 0 on" if below == math.inf else f"from 0 to below {below:g}"
         raise ValueError(f"{name} is {value!r}, expected a number {span}.")
     return float(value)
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Refuses what is no path, such as `None` where a file was not found.
+
+    Example:
+
+    >>> check_path("filepath", "model.keras").suffix
+    '.keras'
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{name} is {value!r}; expected a path, as text or a pathlib.Path.")
+    return Path(value)
 
 
 def did_you_mean(given: Iterable[str], known: Iterable[str]) -> str:

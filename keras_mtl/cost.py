@@ -31,6 +31,7 @@ def parameters(model: keras.Model, in_training: bool = False) -> int:
     >>> parameters(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
     8
     """
+    _check_model(model)
     if getattr(model, "auxiliary", None) and not in_training:
         model = keras.Model(model.inputs, model.outputs)
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
@@ -66,10 +67,16 @@ def macs(model: keras.Model) -> Macs:
     >>> macs(model).total  # 4 * 6 * 3 * 5
     360
     """
+    _check_model(model)
     shape = (1, *model.input_shape[1:])
     count = {"jax": _macs_jax, "tensorflow": _macs_tensorflow, "torch": _macs_torch}
     with as_written(model):
         return count[keras.backend.backend()](model, shape)
+
+
+def _check_model(model) -> None:
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"model is a {type(model).__name__}; expected a Keras model.")
 
 
 # What a tensor is computed from; an activation may have been computed from the others too. Of no

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_mtl import rooms
+from keras_mtl.arguments import check_path
 from keras_mtl.commands.quiet import find_devices
 from keras_mtl.data.class_names import check_classes, with_stored_classes
 from keras_mtl.data.label_files import read_picture
@@ -200,7 +201,7 @@ def _folder(dataset, data_dir):
     import tensorflow_datasets as tfds
 
     data_dir = Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
-    given = Path(dataset).expanduser()
+    given = check_path("dataset", dataset).expanduser()
     for folder in (given, data_dir / given):
         versions = [path.parent for path in folder.glob("*/dataset_info.json")]
         versions = [path for path in versions if re.fullmatch(r"\d+\.\d+\.\d+", path.name)]

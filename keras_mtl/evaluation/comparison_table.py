@@ -136,7 +136,7 @@ def comparison(
     | *evaluated* |                  |
     | mine        | 0.5514           |
     """
-    evaluations = [asdict(one) if isinstance(one, Evaluation) else one for one in evaluations]
+    evaluations = [asdict(one) if isinstance(one, Evaluation) else one for one in evaluations or ()]
     if not evaluations:
         raise ValueError("There is no result to compare; pass one at least.")
     for number, evaluation in enumerate(evaluations, 1):

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keras_mtl.arguments import check_path
 from keras_mtl.files import write_text
 from keras_mtl.tables import markdown
 from keras_mtl.tasks.datasets import DATASETS, Metric
@@ -167,8 +168,9 @@ def read_evaluation(path: str | Path) -> dict[str, Any]:
     Traceback (most recent call last):
     ValueError: missing.json cannot be read (No such file or directory).
     """
+    file = check_path("path", path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}).") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no JSON

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_mtl.arguments import check_number
+from keras_mtl.arguments import check_number, check_path
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.export.agreement import check_images, compared, raw_maps
 from keras_mtl.export.formats import (
@@ -117,7 +117,7 @@ def export_model(
     True
     """
     start = time.perf_counter()
-    path = Path(path)
+    path = check_path("path", path)
     _check_target(path, format)
     _check_options(format, opset, weights)
     _check_libraries(format)

@@ -8,6 +8,7 @@ import argparse
 import math
 from pathlib import Path
 
+from keras_mtl.arguments import check_path
 from keras_mtl.models import MultiTaskModel, TaskPrompter
 from keras_mtl.models.published_checkpoints import configurations, preset_of, published_entries
 from keras_mtl.models.registry import PRESETS
@@ -43,7 +44,7 @@ def convert(
     convert("checkpoint.pth.tar", "nyud_vit_large", "taskprompter_nyud.keras")
     ```
     """
-    output = Path(output)
+    output, checkpoint = check_path("output", output), check_path("checkpoint", checkpoint)
     if output.suffix != ".keras":
         raise ValueError(f"The output is {output}; expected a name that ends in .keras.")
     if not output.parent.is_dir():

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_mtl import declared
+from keras_mtl.arguments import check_path
 from keras_mtl.computation.declared_network import check_network
 from keras_mtl.files import make_folder, sweep, whole, whole_folder
 from keras_mtl.models.other_tasks import with_tasks
@@ -132,7 +133,7 @@ def write_whole(
             name ends otherwise.
         OSError: if the disk is full, for instance.
     """
-    target = Path(filepath)
+    target = check_path("filepath", filepath)
     if not target.parent.is_dir():
         raise ValueError(f"There is no folder {target.parent} to save {target.name} in.")
     if not target.is_dir() and not target.name.endswith(endings):
@@ -181,7 +182,7 @@ def load_weights(model, load, filepath, **kwargs) -> None:
             or cannot be read.
         FileNotFoundError: if there is no such file.
     """
-    if not os.path.exists(filepath):
+    if not check_path("filepath", filepath).exists():
         raise FileNotFoundError(f"There is no file {filepath}.")
     before = model.get_weights()
     try:
@@ -227,12 +228,13 @@ def load_model(filepath, compile: bool = False):
     >>> keras_mtl.load_model("model.keras").image_size
     (32, 32)
     """
-    if Path(filepath).is_dir():
+    path = check_path("filepath", filepath)
+    if path.is_dir():
         raise ValueError(
             f"{filepath} is a folder; expected a .keras file (a folder that save_to_preset wrote "
             "is loaded by keras_mtl.MultiTaskModel.from_preset)."
         )
-    if not Path(filepath).is_file():
+    if not path.is_file():
         raise ValueError(f"There is no file {filepath}.")
     import keras_hub  # noqa: F401  (registers the backbone's class before it is looked up)
 
@@ -257,7 +259,7 @@ def write_preset(model, folder: str | Path) -> None:
     Raises:
         ValueError: if there is something at this path.
     """
-    folder = Path(folder)
+    folder = check_path("folder", folder)
     if os.path.lexists(folder):
         raise ValueError(f"{folder} exists; name a folder that does not, or remove it first.")
     make_folder(folder.parent)

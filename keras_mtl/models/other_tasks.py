@@ -19,7 +19,7 @@ def with_tasks(model, tasks: Sequence[Task]):
         tasks: list of `keras_mtl.tasks.Task`.
 
     Raises:
-        ValueError: if a model of this architecture cannot have these tasks.
+        ValueError: if it is no such model, or one of this architecture cannot have these tasks.
 
     Example:
 
@@ -30,6 +30,11 @@ def with_tasks(model, tasks: Sequence[Task]):
     >>> bool((moved.backbone_variables[0] == model.backbone_variables[0]).numpy().all())
     True
     """
+    if not hasattr(model, "auxiliary_tasks"):
+        raise ValueError(
+            f"model is a {type(model).__name__}; expected a model of keras_mtl, such as "
+            "TaskPrompter, or keras_mtl.load_model(path)."
+        )
     config = model.get_config()
     tasks = check_tasks(tasks)
     config["tasks"] = [keras.saving.serialize_keras_object(task) for task in tasks]

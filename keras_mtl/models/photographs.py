@@ -108,6 +108,9 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
     Raises:
         ValueError: if the photograph is not an RGB array.
     """
+    photograph = np.asarray(photograph)
+    if photograph.dtype.kind == "O":
+        raise ValueError("A photograph is no array of numbers; expected (height, width, 3), RGB.")
     if photograph.ndim != 3 or photograph.shape[-1] != 3 or 0 in photograph.shape:
         raise ValueError(
             f"A photograph has shape {photograph.shape}; expected (height, width, 3), RGB."

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl.arguments import check_path
 from keras_mtl.files import whole
 
 HERE = Path(__file__).parent
@@ -34,7 +35,7 @@ def folder_of(name_or_folder: str | Path) -> Path:
     >>> str(folder_of("my_model"))
     'my_model'
     """
-    path = Path(name_or_folder)
+    path = check_path("The name or folder", name_or_folder)
     return HERE / path if str(path) in names() and not path.is_dir() else path
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_path
 from keras_mtl.distribution import first_process
 from keras_mtl.files import alone, sweep, whole, write_text
 from keras_mtl.training.checkpoint_file import (
@@ -99,7 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         check_integer("every", every, 1)
-        self.folder = Path(folder)
+        self.folder = check_path("folder", folder)
         self.every = every
         self.settings = dict(settings or {})
         self.others = list(callbacks)

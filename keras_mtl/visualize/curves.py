@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_mtl.arguments import check_path
+
 
 def precision_recall(scores, names: Sequence[str] | None = None):
     """Draws precision over recall of boundaries, with lines of equal F.
@@ -23,8 +25,8 @@ def precision_recall(scores, names: Sequence[str] | None = None):
         A `matplotlib.figure.Figure`.
 
     Raises:
-        ValueError: if a curve lacks an array, arrays have different lengths, or there are not
-            as many names as curves.
+        ValueError: if there is no curve, one lacks an array, arrays have different lengths, or
+            there are not as many names as curves.
 
     Example:
 
@@ -42,8 +44,10 @@ def precision_recall(scores, names: Sequence[str] | None = None):
     """
     from matplotlib.figure import Figure
 
-    single = isinstance(scores, Mapping) or hasattr(scores, "thresholds")
-    curves = [_curve(each) for each in ([scores] if single else scores)]
+    several = isinstance(scores, (list, tuple))
+    curves = [_curve(each) for each in (scores if several else [scores])]
+    if not curves:
+        raise ValueError("There is no curve to draw; pass one at least.")
     if names is not None and len(names) != len(curves):
         raise ValueError(f"There are {len(names)} names for {len(curves)} curves; give as many.")
 
@@ -152,7 +156,7 @@ def _runs(log) -> dict:
 def _history(log) -> dict[str, np.ndarray]:
     """Columns of numbers by name, `"epoch"` counted from 1 among them; NaN where there is none."""
     if not isinstance(log, Mapping):
-        return _read_csv(Path(log))
+        return _read_csv(check_path("log", log))
     history = {name: np.asarray(values, "float64") for name, values in log.items()}
     if not len(history.get("loss", ())):
         raise ValueError(

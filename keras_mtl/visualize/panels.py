@@ -1,12 +1,12 @@
 """Panels of maps: labels beside predictions, image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_mtl import files
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, check_tasks
 
 
 def panel(
@@ -34,6 +34,9 @@ def panel(
     Returns:
         A `matplotlib.figure.Figure`; `figure.savefig("panel.png")` writes it.
 
+    Raises:
+        ValueError: if there is no image, or a task lacks a map or a label of one.
+
     Example:
 
     >>> task = keras_mtl.tasks.DepthEstimation()
@@ -44,6 +47,11 @@ def panel(
     """
     from matplotlib.figure import Figure
 
+    if not len(images):
+        raise ValueError("There is no image to draw; pass one at least.")
+    _check_shown("maps", maps, tasks, len(images))
+    if labels is not None:
+        _check_shown("labels", labels, tasks, len(images))
     columns = [("image", "", lambda i: rgb(images[i]))]
     for task in tasks:
         scale = task.scale_of(_listed((maps if labels is None else labels)[task.name], len(images)))
@@ -90,6 +98,25 @@ def _listed(shown, count: int) -> list:
     if isinstance(shown, dict):
         return [{key: values[i] for key, values in shown.items()} for i in range(count)]
     return [each if isinstance(each, dict) else np.asarray(each) for each in shown]
+
+
+def _check_shown(what: str, shown: dict, tasks: Sequence[Task], count: int) -> None:
+    """Refuses maps or labels that are not one of each task for each image."""
+    for task in check_tasks(tasks):
+        if not isinstance(shown, Mapping) or task.name not in shown:
+            found = ", ".join(shown) if isinstance(shown, Mapping) else type(shown).__name__
+            raise ValueError(
+                f"There is nothing for {task.name!r} in {what} ({found}); give it, or draw the "
+                "tasks that have something."
+            )
+        each = shown[task.name]
+        arrays = list(each.values()) if isinstance(each, Mapping) else [each]
+        for values in arrays:
+            if len(values) < count:
+                raise ValueError(
+                    f"{what} of {task.name!r} are for {len(values)} images, and there are {count}; "
+                    "give one for each."
+                )
 
 
 def _class_names(maps: dict, tasks: Sequence[Task], labels: dict | None, count: int) -> list:

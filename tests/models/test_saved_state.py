@@ -207,6 +207,25 @@ def test_presets_with_broken_text(model, tmp_path):
         assert "\n" not in str(error.value)
 
 
+def test_no_path(model):
+    """What was not found is often None."""
+    for given, calls in {
+        "filepath": (keras_mtl.load_model, model.save, model.save_weights, model.load_weights),
+        "folder": (model.save_to_preset, keras_mtl.training.Checkpoint),
+        "The name or folder": (
+            keras_mtl.MultiTaskModel.from_preset,
+            keras_mtl.backbones.from_preset,
+        ),
+        "log": (keras_mtl.visualize.training_curves,),
+        "path": (lambda path: keras_mtl.export.export_model(model, path),),
+    }.items():
+        for call in calls:
+            with pytest.raises(ValueError, match=f"^{given} is None; expected a path, [^\n]*$"):
+                call(None)
+    with pytest.raises(ValueError, match="^model is a NoneType; expected a model of keras_mtl"):
+        keras_mtl.models.with_tasks(None, nyud("depth"))
+
+
 def test_names_in_the_file(model):
     store = {}
     model.save_own_variables(store)

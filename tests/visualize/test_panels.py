@@ -54,6 +54,26 @@ def test_panel_without_any_label(scenes):
         assert (picture == colour).all(), task.name
 
 
+@pytest.mark.parametrize(
+    ("images", "maps", "labels", "said"),
+    [
+        (2, {"depth": 2}, None, r"nothing for 'edge' in maps \(depth\)"),
+        (2, {"depth": 2, "edge": 2}, {"edge": 2}, r"nothing for 'depth' in labels \(edge\)"),
+        (2, {"depth": 2, "edge": 1}, None, "maps of 'edge' are for 1 images, and there are 2"),
+        (2, None, None, r"nothing for 'depth' in maps \(NoneType\)"),
+        (0, {"depth": 0, "edge": 0}, None, "no image to draw"),
+    ],
+)
+def test_what_is_missing_is_said(images, maps, labels, said):
+    tasks, image = nyud("depth", "edge"), np.zeros((2, *SIZE, 3))
+
+    def some(counts):
+        return counts and {name: np.ones((n, *SIZE, 1)) for name, n in counts.items()}
+
+    with pytest.raises(ValueError, match=f"{said}.*\\.$"):
+        visualize.panel(image[:images], some(maps), tasks, some(labels))
+
+
 def test_depth_has_one_scale_in_the_whole_panel():
     label = np.array([[[[1.0], [4.0]]], [[[2.0], [0.0]]]])
     prediction = np.array([[[[4.0], [1.0]]], [[[9.0], [2.0]]]])

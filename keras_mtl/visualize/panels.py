@@ -67,10 +67,13 @@ def panel(
         columns.append((title, span, picture(maps[task.name])))
 
     names = _class_names(maps, tasks, labels, len(images)) if legend else []
-    across = max(1, 2 * len(columns))  # as many names of classes fit beside each other
+    width = 2.2 * len(columns)
+    # As many names of classes as fit beside each other: patch and gaps, and the letters.
+    longest = 0.45 + 0.06 * max((len(name) for name, _ in names), default=0)
+    across = max(1, int(width / longest))
     rows, aspect = len(images), images[0].shape[0] / images[0].shape[1]
     height = 2.2 * aspect * rows + 0.3 + 0.2 * -(-len(names) // across)
-    figure = Figure(figsize=(2.2 * len(columns), height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.04, wspace=0.01, hspace=0.01)
     axes = figure.subplots(rows, len(columns), squeeze=False)
     for i, row in enumerate(axes):

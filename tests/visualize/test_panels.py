@@ -105,6 +105,9 @@ def test_legend_names_the_classes_in_the_picture():
     assert names[:2] == ["semseg: sofa", "semseg: otherprop"]
     assert names[2:] == ["human_parts: background", "human_parts: head"]
     depth = {"depth": np.ones((1, 2, 2, 1))}
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     nothing = visualize.panel(image, depth, [DepthEstimation()], legend=True)
     assert not nothing.legends
 

@@ -1,33 +1,10 @@
 """Cross-stitch networks: every task's features are a learned mix of all tasks' features."""
 
-from collections.abc import Sequence
-
 import keras
 
-from keras_mtl.arguments import check_integer, check_number
-from keras_mtl.backbones import FeaturePyramid, feature_pyramid
-from keras_mtl.images import ImageStatistics, statistics_of
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
-from keras_mtl.models.exchange import ENCODER_RECIPE, ExchangingModel, exchanging_network
+from keras_mtl.models.exchange import ENCODER_RECIPE, ExchangingModel, exchange_presets
 from keras_mtl.models.registry import register_architecture
-from keras_mtl.tasks import Task, check_tasks
-
-PRESETS = {
-    # TPANet's Table 1, whose size only the decoder level has.
-    "cross_stitch_hrnet18_nyud": {
-        "backbone": "hrnet18",
-        "image_size": (425, 560),
-        "tasks": "nyud",
-        "arguments": {},
-    },
-    # The published start for five tasks.
-    "cross_stitch_hrnet18_pascal": {
-        "backbone": "hrnet18",
-        "image_size": (512, 512),
-        "tasks": "pascal_context",
-        "arguments": {"alpha": 0.8},
-    },
-}
 
 
 @register_architecture
@@ -58,6 +35,8 @@ class CrossStitch(ExchangingModel):
             PASCAL-Context.
         beta: float or None. Share of each other task's; `None` divides among them what is left
             of 1, as the papers' 0.1 for two tasks and 0.05 for five.
+        stages: numbers, from 1, of the stages of the backbones that have a unit at the encoder
+            level; `None` means all, as in the paper's ports.
         image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,
             by which images are normalised; `None` means what the backbone's folder said
             (`keras_mtl.backbones.from_preset`), or else ImageNet's.
@@ -79,42 +58,7 @@ class CrossStitch(ExchangingModel):
     Reference: Misra et al., Cross-stitch Networks for Multi-task Learning, CVPR 2016.
     """
 
-    presets = PRESETS
+    presets = exchange_presets("cross_stitch")
+    exchange = CrossStitchUnit
+    exchange_name = "cross_stitch"
     encoder_recipe = {**ENCODER_RECIPE, "interaction_variables": "cross_stitch_.*"}
-
-    def __init__(
-        self,
-        backbone: keras.Model | FeaturePyramid,
-        tasks: Sequence[Task],
-        level: str = "decoder",
-        width: int | None = None,
-        alpha: float = 0.9,
-        beta: float | None = None,
-        image_statistics: ImageStatistics | None = None,
-        **kwargs,
-    ):
-        tasks = check_tasks(tasks)
-        width = None if width is None else check_integer("width", width, 1)
-        alpha = check_number("alpha", alpha)
-        beta = None if beta is None else check_number("beta", beta)
-        statistics = statistics_of(backbone, image_statistics)
-        pyramid = feature_pyramid(backbone)
-
-        def exchange(stage, place, maps):
-            return CrossStitchUnit(alpha, beta, name=f"cross_stitch_{place}")(maps)
-
-        inputs, raw = exchanging_network(pyramid, tasks, level, width, statistics, exchange)
-        super().__init__(inputs, raw, tasks, **kwargs)
-        if level == "encoder":
-            self.recipe = self.encoder_recipe
-
-        # === Config ===
-        self._config = {
-            "backbone": keras.saving.serialize_keras_object(pyramid),
-            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
-            "level": level,
-            "width": width,
-            "alpha": alpha,
-            "beta": beta,
-            "image_statistics": statistics,
-        }

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mtl.backbones import FeaturePyramid
-from keras_mtl.images import ImageStatistics, normalized_images
+from keras_mtl.arguments import check_integer, check_integers, check_number
+from keras_mtl.backbones import FeaturePyramid, feature_pyramid
+from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.models.decoder_level import fused_features, predictions, task_features
 from keras_mtl.models.encoder_level import (
     Exchange,
@@ -14,7 +15,7 @@ from keras_mtl.models.encoder_level import (
     run_side_by_side,
 )
 from keras_mtl.models.multi_task_model import MultiTaskModel
-from keras_mtl.tasks import Task
+from keras_mtl.tasks import Task, check_tasks
 
 LEVELS = ("decoder", "encoder")
 
@@ -38,10 +39,90 @@ ENCODER_RECIPE = {
 }
 
 
+def exchange_presets(name: str) -> dict:
+    """A network's presets on HRNet-18, both at the decoder level."""
+    return {
+        # TPANet's Table 1, whose size only the decoder level has.
+        f"{name}_hrnet18_nyud": {
+            "backbone": "hrnet18",
+            "image_size": (425, 560),
+            "tasks": "nyud",
+            "arguments": {},
+        },
+        # The published start for five tasks.
+        f"{name}_hrnet18_pascal": {
+            "backbone": "hrnet18",
+            "image_size": (512, 512),
+            "tasks": "pascal_context",
+            "arguments": {"alpha": 0.8},
+        },
+    }
+
+
 class ExchangingModel(MultiTaskModel):
-    """What networks whose tasks exchange features have in common; a subclass names the layer."""
+    """What networks whose tasks exchange features have in common.
+
+    A subclass has `exchange`, a class of layers that are made with `alpha`, `beta` and a name,
+    `exchange_name`, which their names begin with, and the recipe of its encoder level; its
+    docstring says what the arguments mean.
+    """
 
     recipe = DECODER_RECIPE
+    encoder_recipe: dict
+    exchange: type[keras.layers.Layer]
+    exchange_name: str
+
+    def __init__(
+        self,
+        backbone: keras.Model | FeaturePyramid,
+        tasks: Sequence[Task],
+        level: str = "decoder",
+        width: int | None = None,
+        alpha: float = 0.9,
+        beta: float | None = None,
+        stages: Sequence[int] | None = None,
+        image_statistics: ImageStatistics | None = None,
+        **kwargs,
+    ):
+        tasks = check_tasks(tasks)
+        width = None if width is None else check_integer("width", width, 1)
+        alpha = check_number("alpha", alpha)
+        beta = None if beta is None else check_number("beta", beta)
+        if stages is not None:
+            stages = check_integers("stages", stages, (1, 2, 3, 4), exactly=False)
+            if level != "encoder":
+                raise ValueError(f"stages is {stages}, but only level='encoder' has layers there.")
+        statistics = statistics_of(backbone, image_statistics)
+        pyramid = feature_pyramid(backbone)
+        known = set()
+
+        def exchange(stage, place, maps):
+            known.add(stage)
+            if stages is not None and stage not in stages:
+                return maps
+            return self.exchange(alpha, beta, name=f"{self.exchange_name}_{place}")(maps)
+
+        inputs, raw = exchanging_network(pyramid, tasks, level, width, statistics, exchange)
+        if not known.issuperset(stages or ()):
+            raise ValueError(
+                f"stages is {stages}, but this backbone has {len(known)} stages; expected numbers "
+                "from 1 on."
+            )
+        super().__init__(inputs, raw, tasks, **kwargs)
+        if level == "encoder":
+            self.recipe = self.encoder_recipe
+
+        # === Config ===
+        self._config = {
+            "backbone": keras.saving.serialize_keras_object(pyramid),
+            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
+            "level": level,
+            "width": width,
+            "alpha": alpha,
+            "beta": beta,
+            "stages": None if stages is None else list(stages),
+            "image_statistics": statistics,
+        }
 
     def start_from(self, singles: Sequence[MultiTaskModel]) -> None:
         """Takes over trained single-task models: the published start at the encoder level.

@@ -1,33 +1,10 @@
 """NDDR-CNN: the tasks' features are concatenated, and reduced for each task by its own layer."""
 
-from collections.abc import Sequence
-
 import keras
 
-from keras_mtl.arguments import check_integer, check_integers, check_number
-from keras_mtl.backbones import FeaturePyramid, feature_pyramid
-from keras_mtl.images import ImageStatistics, statistics_of
 from keras_mtl.layers.nddr import NDDR
-from keras_mtl.models.exchange import ENCODER_RECIPE, ExchangingModel, exchanging_network
+from keras_mtl.models.exchange import ENCODER_RECIPE, ExchangingModel, exchange_presets
 from keras_mtl.models.registry import register_architecture
-from keras_mtl.tasks import Task, check_tasks
-
-PRESETS = {
-    # TPANet's Table 1, whose size only the decoder level has.
-    "nddr_cnn_hrnet18_nyud": {
-        "backbone": "hrnet18",
-        "image_size": (425, 560),
-        "tasks": "nyud",
-        "arguments": {},
-    },
-    # The published start for five tasks.
-    "nddr_cnn_hrnet18_pascal": {
-        "backbone": "hrnet18",
-        "image_size": (512, 512),
-        "tasks": "pascal_context",
-        "arguments": {"alpha": 0.8},
-    },
-}
 
 
 @register_architecture
@@ -78,57 +55,7 @@ class NDDRCNN(ExchangingModel):
         Discriminative Dimensionality Reduction, CVPR 2019.
     """
 
-    presets = PRESETS
+    presets = exchange_presets("nddr_cnn")
+    exchange = NDDR
+    exchange_name = "nddr"
     encoder_recipe = {**ENCODER_RECIPE, "interaction_variables": "nddr_.*"}
-
-    def __init__(
-        self,
-        backbone: keras.Model | FeaturePyramid,
-        tasks: Sequence[Task],
-        level: str = "decoder",
-        width: int | None = None,
-        alpha: float = 0.9,
-        beta: float | None = None,
-        stages: Sequence[int] | None = None,
-        image_statistics: ImageStatistics | None = None,
-        **kwargs,
-    ):
-        tasks = check_tasks(tasks)
-        width = None if width is None else check_integer("width", width, 1)
-        alpha = check_number("alpha", alpha)
-        beta = None if beta is None else check_number("beta", beta)
-        if stages is not None:
-            stages = check_integers("stages", stages, (1, 2, 3, 4), exactly=False)
-            if level != "encoder":
-                raise ValueError(f"stages is {stages}, but only level='encoder' has layers there.")
-        statistics = statistics_of(backbone, image_statistics)
-        pyramid = feature_pyramid(backbone)
-        known = set()
-
-        def exchange(stage, place, maps):
-            known.add(stage)
-            if stages is not None and stage not in stages:
-                return maps
-            return NDDR(alpha, beta, name=f"nddr_{place}")(maps)
-
-        inputs, raw = exchanging_network(pyramid, tasks, level, width, statistics, exchange)
-        if not known.issuperset(stages or ()):
-            raise ValueError(
-                f"stages is {stages}, but this backbone has {len(known)} stages; expected numbers "
-                "from 1 on."
-            )
-        super().__init__(inputs, raw, tasks, **kwargs)
-        if level == "encoder":
-            self.recipe = self.encoder_recipe
-
-        # === Config ===
-        self._config = {
-            "backbone": keras.saving.serialize_keras_object(pyramid),
-            "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
-            "level": level,
-            "width": width,
-            "alpha": alpha,
-            "beta": beta,
-            "stages": None if stages is None else list(stages),
-            "image_statistics": statistics,
-        }

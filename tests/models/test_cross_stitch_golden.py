@@ -85,16 +85,29 @@ def test_a_training_step(golden, network, training_step):
 
 
 def test_decoder_level(golden):
+    check_decoder_level(golden, keras_mtl.CrossStitch, "cross_stitch_decoder", unit_parts)
+
+
+def check_decoder_level(golden, architecture, exchange, exchange_parts):
+    """The whole model of the file's `decoder/`, from its fused features on.
+
+    Args:
+        golden: `Golden`.
+        architecture: class of the model.
+        exchange: name of the layer between its tasks' features.
+        exchange_parts: function of a published prefix, this layer and the tasks' names, which
+            gives `{published name: Part}`.
+    """
     features = golden.maps("decoder/input/features")
     tasks = golden.tasks
     size = golden[f"decoder/out/{tasks[0].name}"].shape[2:]
     pyramid = GivenFeatures((*size, 3), {4: features})
-    own = len(golden[f"decoder/state/final.{tasks[0].name}.weight"][0])
-    model = keras_mtl.CrossStitch(pyramid, tasks, width=own)
-    unit = model.get_layer("cross_stitch_decoder")
-    parts = unit_parts("unit", unit, golden.meta["tasks"])
+    own = golden[f"decoder/state/final.{tasks[0].name}.weight"].shape[1]
+    model = architecture(pyramid, tasks, width=own)
+    layer = model.get_layer(exchange)
+    parts = exchange_parts("unit", layer, golden.meta["tasks"])
     wanted = {}
-    for task, mixed in zip(golden.meta["tasks"], keras.tree.flatten(unit.output), strict=True):
+    for task, mixed in zip(golden.meta["tasks"], keras.tree.flatten(layer.output), strict=True):
         parts |= decoder_parts(model, task)
         wanted[f"task_{task}"] = model.get_layer(f"{task}_features").output
         wanted[f"mixed_{task}"] = mixed

@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 import keras_mtl
-from tests.golden_files import AS_THEY_ARE, GivenFeatures, Golden, Part, load
-from tests.models.test_cross_stitch_golden import decoder_parts, head_parts
+from tests.golden_files import AS_THEY_ARE, Golden, Part, load
+from tests.models.test_cross_stitch_golden import check_decoder_level, head_parts
 from tests.models.toy_backbones import ToyStages, strides_of
 
 golden = pytest.fixture(lambda: Golden("nddr_cnn"), scope="module")
@@ -93,20 +93,4 @@ def test_a_training_step(golden, network, training_step):
 
 
 def test_decoder_level(golden):
-    features = golden.maps("decoder/input/features")
-    tasks = golden.tasks
-    size = golden[f"decoder/out/{tasks[0].name}"].shape[2:]
-    pyramid = GivenFeatures((*size, 3), {4: features})
-    own = golden[f"decoder/state/final.{tasks[0].name}.weight"].shape[1]
-    model = keras_mtl.NDDRCNN(pyramid, tasks, width=own)
-    layer = model.get_layer("nddr_decoder")
-    parts = layer_parts("unit", layer, golden.meta["tasks"])
-    wanted = {}
-    for task, mixed in zip(golden.meta["tasks"], keras.tree.flatten(layer.output), strict=True):
-        parts |= decoder_parts(model, task)
-        wanted[f"task_{task}"] = model.get_layer(f"{task}_features").output
-        wanted[f"mixed_{task}"] = mixed
-    load(parts, golden.under("decoder/state/"))
-    found = keras.Model(model.input, [wanted, model.output]).predict_on_batch(pyramid.images())
-    golden.check_maps(found[0], "decoder/mid/")
-    golden.check_maps(found[1], "decoder/out/")
+    check_decoder_level(golden, keras_mtl.NDDRCNN, "nddr_decoder", layer_parts)

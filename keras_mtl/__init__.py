@@ -31,6 +31,7 @@ from keras_mtl.models import (  # noqa: E402
     NDDRCNN,
     PAP,
     PSD,
+    ATRCSearch,
     CrossStitch,
     InvPT,
     MQTransformer,
@@ -57,6 +58,7 @@ def __getattr__(name: str):
 __all__ = [
     "ATRC",
     "ASTMT",
+    "ATRCSearch",
     "CrossStitch",
     "InvPT",
     "MQTransformer",

@@ -45,11 +45,13 @@ class Macs(NamedTuple):
         attention: int. Those among them of activations with activations, not with weights.
         elementwise: int. What tools such as fvcore count besides: 2 for each number that a batch
             normalization at inference gives, and 4 for each that bilinear resizing gives.
+        resizing: int. The latter alone, which is all that some papers count besides.
     """
 
     total: int
     attention: int
     elementwise: int = 0
+    resizing: int = 0
 
 
 def macs(model: keras.Model) -> Macs:
@@ -92,7 +94,7 @@ def _macs_jax(model, shape):
 
     def count(jaxpr, sources):
         """Counts in a jaxpr, given what its arguments are computed from."""
-        total = between = elementwise = 0
+        total = between = normalization = resizing = 0
         known = dict(zip(jaxpr.invars, sources, strict=True))
         for equation in jaxpr.eqns:
             operands = [
@@ -104,11 +106,11 @@ def _macs_jax(model, shape):
             if kind == "rsqrt" and source < _ACTIVATION:
                 source = _DEVIATION
             elif kind == "mul" and sorted(operands) == [_DEVIATION, _ACTIVATION]:
-                elementwise += _NORMALIZED * size
+                normalization += _NORMALIZED * size
             elif equation.params.get("name") == "_resize" and source == _ACTIVATION:
                 inner = equation.params["jaxpr"].eqns
                 if any(each.primitive.name == "dot_general" for each in inner):  # not the nearest
-                    elementwise += _RESIZED * size
+                    resizing += _RESIZED * size
             known.update(dict.fromkeys(equation.outvars, source))
             if kind == "dot_general" and min(operands) > _CONSTANT:
                 left = equation.invars[0].aval.shape
@@ -129,8 +131,9 @@ def _macs_jax(model, shape):
                 found = count(inner, inside)
                 total += repeats * found.total
                 between += repeats * found.attention
-                elementwise += repeats * found.elementwise
-        return Macs(total, between, elementwise)
+                normalization += repeats * (found.elementwise - found.resizing)
+                resizing += repeats * found.resizing
+        return Macs(total, between, normalization + resizing, resizing)
 
     def forward(images, trainable, non_trainable):
         return model.stateless_call(trainable, non_trainable, images, training=False)[0]
@@ -151,7 +154,7 @@ def _macs_tensorflow(model, shape):
 
     forward = tf.function(lambda images: model(images, training=False), jit_compile=False)
     traced = forward.get_concrete_function(tf.TensorSpec(shape, "float32"))
-    total = between = elementwise = 0
+    total = between = normalization = resizing = 0
     deviations = set()
     activations = {traced.inputs[0].ref()}
     for operation in traced.graph.get_operations():  # in an order in which they can be run
@@ -162,9 +165,9 @@ def _macs_tensorflow(model, shape):
         if not any(operands) and (operation.type == "Rsqrt" or divides):
             deviations.update(tensor.ref() for tensor in operation.outputs)
         elif operation.type == "Mul" and any(operands) and divides:
-            elementwise += _NORMALIZED * math.prod(operation.outputs[0].shape)
+            normalization += _NORMALIZED * math.prod(operation.outputs[0].shape)
         elif operation.type == "ResizeBilinear" and any(operands):
-            elementwise += _RESIZED * math.prod(operation.outputs[0].shape)
+            resizing += _RESIZED * math.prod(operation.outputs[0].shape)
         shapes = [tuple(tensor.shape) for tensor in operation.inputs]
         products = 0
         if operation.type == "Einsum":
@@ -185,7 +188,7 @@ def _macs_tensorflow(model, shape):
             products = math.prod(operation.outputs[0].shape) * math.prod(shapes[1][:-1])
         total += products
         between += products * all(operands)
-    return Macs(total, between, elementwise)
+    return Macs(total, between, normalization + resizing, resizing)
 
 
 def _macs_torch(model, shape):
@@ -205,7 +208,7 @@ def _flops_torch(model, shape):
     flops = FlopCounterMode(display=False)
 
     class Counter(TorchFunctionMode):
-        between = elementwise = 0
+        between = normalization = resizing = 0
         activations: dict = {}  # by identity; kept alive, so that no identity is used again
         deviations: dict = {}
 
@@ -219,9 +222,9 @@ def _flops_torch(model, shape):
             if not operands and torch.is_tensor(results) and (name == "rsqrt" or divides):
                 self.deviations[id(results)] = results
             elif operands and divides and name == "mul":
-                self.elementwise += _NORMALIZED * results.numel()
+                self.normalization += _NORMALIZED * results.numel()
             elif operands and name == "interpolate" and (options or {}).get("mode") == "bilinear":
-                self.elementwise += _RESIZED * results.numel()
+                self.resizing += _RESIZED * results.numel()
             if operands:
                 for result in keras.tree.flatten(results):
                     self.activations[id(result)] = result
@@ -234,7 +237,8 @@ def _flops_torch(model, shape):
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), flops, Counter() as counter:
         counter.activations[id(images)] = images
         model(images, training=False)
-    return Macs(flops.get_total_flops() // 2, counter.between, counter.elementwise)
+    elementwise = counter.normalization + counter.resizing
+    return Macs(flops.get_total_flops() // 2, counter.between, elementwise, counter.resizing)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -265,6 +269,7 @@ def main(arguments: list[str] | None = None) -> None:
         "parameters": parameters(model, preset.get("counted_in_training", False)),
         "macs": counted.total,
         "attention_macs": counted.attention,
+        "macs_with_resizing": counted.total + counted.resizing,
         "macs_with_elementwise": counted.total + counted.elementwise,
     }
     if never_called := preset.get("never_called"):
@@ -285,6 +290,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     print(f"MACs        {counted.total / 1e9:10.1f} G  (one image)")
     print(f"  attention {counted.attention / 1e9:10.1f} G  (activations with activations)")
+    print(f"with resizing {(counted.total + counted.resizing) / 1e9:8.1f} G")
     with_others = (counted.total + counted.elementwise) / 1e9
     print(f"as fvcore   {with_others:10.1f} G  (with batch normalizations and resizing)")
     if as_published is not None:

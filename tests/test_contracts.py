@@ -124,6 +124,16 @@ MODELS = {
         ),
         pascal_context("human_parts", "normals"),
     ),
+    "ATRCSearch": (
+        functools.partial(
+            on_resnet,
+            keras_mtl.ATRCSearch,
+            size={"blocks": 2},
+            steps=4,
+            entropy_weight=(0, 0),  # which has a loss without any label
+        ),
+        pascal_context("sal"),
+    ),
     "PADNet": (
         functools.partial(on_resnet, keras_mtl.PADNet, width=8),
         nyud("semseg", "edge"),

@@ -31,7 +31,7 @@ def test_counted_by_hand():
     model = conv_dense_attention()
     total = conv + projections + scores + weighted + dense
     resized = 4 * (8 * 12 * 8)
-    assert cost.macs(model) == cost.Macs(total, scores + weighted, resized)
+    assert cost.macs(model) == cost.Macs(total, scores + weighted, resized, resized)
 
     conv = 3 * 3 * 3 * 8 + 8
     attention = 3 * (8 * 10 + 10) + 10 * 8 + 8
@@ -46,7 +46,9 @@ def test_normalization_and_resizing_counted_by_hand():
     x = keras.layers.Resizing(7, 9, interpolation="bilinear")(x)
     head = keras_mtl.layers.PredictionHead(4, width=6, upsampling=2)
     expected = 2 * 4 * 6 * 5 + 4 * 7 * 9 * 5 + 4 * 14 * 18 * 5 + 2 * 14 * 18 * 6
-    assert cost.macs(keras.Model(image, head(x))).elementwise == expected
+    found = cost.macs(keras.Model(image, head(x)))
+    assert found.elementwise == expected
+    assert found.resizing == 4 * 7 * 9 * 5 + 4 * 14 * 18 * 5
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,7 @@ class HRNetsMaps(FeaturePyramid):
         ("mti_net_hrnet18_nyud", 17.961, 22.65, None),
         ("pap_hrnet18_nyud", 4.543, 20.3, 52.98),
         ("psd_hrnet18_nyud", 4.714, 21.13, None),
+        ("atrc_hrnet18_nyud", 5.061, 25.15, None),
     ],
 )
 def test_beyond_the_baseline(preset, parameters, macs, as_published):
@@ -214,6 +217,7 @@ def test_json_line(tiny_preset, capsys):
         "parameters": cost.parameters(model),
         "macs": cost.macs(model).total,
         "attention_macs": cost.macs(model).attention,
+        "macs_with_resizing": cost.macs(model).total + cost.macs(model).resizing,
         "macs_with_elementwise": cost.macs(model).total + cost.macs(model).elementwise,
     }
 
@@ -234,11 +238,12 @@ def test_another_form_of_the_paper(tiny_preset, monkeypatch, capsys):
 
 def test_printed_lines(tiny_preset, capsys):
     cost.main([tiny_preset])
-    heading, parameters, macs, attention, fvcore = capsys.readouterr().out.splitlines()
+    heading, parameters, macs, attention, resizing, fvcore = capsys.readouterr().out.splitlines()
     assert heading == "tiny_nyud: semseg, depth, normals, edge at 32x48"
     assert parameters.split()[0] == "parameters" and parameters.endswith(" M")
     assert macs.split()[0] == "MACs" and " G " in macs
     assert attention.split()[0] == "attention" and " G " in attention
+    assert resizing.startswith("with resizing ") and " G " in f"{resizing} "
     assert fvcore.startswith("as fvcore ") and " G " in fvcore
 
 

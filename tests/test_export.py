@@ -132,6 +132,18 @@ def test_compared_networks(architecture, tmp_path):
     assert max(exported.differences.values()) < 1e-5
 
 
+@once
+@pytest.mark.parametrize("format", FORMATS[1:])
+def test_every_type_of_context(format, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras_mtl.ATRC(resnet(SIZE), nyud("depth", "edge"), genotype=[[1, 2], [3, 4]])
+    for layer in model.layers:
+        if layer.name.endswith("_norm") and layer.name.startswith("context"):
+            layer.gamma.assign(keras.ops.ones(layer.gamma.shape))  # or context changes nothing
+    exported = export_model(model, tmp_path / NAMES[format], format)
+    assert max(exported.differences.values()) < 1e-5
+
+
 @keras.saving.register_keras_serializable(package="tests")
 class Levels(keras_mtl.MultiTaskModel):
     """Maps that are resized from one size of a pyramid's levels to the next, as HRNet does."""

@@ -2,6 +2,7 @@
 
 from keras_mtl.models.astmt import ASTMT
 from keras_mtl.models.atrc import ATRC
+from keras_mtl.models.atrc_search import ATRCSearch
 from keras_mtl.models.baseline import MultiTaskBaseline
 from keras_mtl.models.cross_stitch import CrossStitch
 from keras_mtl.models.files import load_model
@@ -23,6 +24,7 @@ from keras_mtl.models.tpanet import TPANet
 __all__ = [
     "ATRC",
     "ASTMT",
+    "ATRCSearch",
     "CrossStitch",
     "InvPT",
     "MQTransformer",

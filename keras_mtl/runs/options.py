@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import keras_mtl
 from keras_mtl.commands.command_line import SEEDS, number, whole_number
+from keras_mtl.layers.atrc.context_pooling import POOLED
+from keras_mtl.models.genotypes import SHIPPED
 from keras_mtl.runs import mixed_precision
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.recipes import RECIPES, make_backbone, recipe_of
@@ -24,6 +26,7 @@ BUILT_WITH = {
     "head_width": 64,
     "level": "decoder",
     "width": 64,
+    "genotype": "t-label",
 }
 
 
@@ -287,6 +290,10 @@ def _add_network(parser):
 
     group = parser.add_argument_group("cross_stitch, nddr_cnn, pad_net and invpt without a preset")
     option(group, "--width", "channels of a task's features (default %d)")
+
+    group = parser.add_argument_group("atrc without a preset")
+    text = "context of this type from every task, or a published genotype (default %d)"
+    option(group, "--genotype", text, choices=[*POOLED, *SHIPPED])
 
     parser.set_defaults(**dict.fromkeys(BUILT_WITH))  # None: not given
 

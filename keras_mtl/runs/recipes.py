@@ -5,10 +5,12 @@ from typing import Any
 
 from keras_mtl import backbones
 from keras_mtl.models import (
+    ATRC,
     MTAN,
     NDDRCNN,
     PAP,
     PSD,
+    ATRCSearch,
     CrossStitch,
     InvPT,
     MTFormer,
@@ -144,6 +146,22 @@ RECIPES = {
         ),
         Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
         Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
+        Recipe(
+            name="atrc",
+            model=ATRC,
+            arguments=("genotype",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="atrc_search",
+            model=ATRCSearch,
+            arguments=("steps",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="hrnet18",
+        ),
         Recipe(
             name="cross_stitch",
             model=CrossStitch,

@@ -15,6 +15,7 @@ BASE_RECIPE: dict[str, Any] = {
     "weight_decay": 1e-6,
     "global_clipnorm": 10.0,
     "interaction_lr_multiplier": 1,
+    "interaction_recipe": {},  # of the variables by which tasks exchange features, where it differs
 }
 
 
@@ -25,7 +26,8 @@ def recipe_optimizer(
 
     Where the recipe has an `interaction_lr_multiplier`, the variables by which tasks exchange
     features (`interaction_variables`, a pattern of their paths) have a learning rate so many times
-    higher, through the whole schedule. Then it is a `keras.optimizers.MultiOptimizer`.
+    higher, through the whole schedule; where it has an `interaction_recipe`, settings of their own.
+    Then it is a `keras.optimizers.MultiOptimizer`.
 
     Args:
         model: `MultiTaskModel`.
@@ -41,11 +43,11 @@ def recipe_optimizer(
     >>> keras_mtl.training.recipe_optimizer(model, learning_rate=0.1).momentum
     0.9
     """
-    recipe = {**BASE_RECIPE, **model.recipe, **changes}
+    settings = {**BASE_RECIPE, **model.recipe, **changes}
     if decay_steps is not None:
         decay_steps *= model.updates_a_step
 
-    def optimizer(factor: float = 1.0):
+    def optimizer(recipe, factor: float = 1.0):
         rate = factor * recipe["learning_rate"]
         how = recipe["optimizer"]
         return getattr(keras.optimizers, how["class_name"])(
@@ -56,9 +58,9 @@ def recipe_optimizer(
             **how["config"],
         )
 
-    factor = recipe["interaction_lr_multiplier"]
-    if factor == 1:
-        return optimizer()
+    factor, others = settings["interaction_lr_multiplier"], settings["interaction_recipe"]
+    if factor == 1 and not others:
+        return optimizer(settings)
     # One pattern for all: a saved map has an optimizer for each of its keys.
-    faster = {recipe["interaction_variables"]: optimizer(factor)}
-    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(optimizer(), faster))
+    own = {settings["interaction_variables"]: optimizer({**settings, **others}, factor)}
+    return keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(optimizer(settings), own))

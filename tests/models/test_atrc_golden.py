@@ -7,12 +7,14 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl import losses, tasks
+from keras_mtl.models.genotypes import CONTEXTS
 from keras_mtl.training.objective import Objective
 from tests.golden_files import (
     AS_THEY_ARE,
     NO_LABEL,
     GivenFeatures,
     Golden,
+    Part,
     assert_close,
     load,
     parts_of,
@@ -123,7 +125,7 @@ def task_parts(model, bottleneck):
             found |= layer_parts(f"aux_conv.{name}", model, f"{name}_classes")
             predict = model.get_layer(f"{name}_classes_prediction")
             found |= parts_of(f"aux_logits.{name}", predict)
-        if any(context != "none" for context in model.genotype[name].values()):
+        if f"{name}_with_context" in {layer.name for layer in model.layers}:
             found |= layer_parts(f"atrc_module.out_proj.{name}", model, f"context_{name}")
     return found
 
@@ -239,7 +241,7 @@ def check_gradients(parts, gradients, names, norms):
     # A gamma of a sum that the next normalization divides by has none but for rounding.
     least = 1e-3 * norms.max()
     for name, norm in zip(names, norms, strict=True):
-        found = np.linalg.norm(gradients[id(parts[name].variable)])
+        found = np.linalg.norm(gradients[id(parts[name].variable)][parts[name].index])
         assert abs(found - norm) < 2e-3 * max(norm, least), (name, found, norm)
 
 
@@ -288,3 +290,112 @@ def test_losses_alone(golden, gradient):
             found = gradient(lambda raw, loss=loss, label=label: loss(label, raw), raw)
             assert_close(found, golden.maps(f"{key}/grad_pred"), key)
     assert not keys
+
+
+# === The search ===
+
+
+@pytest.fixture(scope="module")
+def search(golden):
+    if not golden.under("search/"):
+        pytest.skip("this file has no search")
+    how = golden.meta["search"]
+    found = keras_mtl.ATRCSearch(
+        LearnedFeatures(golden.image_shape, features_of(golden)),
+        tasks_of(golden),
+        temperature=[how["gumbel_temp"]] * 2,
+        entropy_weight=[how["entropy_weight"]] * 2,
+        gap=2,  # no pair is settled
+        image_statistics=AS_THEY_ARE,
+    )
+    return found
+
+
+def search_pairs(model):
+    for t, target in enumerate(model.genotype):
+        for s, source in enumerate(model.genotype):
+            layer = model.get_layer(f"context_{target}_from_{source}")
+            yield target, source, (t, s), layer
+
+
+@pytest.fixture(scope="module")
+def search_parts(search):
+    found = task_parts(search, "bottleneck.{}")
+    architecture = search.get_layer("architecture_weights").architecture
+    for target, source, (t, s), layer in search_pairs(search):
+        name = f"atrc_module.cp_blocks.{target}.{source}"
+        types = 1 + len(layer.blocks)
+        found[f"{name}.arch_param"] = Part(architecture, (t, s, slice(types)))
+        for n, block in enumerate(layer.blocks):
+            found |= pooling_parts(f"{name}.op_list.{n}", block)
+    return found
+
+
+@pytest.fixture
+def searching(search, search_parts, golden):
+    state, own = golden.under("search/state/"), search.get_layer("architecture_weights")
+    architecture = np.zeros(own.architecture.shape, "float32")
+    for name in [name for name in state if name.endswith("arch_param")]:
+        architecture[search_parts[name].index] = state.pop(name)
+    own.architecture.assign(architecture)
+    layers = {k: part for k, part in search_parts.items() if not k.endswith("arch_param")}
+    load(layers, state)
+    return search
+
+
+@pytest.fixture
+def given_noise(searching, golden, monkeypatch):
+    noise = np.zeros(searching.get_layer("architecture_weights").architecture.shape, "float32")
+    for target, source, place, _ in search_pairs(searching):
+        given = golden[f"search/gumbel_noise/{target}<-{source}"]
+        noise[place][: len(given)] = given
+    module = "keras_mtl.layers.atrc.architecture_weights.gumbel_noise"
+    monkeypatch.setattr(module, lambda *_: ops.convert_to_tensor(noise))
+
+
+def test_search_in_inference(searching, golden):
+    found = searching(ops.convert_to_tensor(images_of(golden)), training=False)
+    for task in searching.tasks:
+        key = f"search/out_argmax/final/{task.name}"
+        check_some(found[task.name], golden.maps(key), task.name)
+    for target, source, _, _ in search_pairs(searching):
+        known = golden[f"search/state/atrc_module.cp_blocks.{target}.{source}.arch_param"]
+        assert CONTEXTS.index(searching.genotype[target][source]) == known.argmax()
+
+
+def test_search_with_given_noise(searching, golden, given_noise):
+    own = searching.get_layer("architecture_weights")
+    weights = ops.stop_gradient(own(ops.zeros((1, 1)), training=True))
+    for target, source, place, _ in search_pairs(searching):
+        expected = golden[f"search/mixing_weights/{target}<-{source}"]
+        mixed = ops.convert_to_numpy(weights)[place]
+        assert_close(mixed[: len(expected)], expected, f"{target}<-{source}")
+        assert (mixed[len(expected) :] == 0).all()
+    mix = keras.Function([searching.input, own.output], searching.output)
+    found = mix([images_of(golden), weights])  # normalised by running statistics
+    for task in searching.tasks:
+        key = f"search/out_gumbel/final/{task.name}"
+        check_some(found[task.name], golden.maps(key), task.name)
+
+
+def test_search_in_training(searching, search_parts, golden, given_noise, training_step):
+    own = searching.get_layer("architecture_weights")
+
+    def loss(outputs):
+        return terms_and_total(searching, golden, outputs)[1] + sum(searching.losses)
+
+    total, _, gradients = training_step(searching, images_of(golden), loss)
+    weight = golden.meta["search"]["entropy_weight"]
+    expected = golden[f"search/train/total_with_entropy_weight_{weight:g}"]
+    assert total == pytest.approx(float(expected), rel=1e-5)
+    entropy = float(ops.convert_to_numpy(own.entropy(ops.stop_gradient(own.shares()))))
+    assert entropy == pytest.approx(float(golden["search/train/entropy_mean"]), rel=1e-5)
+    found = total - weight * entropy
+    assert found == pytest.approx(float(golden["search/train/task_loss"]), rel=1e-5)
+    for target, source, place, _ in search_pairs(searching):
+        pair = f"{target}<-{source}"
+        expected = golden[f"search/train/arch_grad/{pair}"]
+        found = gradients[id(own.architecture)][place][: len(expected)]
+        assert_close(found, expected, pair, tolerance=2e-3)
+    names, norms = (golden[f"search/train/gradnorm/{what}"] for what in ("names", "values"))
+    check_gradients(search_parts, gradients, names, norms)

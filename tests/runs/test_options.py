@@ -154,6 +154,8 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
         "mti_net": ["mti_net_hrnet18_nyud", "mti_net_hrnet18_pascal", None],
         "invpt": ["invpt_vit_large_nyud", "invpt_vit_large_pascal", None],
         "pap": ["pap_hrnet18_nyud", "pap_hrnet18_pascal", None],
+        "atrc": ["atrc_hrnet18_nyud", "atrc_hrnet18_pascal", None],
+        "atrc_search": ["atrc_search_hrnet18_nyud", "atrc_search_hrnet18_pascal", None],
         "psd": ["psd_hrnet18_nyud", "psd_hrnet18_pascal", None],
         "cross_stitch": ["cross_stitch_hrnet18_nyud", "cross_stitch_hrnet18_pascal", None],
         "nddr_cnn": ["nddr_cnn_hrnet18_nyud", "nddr_cnn_hrnet18_pascal", None],

@@ -106,9 +106,10 @@ class ArchitectureWeights(keras.layers.Layer):
         # Decided by what earlier steps have learned, as the weights of this one are.
         largest = ops.sort(ops.stop_gradient(shares), axis=-1)
         apart = largest[..., -1:] - largest[..., -2:-1] >= self.gap
-        open_ = ops.sum(self.frozen, axis=-1, keepdims=True) == 0
-        frozen = ops.where(open_ & apart, self._largest(), self.frozen)
-        open_ = ops.sum(frozen, axis=-1, keepdims=True) == 0
+        before = ops.convert_to_tensor(self.frozen)
+        open_ = ops.sum(before, axis=-1, keepdims=True) == 0
+        frozen = ops.where(open_ & apart, self._largest(), before)
+        open_ = open_ & ~apart
         self.frozen.assign(frozen)
         self.step.assign(self.step + 1)
 
@@ -137,7 +138,7 @@ class ArchitectureWeights(keras.layers.Layer):
         return ops.where(ops.sum(frozen, axis=-1, keepdims=True) == 0, self._largest(), frozen)
 
     def _largest(self):
-        known = ops.where(self._possible(), self.architecture, -np.inf)
+        known = ops.where(self._possible(), ops.convert_to_tensor(self.architecture), -np.inf)
         return ops.one_hot(ops.argmax(known, axis=-1), TYPES, dtype="float32")
 
     def _softmax(self, numbers):

@@ -44,8 +44,8 @@ def checked_genotype(genotype: Any, names: Sequence[str]) -> Genotype:
 
     Example:
 
-    >>> checked_genotype("nyud_hrnet48", ["depth", "edge"])
-    {'depth': {'depth': 'global', 'edge': 'local'}, 'edge': {'depth': 't-label', 'edge': 't-label'}}
+    >>> checked_genotype("nyud_hrnet48", ["depth", "edge"])["depth"]
+    {'depth': 'global', 'edge': 's-label'}
     >>> checked_genotype([[0, 2], ["t-label", 0]], ["depth", "edge"])["edge"]
     {'depth': 't-label', 'edge': 'none'}
     """
@@ -93,7 +93,10 @@ def _values(given: Any, names: Sequence[str], what: str, wanted: str) -> dict:
 
 
 def _length(given: Any) -> int | None:
-    return len(given) if hasattr(given, "__len__") and getattr(given, "ndim", 1) else None
+    try:
+        return len(given)
+    except TypeError:  # of a number, also of an array without axes
+        return None
 
 
 def _context(code: Any, target: str, source: str) -> str:

@@ -10,9 +10,9 @@ from keras import ops
 def training_step():
     """`training_step(model, images, loss)`: what one step in training mode computes.
 
-    `loss` maps the model's outputs to a scalar. Returns the scalar, the outputs, and a dict from
-    the id of every trainable variable to its gradient, as arrays. No weight is updated but for
-    running statistics.
+    `loss` maps the model's outputs to a scalar, to which those of its layers are added. Returns the
+    sum, the outputs, and a dict from the id of every trainable variable to its gradient, as arrays.
+    No weight is updated but for running statistics.
     """
 
     def step(model, images, loss):
@@ -23,8 +23,10 @@ def training_step():
 
             def objective(values):
                 state = [variable.value for variable in model.non_trainable_variables]
-                outputs, state = model.stateless_call(values, state, images, training=True)
-                return loss(outputs), (outputs, state)
+                outputs, state, losses = model.stateless_call(
+                    values, state, images, training=True, return_losses=True
+                )
+                return loss(outputs) + sum(losses), (outputs, state)
 
             differentiate = jax.jit(jax.value_and_grad(objective, has_aux=True))
             (total, (outputs, state)), gradients = differentiate([v.value for v in variables])
@@ -35,7 +37,7 @@ def training_step():
 
             with tf.GradientTape() as tape:
                 outputs = model(images, training=True)
-                total = loss(outputs)
+                total = loss(outputs) + sum(model.losses)
             gradients = tape.gradient(
                 total,
                 [variable.value for variable in variables],
@@ -44,7 +46,7 @@ def training_step():
         else:
             model.zero_grad()
             outputs = model(images, training=True)
-            total = loss(outputs)
+            total = loss(outputs) + sum(model.losses)
             total.backward()
             gradients = [
                 ops.zeros_like(v.value) if v.value.grad is None else v.value.grad for v in variables

@@ -179,6 +179,15 @@ def as_golden(found, context):
     }
 
 
+def compiled(function):
+    """JAX would compile every operation by itself."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
+
+
 def test_inference(loaded, golden):
     get = loaded.get_layer
     inner = {"concat": get("concatenated_features").output}
@@ -189,7 +198,7 @@ def test_inference(loaded, golden):
             inner[f"aux_logits_lowres/{name}"] = get(f"{name}_classes_prediction").output
             inner[f"aux_spatial_softmax/{name}"] = get(f"{name}_regions").output
     given = {f"{t}<-{s}": layer.input for t, s, layer in pairs_of(loaded)}
-    everything = keras.Function(loaded.input, [loaded.all_outputs, inner, given])
+    everything = compiled(keras.Function(loaded.input, [loaded.all_outputs, inner, given]))
     outputs, inner, given = everything(ops.convert_to_tensor(images_of(golden)))
 
     found = {}
@@ -353,36 +362,30 @@ def given_noise(searching, golden, monkeypatch):
     monkeypatch.setattr(module, lambda *_: ops.convert_to_tensor(noise))
 
 
-def test_search_in_inference(searching, golden):
-    found = searching(ops.convert_to_tensor(images_of(golden)), training=False)
-    for task in searching.tasks:
-        key = f"search/out_argmax/final/{task.name}"
-        check_some(found[task.name], golden.maps(key), task.name)
-    for target, source, _, _ in search_pairs(searching):
-        known = golden[f"search/state/atrc_module.cp_blocks.{target}.{source}.arch_param"]
-        assert CONTEXTS.index(searching.genotype[target][source]) == known.argmax()
-
-
-def test_search_with_given_noise(searching, golden, given_noise):
+def test_search_with_given_weights(searching, golden, given_noise):
+    """Those of the noise, and in inference of the largest numbers."""
     own = searching.get_layer("architecture_weights")
-    weights = ops.stop_gradient(own(ops.zeros((1, 1)), training=True))
+    drawn = ops.convert_to_numpy(ops.stop_gradient(own(ops.zeros((1, 1)), training=True)))
     for target, source, place, _ in search_pairs(searching):
         expected = golden[f"search/mixing_weights/{target}<-{source}"]
-        mixed = ops.convert_to_numpy(weights)[place]
-        assert_close(mixed[: len(expected)], expected, f"{target}<-{source}")
-        assert (mixed[len(expected) :] == 0).all()
-    mix = keras.Function([searching.input, own.output], searching.output)
-    found = mix([images_of(golden), weights])  # normalised by running statistics
-    for task in searching.tasks:
-        key = f"search/out_gumbel/final/{task.name}"
-        check_some(found[task.name], golden.maps(key), task.name)
+        assert_close(drawn[place][: len(expected)], expected, f"{target}<-{source}")
+        assert (drawn[place][len(expected) :] == 0).all()
+        known = golden[f"search/state/atrc_module.cp_blocks.{target}.{source}.arch_param"]
+        assert CONTEXTS.index(searching.genotype[target][source]) == known.argmax()
+    largest = ops.convert_to_numpy(own(ops.zeros((1, 1)), training=False))
+    mix = compiled(keras.Function([searching.input, own.output], searching.output))
+    for kind, weights in (("gumbel", drawn), ("argmax", largest)):
+        found = mix([images_of(golden), weights])  # normalised by running statistics
+        for task in searching.tasks:
+            key = f"search/out_{kind}/final/{task.name}"
+            check_some(found[task.name], golden.maps(key), task.name)
 
 
 def test_search_in_training(searching, search_parts, golden, given_noise, training_step):
     own = searching.get_layer("architecture_weights")
 
     def loss(outputs):
-        return terms_and_total(searching, golden, outputs)[1] + sum(searching.losses)
+        return terms_and_total(searching, golden, outputs)[1]
 
     total, _, gradients = training_step(searching, images_of(golden), loss)
     weight = golden.meta["search"]["entropy_weight"]

@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"as fvcore   {with_others:10.1f} G  (with batch normalizations and resizing)")
     if as_published is not None:
         dearer = found["macs_as_published"] / 1e9
-        print(f"  published {dearer:10.1f} G  (the same, computed as the paper counts it)")
+        print(f"  published {dearer:10.1f} G  (computed as the paper counts it)")
 
 
 if __name__ == "__main__":

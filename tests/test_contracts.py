@@ -305,7 +305,10 @@ LAYERS = {
         lambda: layers.MessagePassingAttention(pooling=4),
         [[(8, 4, 8)] * 2, (2, 4, 4)],
     ),
-    "MultiQueryTransformer": (lambda: layers.MultiQueryTransformer(3), [[(4, 6, 8)] * 2]),
+    "MultiQueryTransformer": (
+        lambda: layers.MultiQueryTransformer(3, num_heads=2),
+        [[(4, 6, 8)] * 2],
+    ),
     "MultiQueryTransformer published": (
         lambda: layers.MultiQueryTransformer(
             3, 2, "batch", dropout=0, stochastic_depth=0, unused_weights=True
@@ -321,6 +324,11 @@ LAYERS = {
         [(4, 6, 8)],
     ),
 }
+
+
+# Layers of as many operations as a model, among them four softmaxes one behind the other, which
+# pass on several times the error that they are given.
+DEEP = {"MultiQueryTransformer"}
 
 
 def arrays_of(outputs):
@@ -456,7 +464,8 @@ def test_layer_in_half_precision(make_and_shapes, half):
     whole(*inputs)  # builds it
     whole.set_weights(layer.get_weights())
     # Weights, inputs, and what at most 32 operations give to the next one.
-    assert_within_precision(real, whole(*inputs), half, roundings=32)
+    roundings = 1024 if type(layer).__name__ in DEEP else 32
+    assert_within_precision(real, whole(*inputs), half, roundings)
 
 
 def test_layer_saved_inside_a_model(make_and_shapes, tmp_path):

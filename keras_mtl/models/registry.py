@@ -46,8 +46,8 @@ def register_architecture(architecture: type) -> type:
             - `tasks`: name of a function of `keras_mtl.tasks`, a tuple of such a name and of tasks
               of its, or a function that lists tasks;
             - `arguments`: dict, those of the architecture besides backbone and tasks;
-            - `as_published`: dict, may be left out: arguments under which it computes the same as
-              its paper counts it, where that costs more;
+            - `as_published`: dict, may be left out: arguments under which it computes as its paper
+              counts it, where that is another cost;
             - `never_called`: int, may be left out: parameters that its paper counts, of layers that
               its code makes and never calls;
             - `counted_in_training`: bool, may be left out: whether its paper's parameters include

@@ -288,7 +288,8 @@ def _add_network(parser):
     group = parser.add_argument_group("tpanet, baseline and mtan without a preset")
     option(group, "--head-width", "channels inside a task's head (default %d)")
 
-    group = parser.add_argument_group("cross_stitch, nddr_cnn, pad_net and invpt without a preset")
+    with_width = "cross_stitch, nddr_cnn, pad_net, invpt and mq_transformer"
+    group = parser.add_argument_group(f"{with_width} without a preset")
     option(group, "--width", "channels of a task's features (default %d)")
 
     group = parser.add_argument_group("atrc without a preset")

@@ -13,6 +13,7 @@ from keras_mtl.models import (
     ATRCSearch,
     CrossStitch,
     InvPT,
+    MQTransformer,
     MTFormer,
     MTINet,
     MultiTaskBaseline,
@@ -143,6 +144,14 @@ RECIPES = {
             backbone="vit_pico",
             image_size=(64, 96),  # patches of 8 pixels, four to a side of a stage's
             papers_backbone="vit_large",
+        ),
+        Recipe(
+            name="mq_transformer",
+            model=MQTransformer,
+            arguments=("width",),
+            backbone="hrnet18",
+            steps=1200,
+            papers_backbone="swin_tiny",
         ),
         Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
         Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),

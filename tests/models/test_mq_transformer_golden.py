@@ -32,21 +32,15 @@ def golden_file():
 
 @pytest.fixture(scope="module")
 def state(golden_file):
-    """The file's weights: what it has in one split in three, and shaped for our layers."""
-    found, meta = golden_file.under("state/"), golden_file.meta
-    heads, dim = meta["heads"], meta["dim"]
+    """The file's weights: what it has in one split in three, and as `load` turns it."""
+    found = golden_file.under("state/")
     for name in [name for name in found if ".in_proj_" in name]:
         kind = name.rsplit("_", 1)[1]
         for part, value in zip(THREE, np.split(found.pop(name), 3), strict=True):
             found[f"{name.removesuffix(f'_{kind}')}.{part}.{kind}"] = value
-    shapes = {"weight": (dim, heads, dim // heads), "bias": (heads, dim // heads)}
     for name, value in found.items():
-        layer, kind = name.rsplit(".", 1)
-        if ".mhsa_1.in_proj." in name:
-            found[name] = value.T.reshape(shapes[kind]).T
-        elif name.endswith(".mhsa_1.out_proj.weight"):
-            found[name] = value.T.reshape(heads, dim // heads, dim).T
-        elif name.endswith(".reason.linear.weight"):
+        layer = name.rsplit(".", 1)[0]
+        if name.endswith(".reason.linear.weight"):
             found[name] = value[..., 0]
         elif layer.endswith(".rpn_tokens"):
             found[name] = value.T
@@ -154,7 +148,7 @@ def inside(layer, over_positions, names, features):
         found[f"encoder/{name}/attn_out"] = layer.encoder_attention(asking, x, x)
         found[f"encoder/{name}/query_out"] = encoded[-1]
     q = found["cross_task/query_in"] = ops.concatenate(encoded, axis=1)
-    found["cross_task/mha_out"] = layer.cross_task_attention(q, q)
+    found["cross_task/mha_out"] = layer.cross_task_attention(q)
     exchanged = layer.exchange(encoded)
     found["cross_task/query_out"] = ops.concatenate(exchanged, axis=1)
     for t, (name, x, queries) in enumerate(zip(names, flat, exchanged, strict=True)):

@@ -153,6 +153,11 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
         "pad_net": ["pad_net_hrnet18_nyud", "pad_net_hrnet18_pascal", None],
         "mti_net": ["mti_net_hrnet18_nyud", "mti_net_hrnet18_pascal", None],
         "invpt": ["invpt_vit_large_nyud", "invpt_vit_large_pascal", None],
+        "mq_transformer": [
+            "mq_transformer_swin_tiny_nyud",
+            "mq_transformer_swin_tiny_pascal",
+            None,
+        ],
         "pap": ["pap_hrnet18_nyud", "pap_hrnet18_pascal", None],
         "atrc": ["atrc_hrnet18_nyud", "atrc_hrnet18_pascal", None],
         "atrc_search": ["atrc_search_hrnet18_nyud", "atrc_search_hrnet18_pascal", None],

@@ -22,7 +22,7 @@ class MultiQueryTransformer(keras.layers.Layer):
 
     1. Encoder, one for all tasks: P = P_t + A(P_t + p_t, x_t, x_t), P = P + W LN(P),
        Q_t = P + M(P).
-    2. Between tasks, Q all Q_t one after the other: Q = Q + MHA(Q), Q = Q + M(LN(Q)).
+    2. Between tasks, Q all Q_t one after the other: Q = Q + S'(Q), Q = Q + M(LN(Q)).
     3. Decoder, one for all tasks: y = x_t + A'(x_t, Q_t + k_t, Q_t), y = y + M(y),
        z = x_t + S(y), z = z + M(z); what comes out is GELU(z).
 
@@ -108,8 +108,8 @@ class MultiQueryTransformer(keras.layers.Layer):
         self.reason_norm = norm("reason_norm")
         self.reason = keras.layers.Dense(dim, use_bias=False, dtype=policy, name="reason")
         self.encoder_mlp = mlp(dim, "encoder_mlp")
-        self.cross_task_attention = keras.layers.MultiHeadAttention(
-            heads, dim // heads, dropout=self.dropout, dtype=policy, name="cross_task_attention"
+        self.cross_task_attention = PositionAttention(
+            heads, dropout=self.dropout, dtype=policy, name="cross_task_attention"
         )
         self.cross_task_norm = norm("cross_task_norm")
         self.cross_task_mlp = mlp(dim, "cross_task_mlp")
@@ -118,7 +118,7 @@ class MultiQueryTransformer(keras.layers.Layer):
         some = (None, None, dim)
         self.encoder_attention.build(some, some, some)
         self.reason.build(some)
-        self.cross_task_attention.build(some, some)
+        self.cross_task_attention.build(some)
         self.decoder_attention.build(some, some, some)
         self.position_attention.build(some)
 
@@ -191,7 +191,7 @@ class MultiQueryTransformer(keras.layers.Layer):
             List of T tensors `(B, N, d)`.
         """
         q = ops.concatenate(queries, axis=1)
-        attended = self.cross_task_attention(q, q, training=training)
+        attended = self.cross_task_attention(q, training=training)
         q = q + self.drop_cross_task_update(attended, training=training)
         update = self.cross_task_mlp(self.cross_task_norm(q))
         q = q + self.drop_cross_task_update(update, training=training)
@@ -210,7 +210,8 @@ class MultiQueryTransformer(keras.layers.Layer):
             Tensor `(B, S, d)`.
         """
         y = self.written(t, x, queries, training)
-        z = x + self._drop(self.position_attention(y), training)
+        attended = self.position_attention(y, training=training)
+        z = x + self._drop(attended, training)
         return z + self._drop(self.decoder_mlps[1](z), training)
 
     def written(self, t: int, x, queries, training: bool = False):

@@ -96,6 +96,8 @@ class PositionAttention(keras.layers.Layer):
     Args:
         num_heads: int. It must divide the channels.
         axis: `"positions"`, or `"batch"` as in the published code.
+        dropout: float. Drop rate of the weights in training, where they are then stored; for few
+            positions.
 
     Call arguments:
         x: tensor `(B, S, d)`.
@@ -117,12 +119,16 @@ class PositionAttention(keras.layers.Layer):
 
     as_written = False  # see as_written.py
 
-    def __init__(self, num_heads: int = 4, axis: str = "positions", **kwargs):
+    def __init__(self, num_heads: int = 4, axis: str = "positions", dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
         if axis not in AXES:
             raise ValueError(f"axis is {axis!r}; expected one of {', '.join(map(repr, AXES))}.")
         self.num_heads = num_heads
         self.axis = axis
+        self.dropout = dropout
+        # Given a shape, PyTorch also draws from the layer's seed: runs can be repeated.
+        shape = (None, None, None, None)
+        self.drop = keras.layers.Dropout(dropout, shape, dtype=self.dtype_policy, name="drop")
 
     def build(self, x_shape):
         check_heads(self.num_heads, x_shape[-1])
@@ -131,33 +137,47 @@ class PositionAttention(keras.layers.Layer):
             dense.build(x_shape)
             setattr(self, f"{name}_dense", dense)
 
-    def call(self, x):
+    def call(self, x, training=False):
         query, key, value = (
             split_heads(dense(x), self.num_heads)
             for dense in (self.query_dense, self.key_dense, self.value_dense)
         )
         if self.axis == "batch":
-            attended = _over_the_batch(query, key, value)
+            order = (1, 2, 0, 3)  # the images of a position are what the positions are otherwise
+            attended = self._stored(
+                *(ops.transpose(y, order) for y in (query, key, value)), training
+            )
+            attended = ops.transpose(attended, (2, 0, 1, 3))
+        elif training and self.dropout:
+            order = (0, 2, 1, 3)
+            attended = self._stored(
+                *(ops.transpose(y, order) for y in (query, key, value)), training
+            )
+            attended = ops.transpose(attended, order)
         else:
             attend = attention_as_written if self.as_written else dot_product_attention
             attended = attend(query, key, value)
         return self.output_dense(ops.reshape(attended, (-1, *x.shape[1:])))
 
+    def _stored(self, query, key, value, training):
+        """Attention with all weights at once, along the last axis but one."""
+        scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.swapaxes(key, -1, -2))
+        scores = ops.cast(scores, "float32")
+        # A softmax, of which Keras would warn where there is one image.
+        weights = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
+        weights = self.drop(ops.cast(weights, value.dtype), training=training)
+        return ops.matmul(weights, value)
+
     def compute_output_shape(self, x_shape):
         return x_shape
 
     def get_config(self):
-        return {**super().get_config(), "num_heads": self.num_heads, "axis": self.axis}
-
-
-def _over_the_batch(query, key, value):
-    """Attention among the images, at each position for itself; `(B, S, heads, d / heads)`."""
-    query, key, value = (ops.transpose(x, (1, 2, 0, 3)) for x in (query, key, value))
-    scores = ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key, (0, 1, 3, 2)))
-    scores = ops.cast(scores, "float32")
-    # A softmax, of which Keras would warn where there is one image.
-    weights = ops.exp(scores - ops.logsumexp(scores, axis=-1, keepdims=True))
-    return ops.transpose(ops.matmul(ops.cast(weights, value.dtype), value), (2, 0, 1, 3))
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "axis": self.axis,
+            "dropout": self.dropout,
+        }
 
 
 def split_heads(x, num_heads: int):

@@ -16,8 +16,7 @@ def array(variable):
 
 
 def linear(x, layer):
-    bias = 0 if layer.bias is None else array(layer.bias).reshape(-1)
-    return x @ array(layer.kernel).reshape(x.shape[-1], -1) + bias
+    return x @ array(layer.kernel) + (0 if layer.bias is None else array(layer.bias))
 
 
 def norm(x, layer):
@@ -54,8 +53,7 @@ def unit(layer, query, key, value):
 
 def self_attention(layer, x):
     mapped = [linear(x, getattr(layer, f"{name}_dense")) for name in ("query", "key", "value")]
-    dense, out = layer.output_dense, attend(*mapped)
-    return out @ array(dense.kernel).reshape(D, D) + array(dense.bias)
+    return linear(attend(*mapped), layer.output_dense)
 
 
 def with_position(x, position):
@@ -106,6 +104,17 @@ def test_over_the_batch(randomise, assert_close):
     randomise(layer)
     expected = [self_attention(layer, x[:, s].astype("float64")) for s in range(H * W)]
     assert_close(layer(x), np.stack(expected, axis=1))
+
+
+def test_dropout_is_of_the_weights():
+    """Of rate p the mean of many images is what it is without."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(1, 5, D)), 4000, axis=0).astype("float32")
+    layer = PositionAttention(HEADS, dropout=0.5)
+    layer.build(x.shape)
+    once = ops.convert_to_numpy(layer(x[:1]))
+    drawn = ops.convert_to_numpy(layer(x, training=True))
+    assert np.abs(drawn[0] - drawn[1]).max() > 0.1
+    assert np.abs(drawn.mean(axis=0) - once[0]).max() < 0.1 * drawn.std(axis=0).max()
 
 
 def test_what_does_not_fit():

@@ -1,41 +1,6 @@
-"""Prepares a folder of your own images and labels for training.
+"""Prepares a folder of your own images and labels for training, `examples/prepare_folder.py`.
 
-The folder holds the images, and for each task a folder with labels of the same name:
-
-    FOLDER/images/kitchen_1.jpg     a photograph of any format and size, read upright
-    FOLDER/semseg/kitchen_1.png     class ids from 0 on; 255 = no label
-    FOLDER/semseg/classes.txt       the names of the classes, one a line, the first one of id 0
-    FOLDER/human_parts/             likewise
-    FOLDER/sal/kitchen_1.png        1 on salient objects, else 0; 255 = no label
-    FOLDER/edge/kitchen_1.png       1 on boundaries, else 0; 255 = no label
-    FOLDER/depth/kitchen_1.npy      metres along the camera's axis; 0, NaN or infinity = no label
-    FOLDER/depth/kitchen_1.png      16 bits with --depth-scale; 0 or 65535 = no label
-    FOLDER/depth_mask/kitchen_1.png 0 where depth is no label; may be left out
-    FOLDER/normals/kitchen_1.npy    unit vectors, x right, y down, z forward (or --normals-axes),
-                                    so that z is below 0; 0 = no label
-    FOLDER/normals/kitchen_1.png    or 8-bit RGB, n = 2 v / 255 - 1; black, grey, white = none
-
-| format                         | ids, 0 and 1 | depth                    | normals      |
-| ------------------------------ | ------------ | ------------------------ | ------------ |
-| .npy                           | yes          | metres, or --depth-scale | unit vectors |
-| .png .tif .bmp .pgm .ppm       | as stored    | 16 bits: --depth-scale   | 8-bit RGB    |
-| .pfm .exr .hdf5                | as stored    | metres, or --depth-scale | unit vectors |
-| .jpg .webp .gif, any other     | refused      | refused                  | refused      |
-
-Of a palette the indices are the ids. Colours are ids where each line of classes.txt ends with one,
-such as "floor #00ff80" (and the last one may be "no label #000000"). The magnitude of a .pfm's
-scale multiplies its numbers. An .exr needs pip install "keras-mtl[exr]".
-
-Labels have the height and width of their image, upright. An image may lack some of them: it is then
-used for the other tasks only. Without classes.txt there are as many classes in semseg as ids, and
-in human_parts PASCAL's seven; they are stored with the dataset, and training, pictures, reports and
-exported files use them. The result is read by its folder or name:
-
-    python examples/prepare_folder.py photographs --name my_rooms --output prepared
-    python examples/train_nyud.py --data prepared/my_rooms
-
-    tasks = keras_mtl.data.tasks_of("prepared/my_rooms", keras_mtl.tasks.nyud())
-    keras_mtl.data.load("prepared/my_rooms", "train", tasks=tasks, image_size=(448, 576))
+`prepare_folder.py --help` says what the folder holds, docs/data.md which files are read, and how.
 """
 
 import argparse
@@ -47,7 +12,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from keras_mtl import tasks
-from keras_mtl.data.depth_units import DEPTH_UNITS, depth_units
+from keras_mtl.data.depth_units import depth_units
 from keras_mtl.data.folder_labels import MASKS, FolderLabels
 from keras_mtl.data.label_files import by_name
 from keras_mtl.data.normals_axes import normals_axes as axes_named
@@ -74,7 +39,7 @@ def prepare_folder(
     """Prepares a folder of images and labels as a dataset that `keras_mtl.data.load` reads.
 
     Args:
-        folder: the images, and the labels of each task, as above.
+        folder: the images, and the labels of each task.
         output: folder of prepared datasets to write to.
         name: of the dataset.
         version: of the dataset.
@@ -205,47 +170,17 @@ def _splits(images, val_share, val_list) -> dict[str, list[str]]:
 # === Command line ===
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line.
+def run(options: argparse.Namespace) -> None:
+    """Prepares, and says where.
 
     Args:
-        arguments: list of str. By default those of the running script.
+        options: of the script, by the names of `prepare_folder`'s arguments.
 
     Raises:
         SystemExit: with one sentence, if something does not fit.
     """
-    options = _arguments(arguments)
     try:
         target = prepare_folder(**vars(options))
     except (ValueError, ImportError, NotWritten) as error:
         sys.exit(str(error))
     print(f"Wrote {target}")
-
-
-def _arguments(arguments) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", metavar="FOLDER", help="folder with images/ and labels")
-    parser.add_argument("--name", required=True, help="of the dataset, such as my_rooms")
-    parser.add_argument("--version", default="1.0.0", help="of the dataset (default 1.0.0)")
-    parser.add_argument(
-        "--output", default="prepared", help="folder to write to (default prepared)"
-    )
-    share = "share of the images to validate on, evenly spread (default 0.1)"
-    parser.add_argument("--val-share", type=float, default=0.1, metavar="SHARE", help=share)
-    names = "file with the names (without ending) of the images to validate on, instead"
-    parser.add_argument("--val-list", metavar="FILE", help=names)
-    text = "how many units of stored depth make a metre, such as 1000, or a dataset as which it is "
-    text += f"stored: {', '.join(DEPTH_UNITS)}"
-    parser.add_argument("--depth-scale", metavar="N|NAME", help=text)
-    text = "where x, y and z of stored normals point, in any order: right or left, down or up, "
-    text += "forward or toward the camera (default: right down forward)"
-    parser.add_argument("--normals-axes", nargs=3, metavar=("X", "Y", "Z"), help=text)
-    text = "replace this version of the dataset, once the new one is whole"
-    parser.add_argument("--overwrite", action="store_true", help=text)
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    main()

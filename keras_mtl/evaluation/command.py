@@ -1,13 +1,7 @@
-"""The command that evaluates a trained model, `examples/evaluate.py`.
-
-It prints the papers' table row and all metrics, and writes evaluation.json (with protocol, model
-configuration, dataset and versions), evaluation.csv, evaluation.md, and, if the model predicts
-boundaries, precision_recall.png.
-"""
+"""What the command that evaluates a trained model does, `examples/evaluate.py`."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from keras_mtl.commands.command_line import refusals, script
@@ -19,17 +13,16 @@ from keras_mtl.visualize import precision_recall
 from keras_mtl.visualize.panels import write_figure
 
 
-def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> None:
-    """The command line.
+def run(options: argparse.Namespace) -> None:
+    """Evaluates, prints, and writes what it has found.
 
     Args:
-        description: for `--help`.
-        arguments: list of str. By default those of the running script.
+        options: of the script: `model`, `output`, `data`, `data_dir`, `split`, `name`,
+            `boundary_ids`, `batch_size`, `skip_broken`, `count` and `image_size`.
 
     Raises:
         SystemExit: with one sentence, if something does not fit.
     """
-    options = _arguments(description, arguments)
     ids = None
     if options.boundary_ids:
         try:
@@ -70,43 +63,3 @@ def main(description: str = __doc__, arguments: Sequence[str] | None = None) -> 
     print(f"\nWrote {', '.join(map(str, written))}")
     if result.faults:
         sys.exit(1)
-
-
-def _arguments(description, arguments) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Exit status: 1 if an example is broken, or something else went wrong.",
-    )
-    parser.add_argument("model", type=Path, help="a model.keras that a training run wrote")
-    parser.add_argument(
-        "--data", metavar="DATASET", help="prepared dataset: its name below --data-dir, or a folder"
-    )
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of prepared datasets")
-    parser.add_argument("--split", default="val", help="such as val[:100] (default val)")
-    parser.add_argument("--name", help="of the row in tables (default: the model's folder)")
-    parser.add_argument(
-        "--boundary-ids",
-        metavar="FILE",
-        help="names of the images to score boundaries on (default: all); for PASCAL-Context the "
-        "published figures use SEISM's list of 2,498",
-    )
-    parser.add_argument("--batch-size", type=int, default=4, help="images at a time (default 4)")
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="leave broken examples out and name them"
-    )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="default: the model's folder")
-    group = parser.add_argument_group("rooms")
-    group.add_argument("--count", type=int, default=100, help="how many (default 100)")
-    group.add_argument(
-        "--image-size",
-        type=int,
-        nargs=2,
-        metavar=("HEIGHT", "WIDTH"),
-        help="in pixels (default: the model's)",
-    )
-    return parser.parse_args(arguments)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,19 @@
-"""An example as datasets store it."""
+"""An example as datasets store it, and the script that stores a folder of them."""
+
+import runpy
+from pathlib import Path
 
 import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "prepare_folder.py"
+
+
+def run_script(*arguments):
+    """The script that prepares a folder, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", [SCRIPT.name, *map(str, arguments)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 def colours_of_normals(rng, *shape):

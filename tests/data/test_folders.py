@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_mtl.data import folders
 from keras_mtl.data.label_files import read_label_file
 from keras_mtl.pictures import read_photograph
+from tests.data.stored import run_script
 
 pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
 
 def prepare(folder, *more):
     arguments = [folder / "mine", "--name", "mine", "--output", folder / "out", *more]
-    folders.main(list(map(str, arguments)))
+    run_script(*arguments)
 
 
 def a_wide_png(folder):

@@ -13,7 +13,7 @@ from keras_mtl import rooms
 from keras_mtl.data import load, tasks_of
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
-from tests.data.stored import colours_of_normals
+from tests.data.stored import colours_of_normals, run_script
 
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
@@ -558,8 +558,6 @@ def test_prepare_folder(tmp_path, capsys):
     """Images and labels as files, some missing, to a dataset."""
     from PIL import Image
 
-    from keras_mtl.data import folders
-
     source = tmp_path / "mine"
     for name in ("images", "semseg", "depth", "normals"):
         (source / name).mkdir(parents=True)
@@ -576,7 +574,7 @@ def test_prepare_folder(tmp_path, capsys):
 
     def run(*more):
         arguments = [source, "--name", "mine", "--output", tmp_path / "out", *more]
-        folders.main(list(map(str, arguments)))
+        run_script(*arguments)
 
     run("--val-list", tmp_path / "val.txt")
     assert "depth: 3 of 4 images have a label" in capsys.readouterr().out

@@ -9,13 +9,14 @@ import pytest
 from filelock import FileLock
 
 from keras_mtl.data import folders
+from tests.data.stored import SCRIPT, run_script
 
 pytestmark = pytest.mark.once("torch", "preparing knows no backend")
 
 
 def prepare(folder, *more):
     arguments = [folder / "mine", "--name", "mine", "--output", folder / "out", *more]
-    folders.main(list(map(str, arguments)))
+    run_script(*arguments)
 
 
 @pytest.fixture
@@ -72,8 +73,8 @@ def test_stopped_and_held_by_another(mine, monkeypatch):
             prepare(mine, "--overwrite")
 
 
-KILLED = """
-import os, signal, sys
+KILLED = f"""
+import os, runpy, signal
 from keras_mtl.data import folders
 
 read = folders.to_store
@@ -84,7 +85,7 @@ def to_store(path):
     return read(path)
 
 folders.to_store = to_store
-folders.main(sys.argv[1:])
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
 
 

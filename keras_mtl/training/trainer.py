@@ -194,12 +194,12 @@ class TaskTrainer(keras.Model):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         trains = kwargs.get("epochs", 1) > kwargs.get("initial_epoch", 0)
         with self._arrays_of_this_thread():  # once no other predicts
-            self._fitting = threading.get_ident()
+            before, self._fitting = self._fitting, threading.get_ident()
         try:
             with compiler_memory_given_back(), takes.in_our_words(reads=trains):
                 return super().fit(x, y, validation_data=validation_data, **kwargs)
         finally:
-            self._fitting = None
+            self._fitting = before  # of a `fit` whose callback called this one
 
     def evaluate(self, x=None, y=None, **kwargs):
         """Measures loss and metrics as in training; `keras_mtl.evaluate` does as the papers do.
@@ -299,6 +299,8 @@ class TaskTrainer(keras.Model):
                 "wait for it, or ask in a callback of fit."
             )
         with self._predicting:
+            if hasattr(self, "jax_state_sync"):
+                self.jax_state_sync()  # a callback of `fit` asks, between two steps
             yield
 
     @contextlib.contextmanager

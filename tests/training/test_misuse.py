@@ -305,6 +305,44 @@ def test_interrupted(model):
                 np.testing.assert_array_equal(found, was)
 
 
+class Between(keras.callbacks.Callback):
+    """Uses its model after each step."""
+
+    def __init__(self, *calls):
+        super().__init__()
+        self.calls = calls
+
+    def on_train_batch_end(self, batch, logs=None):
+        for call in self.calls:
+            call()
+
+
+def test_a_callback_uses_its_model(model, tmp_path):
+    """Between two steps the model is whole, and training goes on as if nobody had asked."""
+    how = {"batch_size": 2, "shuffle": False, "verbose": 0}
+    file = tmp_path / "between.weights.h5"
+    reading = Between(
+        lambda: model.predict(IMAGES, verbose=0),
+        lambda: model.predict_maps(IMAGES[0]),
+        lambda: model.evaluate(IMAGES, LABELS, verbose=0),
+        lambda: model.save_weights(file),
+    )
+    before, found = model.get_weights(), []
+    for callbacks in ([], [reading]):
+        model.set_weights(before)
+        model.fit(IMAGES, LABELS, callbacks=callbacks, **how)
+        found.append(model.get_weights())
+    for alone, asked in zip(*found, strict=True):
+        np.testing.assert_array_equal(alone, asked)
+    last = IMAGES[2:], {name: label[2:] for name, label in LABELS.items()}
+    training = Between(lambda: model.fit(*last, verbose=0))
+    model.fit(IMAGES, LABELS, callbacks=[training], **how)
+    assert all(np.isfinite(value).all() for value in model.get_weights())
+    model.fit(*last, callbacks=[Between(lambda: model.set_weights(before))], **how)
+    for was, value in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, value)
+
+
 def test_data_that_fails_on_the_way(model):
     def failing(after, last):
         for _ in range(after):

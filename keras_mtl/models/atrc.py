@@ -8,7 +8,7 @@ import keras
 from keras_mtl.arguments import check_number
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
-from keras_mtl.layers.atrc.context_pooling import ContextPooling
+from keras_mtl.layers.atrc.context_pooling import ContextPooling, check_window
 from keras_mtl.models.decoder_level import predictions, task_features
 from keras_mtl.models.exchange import DECODER_RECIPE
 from keras_mtl.models.genotypes import checked_genotype
@@ -88,6 +88,7 @@ class ATRC(MultiTaskModel):
             target task of a type for each source task, also as `"none"` or by the published codes 0
             (none) to 4 in the order above; or a dict `{target: {source: type}}`, such as
             `keras_mtl.ATRCSearch` finds.
+        window: int, odd. Side of the window of local context.
         dropout: float, 0 to below 1. Share of the channels that training leaves out.
         padding: float or None. Value of a normalised image that marks pixels which are none; see
             `keras_mtl.layers.ClassRegions`.
@@ -124,6 +125,7 @@ class ATRC(MultiTaskModel):
         backbone: keras.Model | FeaturePyramid,
         tasks: Sequence[Task],
         genotype: str | Sequence | Mapping = "t-label",
+        window: int = 9,
         dropout: float = 0.05,
         padding: float | None = None,
         image_statistics: ImageStatistics | None = None,
@@ -132,6 +134,7 @@ class ATRC(MultiTaskModel):
         tasks = check_tasks(tasks)
         maps = [task for task in tasks if task.output == "map"]
         found = checked_genotype(genotype, [task.name for task in maps])
+        window = check_window(window)
         dropout = check_number("dropout", dropout, below=1)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
@@ -149,7 +152,7 @@ class ATRC(MultiTaskModel):
             contexts[target] = []
             for source, context in row.items():
                 if context != "none":
-                    pool = ContextPooling(context, name=f"context_{target}_from_{source}")
+                    pool = ContextPooling(context, window, name=f"context_{target}_from_{source}")
                     given = [own[target], own[source]]
                     if of := classes_of(context, target, source):
                         given.append(regions[of])
@@ -170,6 +173,7 @@ class ATRC(MultiTaskModel):
             "backbone": keras.saving.serialize_keras_object(pyramid),
             "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
             "genotype": found,
+            "window": window,
             "dropout": dropout,
             "padding": padding,
             "image_statistics": statistics,

@@ -9,6 +9,7 @@ from keras import ops
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers.atrc.architecture_weights import ArchitectureWeights
+from keras_mtl.layers.atrc.context_pooling import check_window
 from keras_mtl.layers.atrc.mixed_context import MixedContext
 from keras_mtl.models.atrc import RECIPE
 from keras_mtl.models.decoder_level import predictions, task_features
@@ -41,6 +42,7 @@ class ATRCSearch(MultiTaskModel):
         tasks: list of the tasks to predict, for instance `keras_mtl.tasks.nyud()`. At least one
             output is a map.
         steps: int. Training steps that the search takes.
+        window: int, odd. Side of the window of local context.
         temperature: the first and the last tau of the Gumbel noise; it falls linearly.
         entropy_weight: the first and the last weight in the loss of the entropy of the
             architecture's weights: first it is to be large, then small.
@@ -99,6 +101,7 @@ class ATRCSearch(MultiTaskModel):
         backbone: keras.Model | FeaturePyramid,
         tasks: Sequence[Task],
         steps: int = 40_000,
+        window: int = 9,
         temperature: Sequence[float] = (1.0, 0.05),
         entropy_weight: Sequence[float] = (-0.02, 0.06),
         gap: float = 0.3,
@@ -112,6 +115,7 @@ class ATRCSearch(MultiTaskModel):
                 f"No task of {', '.join(task.name for task in tasks)} has a map as output, and "
                 "context is searched for between maps; add one, such as keras_mtl.tasks.nyud()."
             )
+        window = check_window(window)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
         architecture = ArchitectureWeights(
@@ -127,7 +131,7 @@ class ATRCSearch(MultiTaskModel):
         weights, contexts = architecture(x), {}
         for t, target in enumerate(own):
             contexts[target] = [
-                MixedContext(target == source, name=f"context_{target}_from_{source}")(
+                MixedContext(target == source, window, name=f"context_{target}_from_{source}")(
                     own[target], own[source], regions[target], regions[source], weights[t, s]
                 )
                 for s, source in enumerate(own)
@@ -146,6 +150,7 @@ class ATRCSearch(MultiTaskModel):
             "backbone": keras.saving.serialize_keras_object(pyramid),
             "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
             "steps": architecture.steps,
+            "window": window,
             "temperature": architecture.temperature,
             "entropy_weight": architecture.entropy_weight,
             "gap": architecture.gap,

@@ -69,12 +69,7 @@ class ContextPooling(keras.layers.Layer):
                 f"context is {context!r}; expected one of {', '.join(map(repr, POOLED))}."
             )
         self.context = context
-        self.window = check_integer("window", window, 1)
-        if self.window % 2 == 0:
-            raise ValueError(
-                f"window is {window}, expected an odd number, such as window={window + 1}: a pixel "
-                "lies in the middle of its window."
-            )
+        self.window = check_window(window)
         self.affine_values = affine_values
 
     def build(self, target_shape, source_shape, regions_shape=None):
@@ -168,6 +163,24 @@ class ContextPooling(keras.layers.Layer):
             "window": self.window,
             "affine_values": self.affine_values,
         }
+
+
+def check_window(window) -> int:
+    """The side of a window, after refusing what is none.
+
+    Args:
+        window: int, odd.
+
+    Raises:
+        ValueError: if it is not odd.
+    """
+    window = check_integer("window", window, 1)
+    if window % 2 == 0:
+        raise ValueError(
+            f"window is {window}, expected an odd number, such as window={window + 1}: a pixel "
+            "lies in the middle of its window."
+        )
+    return window
 
 
 def _over_classes(q, k, v):

@@ -756,7 +756,7 @@ def test_missing_labels(trainee, tasks, scenes):
         ).history
         assert_finite(trainee, logs)
         assert logs.pop(f"{task.name}_loss") == [0.0]
-        assert logs["loss"][0] > 0
+        assert logs["loss"][0] > 0 or len(tasks) == 1
         assert all(logs[f"{other.name}_loss"][0] > 0 for other in tasks if other is not task)
     logs = trainee.fit(images, none, batch_size=2, verbose=0).history
     assert_finite(trainee, logs)

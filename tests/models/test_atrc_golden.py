@@ -208,7 +208,7 @@ def test_inference(loaded, golden):
             inner[f"aux_logits_lowres/{name}"] = get(f"{name}_classes_prediction").output
             inner[f"aux_spatial_softmax/{name}"] = get(f"{name}_regions").output
     given = {f"{t}<-{s}": layer.input for t, s, layer in pairs_of(loaded)}
-    everything = compiled(keras.Function(loaded.input, [loaded.all_outputs, inner, given]))
+    everything = compiled(keras.Function(loaded.input, [dict(loaded.all_outputs), inner, given]))
     outputs, inner, given = everything(ops.convert_to_tensor(images_of(golden)))
 
     found = {}
@@ -389,7 +389,7 @@ def test_search_with_given_weights(searching, golden, given_noise):
         known = golden[f"search/state/atrc_module.cp_blocks.{target}.{source}.arch_param"]
         assert CONTEXTS.index(searching.genotype[target][source]) == known.argmax()
     largest = ops.convert_to_numpy(own(ops.zeros((1, 1)), training=False))
-    mix = compiled(keras.Function([searching.input, own.output], searching.output))
+    mix = compiled(keras.Function([searching.input, own.output], dict(searching.output)))
     for kind, weights in (("gumbel", drawn), ("argmax", largest)):
         found = mix([images_of(golden), weights])  # normalised by running statistics
         for task in searching.tasks:

@@ -88,7 +88,8 @@ class TrainableFeatures(GivenFeatures):
             weight.assign(array)
 
     def call(self, images, training=False):
-        maps = map(ops.convert_to_tensor, self.maps)
+        count = images.shape[0]  # the first ones of its batch
+        maps = (ops.convert_to_tensor(weight)[:count] for weight in self.maps)
         return dict(zip(self.channels, maps, strict=True))
 
 

@@ -148,6 +148,29 @@ def test_beyond_the_baseline(preset, parameters, macs, as_published):
         assert found[1] / 1e9 == pytest.approx(as_published, rel=5e-3)
 
 
+class SwinsMaps(HRNetsMaps):
+    """Maps of Swin-T's sizes, for nothing."""
+
+    channels = {4: 96, 8: 192, 16: 384, 32: 768}
+
+
+@pytest.mark.once("torch", "the count is the same on every backend")
+def test_published_figures_of_mq_transformer():
+    """Of the released code, beyond what the baseline on Swin-T has and costs."""
+
+    def counted(name, **arguments):
+        backbone = SwinsMaps((425, 560, 3))
+        model = keras_mtl.MultiTaskModel.from_preset(name, backbone=backbone, **arguments)
+        macs = cost.macs(model)
+        return np.array([cost.parameters(model), macs.total + macs.elementwise])
+
+    name = "mq_transformer_swin_tiny_nyud"
+    found = np.array([32_502_855, 97.405e9]) - counted("multitask_baseline_swin_tiny_nyud")
+    found += counted(name, **PRESETS[name]["as_published"])
+    assert round(found[0] / 1e6, 2) == 33.18
+    assert found[1] / 1e9 == pytest.approx(140.0, rel=5e-3)
+
+
 @pytest.mark.once("torch", "the count is the same on every backend")
 def test_published_figures_of_invpt():
     """Built on one of ViT-Large's 24 blocks; the others are all alike."""

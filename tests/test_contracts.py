@@ -15,6 +15,7 @@ from keras import ops
 import keras_mtl
 from keras_mtl import layers, rooms
 from keras_mtl.backbones import PatchTokens, vision_transformer
+from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.tasks import nyud, pascal_context
 from tests import small
 
@@ -62,6 +63,15 @@ def mti_net(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
 def invpt(tasks, image_size=SIZE, patch_size=16, windows=None, **arguments):
     backbone = tiny_vit(image_size, max(patch_size // 4, 1))
     return keras_mtl.InvPT(backbone, tasks, width=12, prediction_width=4, **arguments)
+
+
+def astmt(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
+    backbone = keras_mtl.backbones.SEResNet((*image_size, 3), (1, 1, 1, 1), (4, 4, 6, 6), stem=4)
+    model = keras_mtl.ASTMT(backbone, tasks, width=8, **arguments)
+    for layer in every_layer(model):  # its kernels begin so small that float16 has no such maps
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(ops.full(layer.moving_variance.shape, 1e-3))
+    return model
 
 
 def encoder_block(*arguments, **how):
@@ -151,6 +161,7 @@ MODELS = {
         ),
         nyud("semseg", "depth", "normals"),
     ),
+    "ASTMT": (astmt, nyud("semseg", "edge")),
     "MTINet": (mti_net, pascal_context("human_parts", "normals")),
     "InvPT": (invpt, pascal_context("sal", "edge")),
     "MQTransformer": (
@@ -241,6 +252,12 @@ LAYERS = {
         lambda: layers.PatternStructureDiffusion(3, 2),
         [(4, 6, 3, 5)],
     ),
+    "AdaptedConvolution": (
+        lambda: layers.AdaptedConvolution(8, 3, dilation=2, num_tasks=2),
+        [(4, 5, 6)],
+    ),
+    "SqueezeExcitation": (lambda: layers.SqueezeExcitation(2), [(4, 5, 6)]),
+    "GradientDiscriminator": (lambda: layers.GradientDiscriminator(3), [(4, 5, 6)]),
     "SwinBlock": (lambda: layers.SwinBlock(2, window=3, shifted=True), [(4, 5, 8)]),
     "CrossTaskBlock": (
         lambda: layers.CrossTaskBlock(2, window=3, shifted=True),

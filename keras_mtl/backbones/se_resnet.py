@@ -12,7 +12,6 @@ from keras_mtl.backbones.task_conditioning import (
     normalization,
     small_convolution,
 )
-from keras_mtl.computation.sublayers import every_layer
 
 # Blocks of the four stages.
 SE_RESNET_SIZES = {"26": (2, 2, 2, 2), "50": (3, 4, 6, 3), "101": (3, 4, 23, 3)}
@@ -168,10 +167,6 @@ class SEResNet(FeaturePyramid):
 
     def compute_output_spec(self, images, task=0, training=None):
         return super().compute_output_spec(images, training)
-
-    def conditioned(self) -> list[TaskConditioned]:
-        """The layers with parts of each task's own."""
-        return [each for each in every_layer(self) if isinstance(each, TaskConditioned)]
 
     def get_config(self):
         return {

@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_mtl import backbones
 from keras_mtl.models import (
+    ASTMT,
     ATRC,
     MTAN,
     NDDRCNN,
@@ -194,6 +195,14 @@ RECIPES = {
             backbone="hrnet18",
             steps=1200,
             papers_backbone="hrnet18",
+        ),
+        Recipe(
+            name="astmt",
+            model=ASTMT,
+            arguments=("width",),
+            backbone="se_resnet26",
+            steps=1200,
+            papers_backbone="se_resnet50",
         ),
         Recipe(
             name="mtformer",

@@ -264,14 +264,17 @@ def test_gradients_that_the_discriminator_sees(loaded, golden):
         np.testing.assert_array_equal(ops.convert_to_numpy(known), wanted)
 
 
-def test_training_steps(loaded, parts, golden):
-    """One of each task, from the same weights."""
-    encoder = encoder_of(loaded)
-    for task in (task.name for task in loaded.tasks):
+@pytest.fixture
+def step(model, parts, golden):
+    """`step(task, factor)`: logs, and the norm of each gradient by published name, of a step whose
+    image is multiplied by a factor."""
+    encoder, variables = encoder_of(model), model.trainable_variables
+
+    def take(task, factor):
         load(parts, golden.under("state/"))
-        encoder.image.assign(golden.maps("in/image"))
-        before = [np.array(ops.convert_to_numpy(v)) for v in loaded.trainable_variables]
-        logs = loaded.fit(
+        encoder.image.assign(golden.maps("in/image") * np.float32(factor))
+        before = [np.array(ops.convert_to_numpy(v)) for v in variables]
+        logs = model.fit(
             images_of(golden),
             golden.labels(task),
             batch_size=len(images_of(golden)),
@@ -279,8 +282,32 @@ def test_training_steps(loaded, parts, golden):
             callbacks=[Reversal(golden.meta["alpha"])],
             verbose=0,
         ).history
-        prefix, weight = f"train/{task}", golden.meta["loss_mult"][task]
-        share = golden.meta["discriminator_weight"]
+        gradients = {
+            id(v): (old - ops.convert_to_numpy(v)) / RATE
+            for v, old in zip(variables, before, strict=True)
+        }
+        used = {id(encoder.image), *(id(v) for v in model.pass_variables(task))}
+        assert all((gradient == 0).all() for n, gradient in gradients.items() if n not in used)
+        norms = {
+            name: np.linalg.norm(gradients[id(part.variable)])
+            for name, part in parts.items()
+            if id(part.variable) in gradients
+        }
+        return logs, norms | {"in/image": np.linalg.norm(gradients[id(encoder.image)])}
+
+    return take
+
+
+def test_training_steps(step, golden):
+    """One of each task, from the same weights.
+
+    The network normalises two values here and there, and divides by short normals: some of its
+    gradients change by more than the tolerance when the image changes in the sixth digit. By as
+    much as they do they may differ.
+    """
+    share = golden.meta["discriminator_weight"]
+    for task, weight in ((name, golden.meta["loss_mult"][name]) for name in golden.meta["tasks"]):
+        prefix, (logs, norms) = f"train/{task}", step(task, 1)
         own, other = weight * logs[f"{task}_loss"][0], logs[f"{task}/discriminator_loss"][0]
         for value, key in (
             (own, "task_loss_times_mult"),
@@ -289,19 +316,15 @@ def test_training_steps(loaded, parts, golden):
         ):
             assert value == pytest.approx(golden[f"{prefix}/{key}"], rel=1e-5), (task, key)
 
-        gradients = {
-            id(v): (old - ops.convert_to_numpy(v)) / RATE
-            for v, old in zip(loaded.trainable_variables, before, strict=True)
-        }
-        norm = np.linalg.norm(gradients.pop(id(encoder.image)))
-        assert norm == pytest.approx(golden[f"{prefix}/grad_in_image_norm"], rel=2e-3)
-        used = {id(v) for v in loaded.pass_variables(task)}
-        assert all((gradient == 0).all() for n, gradient in gradients.items() if n not in used)
-        names, norms = golden[f"{prefix}/gradnorm/names"], golden[f"{prefix}/gradnorm/values"]
-        least = 1e-3 * norms.max()
-        for name, norm in zip(map(str, names), norms, strict=True):
-            own = np.linalg.norm(gradients[id(parts[name].variable)])
-            assert abs(own - norm) < 2e-3 * max(norm, least), (task, name)
+        _, nearby = step(task, 1 + 1e-6)
+        names, values = golden[f"{prefix}/gradnorm/names"], golden[f"{prefix}/gradnorm/values"]
+        expected = dict(zip(map(str, names), values, strict=True))
+        least = 1e-3 * max(expected.values())
+        expected["in/image"] = golden[f"{prefix}/grad_in_image_norm"]
+        assert expected.keys() == norms.keys()
+        for name, norm in expected.items():
+            tolerance = 2e-3 * max(norm, least) + abs(nearby[name] - norms[name])
+            assert abs(norms[name] - norm) < tolerance, (task, name)
 
 
 class Reversal(keras.callbacks.Callback):

@@ -164,6 +164,7 @@ def test_every_preset_has_a_recipe_and_every_recipe_its_presets():
         "psd": ["psd_hrnet18_nyud", "psd_hrnet18_pascal", None],
         "cross_stitch": ["cross_stitch_hrnet18_nyud", "cross_stitch_hrnet18_pascal", None],
         "nddr_cnn": ["nddr_cnn_hrnet18_nyud", "nddr_cnn_hrnet18_pascal", None],
+        "astmt": ["astmt_resnet50_nyud", "astmt_resnet50_pascal", None],
         "mtformer": ["mtformer_swin_small_nyud", "mtformer_swin_small_pascal", None],
         "mtan": ["mtan_hrnet18_nyud", "mtan_hrnet18_pascal", None],
     }

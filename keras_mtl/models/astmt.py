@@ -230,6 +230,8 @@ class ASTMT(MultiTaskModel):
                 f"{self.optimizer.gradient_accumulation_steps}, and ASTMT updates its weights once "
                 "for each task of a batch; leave it out."
             )
+        if self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)  # a first update has some only
 
     def train_step(self, *arguments):
         return train_task_by_task(self, *arguments)

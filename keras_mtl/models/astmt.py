@@ -1,7 +1,7 @@
 """ASTMT: one network that runs one task at a time, and is told which."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -154,11 +154,11 @@ class ASTMT(MultiTaskModel):
         }
         predictors = {task.name: task.predictor(name=f"{task.name}_prediction") for task in tasks}
         raw = {name: predictors[name](x) for name, x in features.items()}
-        auxiliary, how = {}, {}
+        auxiliary, weights, losses = {}, dict[str, float](), dict[str, Callable]()
         if discriminator is not None:
             tell = GradientDiscriminator(len(tasks), discriminator_kernel, name="discriminator")
             auxiliary["discriminator"] = {name: tell(x) for name, x in features.items()}
-            how["auxiliary_weights"] = {"discriminator": discriminator / (1 - discriminator)}
+            weights["discriminator"] = discriminator / (1 - discriminator)
             size = backbone.image_shape[:2]
 
             def adversarial(task: Task):
@@ -170,8 +170,16 @@ class ASTMT(MultiTaskModel):
                     task.name in all_pixels,
                 )
 
-            how["auxiliary_losses"] = {"discriminator": adversarial}
-        super().__init__(inputs, raw, tasks, auxiliary=auxiliary, **how, **kwargs)
+            losses["discriminator"] = adversarial
+        super().__init__(
+            inputs,
+            raw,
+            tasks,
+            auxiliary=auxiliary,
+            auxiliary_weights=weights,
+            auxiliary_losses=losses,
+            **kwargs,
+        )
         self._passes = {name: self._pass_of(name) for name in names}
         self._share = 1.0 if discriminator is None else 1 - discriminator
 

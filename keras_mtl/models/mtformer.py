@@ -169,8 +169,9 @@ class MTFormer(MultiTaskModel):
                 )
         raw = {task.name: _head(task, crossed[task.name], measured_width) for task in maps}
         raw |= predictions([task for task in tasks if task.name not in raw], {}, features)
-        auxiliary = {}
+        auxiliary, weights = {}, dict[str, float]()
         if contrast is not None and len(maps) > 1:
+            weights["contrast"] = contrast
             memory = {"size": memory_size, "negatives": negatives}
             auxiliary["contrast"] = _contrasts(crossed, embedding_width, memory)
         super().__init__(
@@ -178,7 +179,7 @@ class MTFormer(MultiTaskModel):
             raw,
             tasks,
             auxiliary=auxiliary,
-            auxiliary_weights=dict.fromkeys(auxiliary, contrast),
+            auxiliary_weights=weights,
             auxiliary_losses=dict.fromkeys(auxiliary, LabelledImagesMean),
             **kwargs,
         )

@@ -42,10 +42,8 @@ class TaskTrainer(keras.Model):
         tasks: list of the model's tasks.
         auxiliary: dict of its auxiliary outputs by name, `AuxiliaryOutput`.
         auxiliary_tasks: list of tasks that have auxiliary outputs only.
-        updates_a_step: int. How often a step of training applies the optimizer.
     """
 
-    updates_a_step = 1
     recipe: Mapping[str, Any] = BASE_RECIPE
     tasks: Sequence[Task]
     auxiliary: Mapping[str, AuxiliaryOutput] = {}
@@ -67,6 +65,11 @@ class TaskTrainer(keras.Model):
     def supervised_tasks(self) -> list[Task]:
         """The tasks whose labels training takes: the model's, then those of `auxiliary_tasks`."""
         return [*self.tasks, *self.auxiliary_tasks]
+
+    @property
+    def updates_a_step(self) -> int:
+        """How often a step of training applies the optimizer."""
+        return 1
 
     @property
     def balancing(self) -> LossWeighting | None:

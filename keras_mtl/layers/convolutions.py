@@ -8,10 +8,13 @@ def convolution(
 ) -> keras.layers.Conv2D:
     """A convolution that keeps the size of maps, its kernel uniform in +-1 / sqrt(fan in).
 
+    Those systems' code draws biases from the same range; here they begin at zero, as everywhere in
+    this package. Before a batch normalization they make no difference.
+
     Args:
         filters: int. Channels of the answer.
         size: int. Side of the kernel.
-        use_bias: bool. The bias begins at zero.
+        use_bias: bool. Whether there is a bias.
         **arguments: `name`, `dtype` and the like, for `keras.layers.Conv2D`.
 
     Example:

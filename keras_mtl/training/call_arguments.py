@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_number
 from keras_mtl.tasks import Task
 
 COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
@@ -22,14 +22,13 @@ def check_arguments(arguments: Mapping) -> None:
     """
     least = dict.fromkeys(COUNTS, 1) | {"initial_epoch": 0, "epochs": 0}
     for name, smallest in least.items():
-        if arguments.get(name) is not None:
+        if name in arguments and (name not in COUNTS or arguments[name] is not None):
             check_integer(name, arguments[name], smallest)
     frequency = arguments.get("validation_freq")
     if frequency is not None and not isinstance(frequency, (list, tuple, set)):
         check_integer("validation_freq", frequency, 1)
-    share = arguments.get("validation_split")
-    if share and not (isinstance(share, (int, float)) and 0 < share < 1):
-        raise ValueError(f"validation_split is {share!r}, expected a number from 0 to below 1.")
+    if arguments.get("validation_split"):
+        check_number("validation_split", arguments["validation_split"], below=1)
     verbose = arguments.get("verbose", "auto")
     if verbose not in (0, 1, 2, "auto"):
         raise ValueError(f"verbose is {verbose!r}, expected 'auto', 0, 1 or 2.")
@@ -48,7 +47,40 @@ def check_arguments(arguments: Mapping) -> None:
         )
 
 
-COUNTS = ("batch_size", "steps", "steps_per_epoch", "validation_steps", "validation_batch_size")
+def check_share(share: float | None, images: int | None) -> None:
+    """Refuses to split off images to validate on where none would be left, on either side.
+
+    Args:
+        share: `validation_split` of `fit`.
+        images: int; `None`: of a dataset, which Keras does not split.
+
+    Raises:
+        ValueError: if that cannot be.
+    """
+    if share and images is None:
+        raise ValueError(
+            f"validation_split is {share}, but a dataset is not split; pass validation_data."
+        )
+    if share and not 0 < int(images * (1 - share)) < images:
+        raise ValueError(
+            f"validation_split is {share}, which leaves nothing on one side of {images} images; "
+            "pass another share, or validation_data."
+        )
+
+
+def check_compiled(arguments: Mapping) -> None:
+    """Refuses what `compile` would take and `fit` stumble over.
+
+    Args:
+        arguments: those of `compile` that are Keras' own.
+
+    Raises:
+        ValueError: if a number or a switch is none.
+    """
+    check_integer("steps_per_execution", arguments.get("steps_per_execution", 1), 1)
+    known = (True, False, None, "auto")
+    if (jit := arguments.get("jit_compile", "auto")) not in known:
+        raise ValueError(f"jit_compile is {jit!r}, expected 'auto', True or False.")
 
 
 def checked_optimizer(optimizer: Any) -> keras.optimizers.Optimizer | None:

@@ -21,7 +21,7 @@ from keras_mtl.training.arrays import (
     check_images,
     labels_of,
 )
-from keras_mtl.training.call_arguments import check_arguments
+from keras_mtl.training.call_arguments import check_arguments, check_share
 from keras_mtl.training.devices import split
 from keras_mtl.training.first_batches import EMPTY, Passing, is_loader
 from keras_mtl.training.sample_weights import check_weight_values, weights_of
@@ -63,6 +63,8 @@ class Inputs:
         batch_size, steps = arguments.get("batch_size"), arguments.get("validation_steps")
         begun = {"steps_per_epoch": arguments.get("steps_per_epoch")}
         x, y = self._prepare(x, y, begun, batch_size, training=True)
+        if validation_data is None:
+            check_share(arguments.get("validation_split"), None if y is None else len(x))
         validation = replace(self, tasks=self.evaluated or self.tasks)
         if isinstance(validation_data, (tuple, list)):
             if len(validation_data) not in (2, 3):
@@ -157,8 +159,10 @@ class Inputs:
         check_arguments(arguments or {})
         spec = getattr(x, "element_spec", None)  # of a tf.data.Dataset
         if spec is not None:
-            shape = tuple((spec[0] if isinstance(spec, tuple) else spec).shape)
+            images = spec[0] if isinstance(spec, tuple) else spec
+            shape = tuple(images.shape)
             check_images(shape, self.image_size)
+            _check_types(images, {})
             if (shape[0] or 1) % self.parts:
                 raise ValueError(
                     f"predict takes batches that divide by {self.parts} devices, and of this "
@@ -251,12 +255,8 @@ class Inputs:
 
     def _check_label(self, task, label, count):
         task.check_labels(each_array(as_numpy, label), *self.image_size)
-        lengths = {len(values) for values in keras.tree.flatten(label)}
-        if lengths != {count}:
-            raise ValueError(
-                f"There are labels of task {task.name!r} for {max(lengths - {count})} images, and "
-                f"{count} images; give a label for each."
-            )
+        for values in keras.tree.flatten(label):
+            _check_length(task, len(values), count)
 
     # === Datasets ===
 
@@ -283,6 +283,7 @@ class Inputs:
                 "instance dataset.map(lambda x: (x.pop('image'), x))."
             )
         self.check_shapes(images.shape, labels)
+        _check_types(images, labels_of(labels, self.tasks))
         for each in weights:  # by their shapes, as TensorFlow wraps what is refused in `map`
             symbols = keras.tree.map_structure(lambda w: keras.KerasTensor(tuple(w.shape)), each)
             weights_of(symbols, labels, self.tasks, self.image_size)
@@ -310,6 +311,8 @@ class Inputs:
         for task in self.tasks:
             shapes = each_array(lambda values: tuple(values.shape), own[task.name])
             task.check_label_spec(shapes, *self.image_size)
+            for shape in shapes.values() if isinstance(shapes, dict) else [shapes]:
+                _check_length(task, shape[0], images[0])
 
     def _batch(self, batch, values):
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
@@ -341,12 +344,32 @@ class Inputs:
 
     def _only_images(self, batch, values):
         images, *rest = batch if isinstance(batch, (tuple, list)) else (batch,)
+        if len(rest) > 2:
+            raise ValueError(
+                f"The dataset's elements have {len(rest) + 1} parts; expected images, or (images, "
+                "labels)."
+            )
         if values:
             images = self._images(images)
         else:
             check_images(np.shape(images), self.image_size)
             check_image_values(images, self.said)
         return (images, *rest)
+
+
+def _check_length(task: Task, length: int | None, count: int | None) -> None:
+    if None not in (length, count) and length != count:
+        raise ValueError(
+            f"There are labels of task {task.name!r} for {length} images, and {count} images; give "
+            "a label for each."
+        )
+
+
+def _check_types(images, labels: Mapping) -> None:
+    """Refuses text in a `tf.data.Dataset`, at which TensorFlow stops before a batch is seen."""
+    for name, each in {"image": images, **labels}.items():
+        if any(array.dtype.name == "string" for array in keras.tree.flatten(each)):
+            raise ValueError(f"The dataset has text for {name!r}; expected numbers.")
 
 
 def never_ends(dataset) -> bool:

@@ -15,6 +15,7 @@ from keras_mtl.tasks import Task
 from keras_mtl.training.balancing import LossWeighting
 from keras_mtl.training.call_arguments import (
     check_arguments,
+    check_compiled,
     checked_metrics,
     checked_optimizer,
 )
@@ -96,11 +97,12 @@ class TaskTrainer(keras.Model):
             **kwargs: as in `keras.Model.compile`.
 
         Raises:
-            ValueError: if the losses or the weights are not one for each task, or the optimizer
-                or a metric is none.
+            ValueError: if the losses or the weights are not one for each task, or the optimizer,
+                a metric or another argument is none.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
             optimizer = recipe_optimizer(self)
+        check_compiled(kwargs)
         optimizer = checked_optimizer(optimizer)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}

@@ -82,6 +82,7 @@ ARGUMENTS = [
     *({name: value} for name in ("batch_size", "steps_per_epoch") for value in (-2, 0, 2.5, "2")),
     *({"validation_freq": 0}, {"epochs": -1}, {"epochs": 1.5}, {"initial_epoch": -1}),
     *({"validation_steps": 0}, {"validation_batch_size": -1}, {"validation_split": 1.5}),
+    *({"validation_split": 0.99}, {"epochs": None}, {"initial_epoch": None}),
     *({"class_weight": {0: 1.0}}, {"callbacks": 3}, {"callbacks": [3]}, {"verbose": "no"}),
 ]
 COMPILE = [
@@ -91,6 +92,7 @@ COMPILE = [
     *({"loss": {"depth": value, "semseg": "mae"}} for value in ("mea", 3)),
     *({"metrics": value} for value in (["mae"], "mae", {"deph": []}, {"depth": ["mea"]})),
     *({"optimizer": value} for value in ("sdg", 3)),
+    *({"steps_per_execution": 0}, {"jit_compile": "maybe"}),
 ]
 NO_DATA = ("a path", 3, None, {"image": IMAGES}, [[1], [2, 3]], [])
 
@@ -107,6 +109,10 @@ def misuses(model):
         for call in (model.fit, model.evaluate):
             name = f"{call.__name__} no data {number}"
             yield name, lambda call=call, data=data: call(data, verbose=0), ""
+    halved = {"validation_split": 0.5, "verbose": 0}
+    yield "a dataset halved", lambda: model.fit(iter([(IMAGES, LABELS)]), **halved), "not split"
+    four = (IMAGES, LABELS, None, None)
+    yield "predict four parts", lambda: model.predict(iter([four]), verbose=0), "have 4 parts"
     for name in ("no numbers", "infinite", "text", "small", "grey", "none"):
         images, _, part = WRONG[name]
         for call in (model.predict, model.predict_on_batch):
@@ -225,6 +231,9 @@ def test_tensorflow_datasets(model, capfd):
         dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(3)
         for call in (model.fit, model.evaluate):
             assert_refused(model, lambda call=call, data=dataset: call(data, verbose=0), part)
+    text = dataset.map(lambda images, labels: (tf.fill([1, *SIZE, 3], "a"), labels))
+    for call in (model.fit, model.predict):
+        assert_refused(model, lambda call=call: call(text), "text for 'image'")
     late = tf.data.Dataset.from_tensor_slices((LATE, LABELS)).batch(1)  # the third of three
     assert_refused(model, lambda: model.evaluate(late, verbose=0), "NaN or infinite")
     with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
@@ -356,6 +365,8 @@ def test_data_that_fails_on_the_way(model):
         model.fit(failing(3, no_disk), verbose=0)
     with pytest.raises(ValueError, match=r"^There are no labels for semseg among depth; [^\n]*$"):
         model.fit(failing(3, {"depth": LABELS["depth"]}), verbose=0)
+    with pytest.raises(ValueError, match=r"^There are labels of task 'depth' for 2 im[^\n]*$"):
+        model.fit(failing(3, {**LABELS, "depth": LABELS["depth"][:2]}), verbose=0)
     spoilt = itertools.chain(failing(3, LABELS), [(IMAGES * np.nan, LABELS)])
     with pytest.raises(ValueError, match=r"^Images hold NaN or infinite values; [^\n]*$"):
         model.fit(spoilt, verbose=0)

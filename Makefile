@@ -68,12 +68,13 @@ test-jax test-tensorflow test-torch: test-%: $(INSTALLED)
 
 # keras-nightly and keras lie in the same folder: both go (a candidate of TensorFlow's has brought the nightly already)
 # before one comes. pip says that the versions are not those that keras-hub and this package ask for, which is the point.
+# tensorflow-text, which keras-hub does without, loads with one version of TensorFlow and breaks the import with others.
 test-next: ## The tests with nightlies and release candidates, in .venv-next (BACKEND=jax, TORCH=torch==2.15.0, CANDIDATES="jax tensorflow")
 	$(PYTHON) -m venv --clear $(NEXT)
 	$(NEXT)/bin/python -m pip install --quiet "$(TORCH)"
 	$(NEXT)/bin/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,exr,tuning,dev]"
 	$(NEXT)/bin/python -m pip install --quiet --pre --upgrade $(CANDIDATES)
-	$(NEXT)/bin/python -m pip uninstall --quiet --yes keras keras-nightly keras-hub keras-hub-nightly
+	$(NEXT)/bin/python -m pip uninstall --quiet --yes keras keras-nightly keras-hub keras-hub-nightly tensorflow-text
 	$(NEXT)/bin/python -m pip install --quiet --pre --no-deps keras-nightly keras-hub-nightly
 	@echo "=== pytest on the $(BACKEND) backend, with the libraries of tomorrow ==="
 	@$(NEXT)/bin/python -m pip list 2>/dev/null | grep -i -E '^(keras|jax|tensorflow|torch)'

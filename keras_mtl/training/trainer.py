@@ -187,6 +187,7 @@ class TaskTrainer(keras.Model):
         Raises:
             ValueError: if images or labels do not fit the model, or an epoch would never end.
         """
+        self._check_trains()
         takes = self._takes_in_training
         x, y, validation_data = takes.for_fit(x, y, validation_data, kwargs)
         (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
@@ -234,10 +235,18 @@ class TaskTrainer(keras.Model):
 
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step on one batch; see `keras.Model.train_on_batch` and `fit`."""
+        self._check_trains()
         check_arguments({"class_weight": class_weight})
         x, y, sample_weight = self._takes_in_training.for_batch(x, y, sample_weight)
         with self._arrays_of_this_thread():
             return super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
+
+    def _check_trains(self):
+        if self.compiled and self.optimizer is None:
+            raise ValueError(
+                "The model was compiled with optimizer=None and cannot train; compile it with "
+                "'auto' or an optimizer."
+            )
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch; see `keras.Model.test_on_batch` and `fit`."""

@@ -314,6 +314,13 @@ def test_interrupted(model):
                 np.testing.assert_array_equal(found, was)
 
 
+def test_no_optimizer(model):
+    model.compile(None)
+    for call in (model.fit, model.train_on_batch):
+        assert_refused(model, lambda call=call: call(IMAGES, LABELS), "optimizer=None")
+    model.compile("sgd")
+
+
 class Between(keras.callbacks.Callback):
     """Uses its model after each step."""
 

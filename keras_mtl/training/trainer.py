@@ -51,6 +51,7 @@ class TaskTrainer(keras.Model):
     auxiliary_tasks: Sequence[Task] = ()
     _objective: Objective | None = None
     _fitting: int | None = None  # the thread that trains
+    _trained: tuple[str, ...] | None = None  # since it was compiled
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -119,6 +120,7 @@ class TaskTrainer(keras.Model):
             )
         super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
         self._objective = objective  # after all that may be refused
+        self._trained = None
         self._balancing.clear()
         if isinstance(loss_weights, LossWeighting):
             self._balancing.append(loss_weights)
@@ -247,6 +249,13 @@ class TaskTrainer(keras.Model):
                 "The model was compiled with optimizer=None and cannot train; compile it with "
                 "'auto' or an optimizer."
             )
+        trained = tuple(variable.path for variable in self.trainable_variables)
+        if self._trained not in (None, trained):
+            raise ValueError(
+                "Layers were frozen, or no longer are, since the model was trained; compile it "
+                "again, so that the optimizer knows."
+            )
+        self._trained = trained
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """Loss and metrics of one batch; see `keras.Model.test_on_batch` and `fit`."""

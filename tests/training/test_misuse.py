@@ -318,6 +318,18 @@ def test_no_optimizer(model):
     model.compile(None)
     for call in (model.fit, model.train_on_batch):
         assert_refused(model, lambda call=call: call(IMAGES, LABELS), "optimizer=None")
+
+
+def test_frozen_between(model):
+    """On JAX its optimizer would stop."""
+    model.compile("sgd")
+    model.fit(IMAGES, LABELS, verbose=0)
+    model.freeze_backbone()
+    for call in (model.fit, model.train_on_batch):
+        assert_refused(model, lambda call=call: call(IMAGES, LABELS), "compile it again")
+    model.compile("sgd")
+    model.fit(IMAGES, LABELS, verbose=0)
+    model.freeze_backbone(False)
     model.compile("sgd")
 
 

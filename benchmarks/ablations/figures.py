@@ -1,5 +1,8 @@
 """Figures of an ablation."""
 
+# What a network costs: name of the axis, and the key and the unit of a row of a table.
+COSTS = (("MACs [M]", "macs", 1e6), ("parameters [M]", "parameters", 1e6))
+
 
 def figure(report: dict, axis: str = ""):
     """Delta_m and every metric, with their standard deviations and the seeds as dots.
@@ -56,4 +59,40 @@ def figure(report: dict, axis: str = ""):
     if not axis:
         labels = [row["row"] for row in rows][::-1]
         plots[0].set_yticks(range(len(rows)), labels, fontsize=8)
+    return picture
+
+
+def figure_of_cost(report: dict):
+    """Delta_m against what networks cost, with its standard deviation.
+
+    Args:
+        report: of `tables.summary`.
+
+    Returns:
+        A `matplotlib.figure.Figure`.
+    """
+    from matplotlib.figure import Figure
+
+    rows = [row for row in report["rows"] if row["delta_m"]]
+    picture = Figure(figsize=(13, 6), dpi=110, layout="constrained")
+    picture.suptitle(report["title"], fontsize=10)
+    groups = list(dict.fromkeys(row["row"].split(": ")[0] for row in rows))
+    for plot, (name, key, unit) in zip(picture.subplots(1, len(COSTS)), COSTS, strict=True):
+        for row in rows:
+            group, _, label = row["row"].rpartition(": ")
+            place = row[key] / unit, row["delta_m"]["mean"]
+            color = f"C{groups.index(group or label)}"
+            error = row["delta_m"]["std"] or 0
+            plot.errorbar(*place, yerr=error, fmt="o", capsize=3, color=color)
+            plot.annotate(label, place, (4, 4), textcoords="offset points", fontsize=7)
+        plot.axhline(0, color="0.6", linestyle="--", linewidth=1)
+        plot.set_xscale("log")
+        plot.set_xlabel(name, fontsize=8)
+        plot.set_ylabel("Δm [%] ↑", fontsize=8)
+        plot.tick_params(labelsize=8)
+        plot.grid(alpha=0.3)
+        for number, group in enumerate(groups):
+            plot.plot([], [], "o", color=f"C{number}", label=group)
+        if groups:
+            plot.legend(fontsize=8)
     return picture

@@ -31,7 +31,7 @@ class Network:
 
 
 NETWORKS = {}
-for _backbone in ("vit", "swin", "hrnet"):
+for _backbone in ("vit", "swin", "hrnet", "se_resnet"):
     # TaskPrompter enlarges its features 4 times before the heads; so do the networks it is
     # measured against, or their boundaries would suffer from that alone.
     _how = {"upsampling": 4} if _backbone == "vit" else {}
@@ -75,4 +75,17 @@ NETWORKS |= {
     "tpanet-dropout-0.2": _tpanet(dropout=0.2),
     "tpanet-dropout-0.3": _tpanet(dropout=0.3),
     "tpanet-hrnet": _tpanet("hrnet"),
+    # The systems that both papers compare with.
+    "cross-stitch": Network("CrossStitch", "hrnet"),
+    "nddr-cnn": Network("NDDRCNN", "hrnet"),
+    "mtan": Network("MTAN", "hrnet"),
+    "pad-net": Network("PADNet", "hrnet", {"light": True, "gate": "target"}),
+    "mti-net": Network("MTINet", "hrnet"),
+    "pap": Network("PAP", "hrnet"),
+    "psd": Network("PSD", "hrnet"),
+    "atrc": Network("ATRC", "hrnet", {"genotype": "nyud_hrnet18"}),
+    "mq-transformer": Network("MQTransformer", "hrnet"),
+    "mtformer": Network("MTFormer", "hrnet"),
+    "invpt": Network("InvPT", "vit"),
+    "astmt": Network("ASTMT", "se_resnet"),
 }

@@ -30,11 +30,13 @@ class Table:
         title: of the table here.
         rows: rows of single-task networks come before those that are measured against them.
         axis: what the rows' `x` counts, if the paper shows a figure.
+        against_cost: whether the figure shows Delta_m against what it costs.
     """
 
     title: str
     rows: tuple[Row, ...]
     axis: str = ""
+    against_cost: bool = False
 
 
 def _single(backbone):
@@ -59,11 +61,20 @@ def _table(title, backbone, *rows, axis=""):
     return Table(title, (_single(backbone), *rows), axis)
 
 
+def _on(name, backbone, *rows):
+    """The rows of one backbone in a table of several, from its single-task networks on."""
+    return [
+        Row(f"{name}: {row.label}", row.says, row.networks)
+        for row in (_single(backbone), _baseline(backbone), *rows)
+    ]
+
+
 def _sweep(argument, *rows):
     """Rows that differ in one argument: label, value, network, and place on the axis."""
     return [_row(label, f"`{argument}={value}`", *rest) for label, value, *rest in rows]
 
 
+SYSTEMS = "systems"
 _ONE_LEVEL = "decoded after the last block only: `prompting_levels=1`"
 
 TABLES = {
@@ -185,14 +196,48 @@ TABLES = {
     ),
     "backbones": Table(
         "Backbones: each model against single-task networks on its own backbone",
-        tuple(
-            Row(f"{name}: {row.label}", row.says, row.networks)
-            for name, key, model, network in (
-                ("ViT", "vit", "TaskPrompter", "taskprompter"),
-                ("Swin", "swin", "TPANet", "tpanet"),
-                ("HRNet", "hrnet", "TPANet", "tpanet-hrnet"),
-            )
-            for row in (_single(key), _baseline(key), _row(model, "the defaults", network))
+        (
+            *_on("ViT", "vit", _row("TaskPrompter", "the defaults", "taskprompter")),
+            *_on("Swin", "swin", _row("TPANet", "the defaults", "tpanet")),
+            *_on("HRNet", "hrnet", _row("TPANet", "the defaults", "tpanet-hrnet")),
         ),
+    ),
+    SYSTEMS: Table(
+        "The systems that both papers compare, each against single-task networks on its own "
+        "backbone",
+        (
+            *_on(
+                "HRNet",
+                "hrnet",
+                _row("Cross-Stitch", "`CrossStitch`, behind one backbone", "cross-stitch"),
+                _row("NDDR-CNN", "`NDDRCNN`, behind one backbone", "nddr-cnn"),
+                _row("MTAN", "`MTAN`", "mtan"),
+                _row("PAD-Net", "`PADNet`, the form of TPANet's Table 1: `light=True`", "pad-net"),
+                _row("MTI-Net", "`MTINet`, with initial predictions at four scales", "mti-net"),
+                _row("PAP", "`PAP`", "pap"),
+                _row("PSD", "`PSD`", "psd"),
+                _row("ATRC", "`ATRC`, with the genotype published for NYUD-v2", "atrc"),
+                _row("MQTransformer", "`MQTransformer`", "mq-transformer"),
+                _row("MTFormer", "`MTFormer`, with the loss weights of all others", "mtformer"),
+                _row("TPANet", "`TPANet`", "tpanet-hrnet"),
+            ),
+            *_on(
+                "ViT",
+                "vit",
+                _row("InvPT", "`InvPT`", "invpt"),
+                _row("TaskPrompter", "`TaskPrompter`, its equations as written", "taskprompter"),
+            ),
+            *_on(
+                "SE-ResNet",
+                "se_resnet",
+                _row(
+                    "ASTMT",
+                    "`ASTMT`, which has an encoder of its own kind: it runs once for each task, "
+                    "and a step updates the weights once for each",
+                    "astmt",
+                ),
+            ),
+        ),
+        against_cost=True,
     ),
 }

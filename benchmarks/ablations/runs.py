@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import random
+import re
 import time
 import zipfile
 from collections.abc import Callable
@@ -62,7 +63,10 @@ class Work:
                 "steps": steps,
                 "model": network.model,
                 "backbone": backbones[network.backbone],
-                "arguments": {**arguments[network.backbone][network.model], **network.arguments},
+                "arguments": {
+                    **arguments[network.backbone].get(network.model, {}),
+                    **network.arguments,
+                },
                 "tasks": network.tasks,
                 "loss_weights": ROOMS_LOSS_WEIGHTS,
                 "measured_on": self.held_out,
@@ -134,23 +138,45 @@ class Work:
         with np.load(path) as stored:
             return dict(stored)
 
-    def _backbone(self, kind: str, seed: int | None = None):
+    def _backbone(self, kind: str, seed: int | None = None, told_tasks: int = 1):
+        """A backbone, with its pretrained weights if a seed is given.
 
+        Args:
+            told_tasks: how many tasks one that is told the task has parts for. Those of each begin
+                as the ones that pretraining had.
+        """
         build, size, arguments = self.scale.backbones[kind]
         shape = (*self.scale.image_size, 3)
-        backbone = getattr(keras_mtl.backbones, build)(size, shape, **arguments)
-        if seed is not None:
-            with np.load(self.file(f"pretrained-{kind}", seed)) as stored:
-                backbone.set_weights([stored[str(i)] for i in range(len(backbone.weights))])
+
+        def fresh():
+            return getattr(keras_mtl.backbones, build)(size, shape, **arguments)
+
+        backbone = fresh()
+        if told_tasks > 1:
+            backbone.condition_on(told_tasks)
+        if seed is None:
+            return backbone
+        with np.load(self.file(f"pretrained-{kind}", seed)) as stored:
+            values = [stored[str(i)] for i in range(len(stored) - 1)]
+        pretrained = fresh() if told_tasks > 1 else backbone
+        for each in (pretrained, backbone):
+            if not each.built:
+                each.build((None, *shape))
+        pretrained.set_weights(values)
+        if pretrained is not backbone:
+            known = {_path_in(pretrained, each): each for each in pretrained.weights}
+            for weight in backbone.weights:
+                weight.assign(known[_path_in(backbone, weight)])
         return backbone
 
     def network(self, name: str, seed: int | None = None):
         """A network of a table; without a seed its backbone is not the pretrained one."""
 
         network = NETWORKS[name]
-        common = self.scale.arguments[network.backbone][network.model]
+        common = self.scale.arguments[network.backbone].get(network.model, {})
+        told = len(network.tasks) if network.model == "ASTMT" else 1
         return getattr(keras_mtl, network.model)(
-            self._backbone(network.backbone, seed),
+            self._backbone(network.backbone, seed, told),
             keras_mtl.tasks.nyud(*network.tasks),
             **{**common, **network.arguments},
         )
@@ -198,7 +224,8 @@ class Work:
 
     def _fit(self, model, use, steps, seed, report):
 
-        rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, steps)
+        updates = steps * model.updates_a_step
+        rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, updates)
         weights = {task.name: task.loss_weight for task in model.tasks}
         weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
         model.compile(
@@ -246,6 +273,11 @@ class Work:
 
 def _pretraining_head(arguments) -> dict:
     return arguments.get("pretraining", arguments["MultiTaskBaseline"])
+
+
+def _path_in(backbone, weight) -> str:
+    """Where a weight is in a backbone, the same for every task that has a part of its own."""
+    return re.sub(r"_task_\d+", "", weight.path.removeprefix(f"{backbone.name}/"))
 
 
 def _batches(rooms, tasks, batch_size, steps, seed):

@@ -16,10 +16,10 @@ class Scale:
         batch_size: images in a step.
         learning_rate: at the start of the polynomial decay.
         backbones: by name, function of `keras_mtl.backbones`, size, and further arguments.
-        arguments: of the models, by backbone and class, and of the head that a backbone is
-            pretrained with, if not the baseline's. On Swin D is such that TPANet's decoder is
-            about as large as the baseline's heads, as in the paper; no head has fewer channels
-            than there are classes, which would hold segmentation back.
+        arguments: of the models, by backbone and class, where their defaults are for another size,
+            and of the head that a backbone is pretrained with, if not the baseline's. On Swin D is
+            such that TPANet's decoder is about as large as the baseline's heads, as in the paper;
+            no head has fewer channels than there are classes, which would hold segmentation back.
         odsf: whether boundaries are scored by odsF, or by F_within_1px, which is quick.
         threads: of a run on a processor, whatever the machine has: another number adds up in
             another order, rounds otherwise, and training enlarges that to another result. None:
@@ -62,6 +62,7 @@ SCALES = {
                 },
             ),
             "hrnet": ("hrnet", "18_small", {}),
+            "se_resnet": ("se_resnet", "26", {"planes": (32, 64, 128, 256), "stem": 32}),
         },
         arguments={
             "vit": {
@@ -71,6 +72,7 @@ SCALES = {
                     "stochastic_depth": 0.0,
                 },
                 "MultiTaskBaseline": {"head_width": 64},
+                "InvPT": {"width": 96, "prediction_width": 32},
             },
             "swin": {
                 "TPANet": {"dim": 120, "groups": 8, "head_width": 64, "stochastic_depth": 0.0},
@@ -80,7 +82,10 @@ SCALES = {
             "hrnet": {
                 "TPANet": {"dim": 108, "groups": 2, "stochastic_depth": 0.0},
                 "MultiTaskBaseline": {},
+                "MQTransformer": {"width": 128},
+                "MTFormer": {"width": 64, "memory_size": 500, "negatives": 440},
             },
+            "se_resnet": {"MultiTaskBaseline": {"head_width": 64}},
         },
         odsf=False,
         threads=1,
@@ -98,17 +103,24 @@ SCALES = {
             "vit": ("vision_transformer", "small", {"patch_size": 8}),
             "swin": ("swin_transformer", "tiny", {"window_size": 4}),
             "hrnet": ("hrnet", "18_small", {}),
+            "se_resnet": ("se_resnet", "26", {}),
         },
         arguments={
             "vit": {
                 "TaskPrompter": {"channel_windows": (4, 4), "decode_dim": 128},
                 "MultiTaskBaseline": {"head_width": 128},
+                "InvPT": {"width": 320, "prediction_width": 64},
             },
             "swin": {
                 "TPANet": {"dim": 256, "groups": 8, "head_width": 64},
                 "MultiTaskBaseline": {"head_width": 96},
             },
-            "hrnet": {"TPANet": {"dim": 108, "groups": 2}, "MultiTaskBaseline": {}},
+            "hrnet": {
+                "TPANet": {"dim": 108, "groups": 2},
+                "MultiTaskBaseline": {},
+                "MTFormer": {"memory_size": 800},
+            },
+            "se_resnet": {"MultiTaskBaseline": {"head_width": 64}},
         },
         odsf=True,
         threads=None,
@@ -141,7 +153,12 @@ SCALES = {
             "hrnet": (
                 "hrnet",
                 "18_small",
-                {"width": 4, "bottlenecks": 1, "modules": (1, 1, 1), "blocks": 1},
+                {"width": 8, "bottlenecks": 2, "modules": (1, 1, 1), "blocks": 2},
+            ),
+            "se_resnet": (
+                "se_resnet",
+                "26",
+                {"blocks": (1, 1, 1, 1), "planes": (2, 2, 4, 4), "stem": 4},
             ),
         },
         arguments={
@@ -152,13 +169,17 @@ SCALES = {
                     "stochastic_depth": 0.0,
                 },
                 "MultiTaskBaseline": {"head_width": 8},
+                "InvPT": {"width": 8, "prediction_width": 8},
             },
             **{
                 name: {
                     "TPANet": {"dim": 8, "head_width": 8, "stochastic_depth": 0.0},
                     "MultiTaskBaseline": {"head_width": 8},
+                    "MQTransformer": {"width": 8, "num_queries": 4},
+                    "MTFormer": {"width": 8, "memory_size": 4, "negatives": 2},
+                    "ASTMT": {"width": 8},
                 }
-                for name in ("swin", "hrnet")
+                for name in ("swin", "hrnet", "se_resnet")
             },
         },
         odsf=False,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.ablations.figures import figure
+from benchmarks.ablations.figures import figure, figure_of_cost
 from benchmarks.ablations.networks import TASKS
 from benchmarks.ablations.runs import Work
 from keras_mtl import files, tables
@@ -193,7 +193,8 @@ def _shown(spread, digits, sign="") -> str:
 
 def write_table(report: dict, table, path: Path) -> None:
     """Writes PATH.json, PATH.md and PATH.png."""
-    save(path, report, markdown(report), figure(report, table.axis))
+    picture = figure_of_cost(report) if table.against_cost else figure(report, table.axis)
+    save(path, report, markdown(report), picture)
 
 
 def save(path: Path, report: dict, text: str, picture) -> None:

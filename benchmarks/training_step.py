@@ -338,9 +338,8 @@ def _on_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def device_peak(what: str) -> int | None:
+def device_peak(backend: str) -> int | None:
     """The most device memory so far, in bytes; `None` where the host's is to be looked at."""
-    backend = "torch" if what == TORCH else os.environ["KERAS_BACKEND"]
     if backend == "torch":
         import torch
 
@@ -384,7 +383,7 @@ def serve(job: dict) -> None:
     for line in sys.stdin:
         request = line.strip()
         if request == "memory":
-            peak = device_peak(job["what"])
+            peak = device_peak("torch" if job["what"] == TORCH else os.environ["KERAS_BACKEND"])
             answer({"peak": host_memory()[1] - before if peak is None else peak})
         elif request == "macs":
             answer({"macs": network.macs(), "side": side})

@@ -65,8 +65,13 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = _chosen_rows(table, options.rows)
     names = list(dict.fromkeys(name for row in chosen for name in row.networks))
     try:
+        for each in options.merge:
+            taken = work.merge(each / options.scale, names, options.seeds)
+            print(f"{each} has {taken} of the runs")
         if not options.table_only:
             _run_all(work, names, options.seeds, options.jobs or scale.jobs, options)
+            if table.against_cost:
+                _measure_all(work, names, options)
         report = summary(table, work, options.seeds)
         differences = comparison(report, options.compare) if options.compare else ""
     except ValueError as error:
@@ -96,6 +101,17 @@ def _run_all(work: Work, names: list[str], seeds: list[int], jobs: int, options)
         if runs:
             print(f"{len(runs)} {kind} to train, {jobs} at a time")
             _run_each(work, runs, jobs, options)
+
+
+def _measure_all(work, names, options):
+    """Times what is not timed yet; one network at a time, each in a process of its own."""
+    from tqdm import tqdm
+
+    runs = [(f"measured-{name}", 0) for name in names]
+    runs = [run for run in runs if not work.finished(*run)]
+    for run in tqdm(runs, desc="timing", unit="network", disable=not runs):
+        threads = work.scale.threads or os.cpu_count()
+        _in_a_process(run, threads, options, lambda done: None)
 
 
 def _run_each(work, runs, jobs, options):
@@ -141,6 +157,7 @@ def _run_each(work, runs, jobs, options):
 def _in_a_process(run, threads, options, report):
     limits = dict.fromkeys(("OMP_NUM_THREADS", "NPROC", "TF_NUM_INTRAOP_THREADS"), str(threads))
     environment = {**os.environ, **limits, "TF_NUM_INTEROP_THREADS": "1"}
+    environment["KERAS_BACKEND"] = keras.backend.backend()
     path = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(path)
     command = [sys.executable, "-m", "benchmarks.ablations", options.table, "--one"]
@@ -198,6 +215,9 @@ def _arguments(arguments):
     parser.add_argument(
         "--table-only", action="store_true", help="write the table of the runs there are"
     )
+    merge = "take over the finished runs of these, outputs of other machines; give each machine "
+    merge += "seeds of its own, for the rows of a seed share a backbone"
+    parser.add_argument("--merge", type=Path, nargs="+", default=[], metavar="FOLDER", help=merge)
     compare = "another TABLE.json, such as those in docs/: says how far the figures are from it"
     parser.add_argument("--compare", type=Path, metavar="FILE", help=compare)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)

@@ -5,6 +5,7 @@ import json
 import math
 import random
 import re
+import statistics
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,12 +17,14 @@ import numpy as np
 import keras_mtl
 from benchmarks.ablations.machine import machine, versions
 from benchmarks.ablations.networks import NETWORKS
+from benchmarks.training_step import device_peak, host_memory
 from keras_mtl import cost, files
 from keras_mtl.metrics import BoundaryF
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 from keras_mtl.training.divergence import StopOnDivergence
 
 FORMAT = "keras_mtl ablation 1"
+WARM, TIMED = 3, 10  # steps before and while a network is timed
 ROOM_SEEDS = {"training": 0, "validation": 1, "test": 2, "pretraining": 3}
 
 
@@ -38,7 +41,9 @@ class Work:
         self.scale, self.folder, self.held_out = scale, Path(folder), held_out
 
     def file(self, name: str, seed: int) -> Path:
-        """The result of a run, or the weights of a pretrained backbone."""
+        """The result of a run, what was measured, or the weights of a pretrained backbone."""
+        if name.startswith("measured-"):  # no seed matters
+            return self.folder / "measured" / f"{name.removeprefix('measured-')}.json"
         if name.startswith("pretrained-"):
             return self.folder / "backbones" / f"{name}-seed{seed}.npz"
         return self.folder / "runs" / f"{name}-seed{seed}.json"
@@ -57,7 +62,7 @@ class Work:
             head = _pretraining_head(arguments[kind])
             found = {**common, "backbone": backbones[kind], "arguments": head}
         else:
-            network = NETWORKS[name]
+            network = NETWORKS[name.removeprefix("measured-")]
             found = {
                 **common,
                 "steps": steps,
@@ -109,18 +114,51 @@ class Work:
         """Trains a network, or pretrains a backbone, and writes its file.
 
         Args:
-            name: key of `NETWORKS`, or "pretrained-" and the name of a backbone.
+            name: key of `NETWORKS`, also after "measured-" to time its steps in this process, or
+                "pretrained-" and the name of a backbone.
             seed: of weights and order.
             report: called with the number of steps done, now and then.
         """
         if name.startswith("pretrained-"):
             self._pretrain(name, seed, report)
+        elif name.startswith("measured-"):
+            self._measure(name, seed)
         else:
             self._train(name, seed, report)
 
     def steps(self, name: str) -> int:
         pretraining = name.startswith("pretrained-")
         return self.scale.pretraining_steps if pretraining else self.scale.steps
+
+    def merge(self, folder: Path, names: list[str], seeds: list[int]) -> int:
+        """Takes over what another machine has finished, and says how many runs that are.
+
+        Args:
+            folder: of its results at this scale.
+            names: keys of `NETWORKS`.
+            seeds: whose runs.
+
+        Raises:
+            ValueError: if there is none, one is of other settings, or was made here, too, and has
+                other scores.
+        """
+        other, taken = Work(self.scale, folder, self.held_out), 0
+        wanted = [(name, seed) for name in names for seed in seeds]
+        wanted += [(f"measured-{name}", 0) for name in names]
+        for run in wanted:
+            found, ours = other.finished(*run), self.finished(*run)
+            if found and ours and found.get("scores") != ours.get("scores"):
+                raise ValueError(
+                    f"{self.file(*run)} and {other.file(*run)} are the same run with other scores; "
+                    "remove one of them."
+                )
+            if found and not ours:
+                self.file(*run).parent.mkdir(parents=True, exist_ok=True)
+                files.write_text(self.file(*run), json.dumps(found, indent=2) + "\n")
+            taken += bool(found)
+        if not taken:
+            raise ValueError(f"{folder} has no finished run of this table; name an --output of it.")
+        return taken
 
     def rooms(self, use: str) -> dict[str, np.ndarray]:
         """Images and labels of one set of rooms, rendered once and kept beside the results."""
@@ -222,8 +260,36 @@ class Work:
         }
         files.write_text(self.file(name, seed), json.dumps(result, indent=2) + "\n")
 
-    def _fit(self, model, use, steps, seed, report):
+    def _measure(self, name, seed):
+        counted = Path("/proc/self/clear_refs")  # Linux's: the peak begins anew
+        if counted.exists():
+            counted.write_text("5")
+            before, _ = host_memory()
+        model = self.network(name.removeprefix("measured-"))
+        self._compile(model, WARM + TIMED)
+        batches = _batches(self.rooms("training"), model.tasks, self.scale.batch_size, 1, seed)
+        seconds = []
+        for _ in range(WARM + TIMED):
+            start = time.perf_counter()
+            model.train_on_batch(*batches[0])  # gives a number: the step is done
+            seconds.append(time.perf_counter() - start)
+        peak = device_peak(keras.backend.backend())
+        if peak is None and counted.exists():
+            peak = host_memory()[1] - before
+        result = {
+            "format": FORMAT,
+            "network": name,
+            "settings": self.settings(name, seed),
+            "step_seconds": statistics.median(seconds[WARM:]),
+            "peak_bytes": peak,
+            "machine": machine(),
+            "versions": versions(),
+        }
+        path = self.file(name, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, json.dumps(result, indent=2) + "\n")
 
+    def _compile(self, model, steps):
         updates = steps * model.updates_a_step
         rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, updates)
         weights = {task.name: task.loss_weight for task in model.tasks}
@@ -233,6 +299,10 @@ class Work:
             loss_weights=weights,
             metrics=None,
         )
+
+    def _fit(self, model, use, steps, seed, report):
+
+        self._compile(model, steps)
         rooms, size = self.rooms(use), self.scale.batch_size
         batches = _batches(rooms, model.tasks, size, steps, seed)
         every = max(steps // 100, 1)

@@ -68,6 +68,8 @@ def summary(table, work: Work, seeds: list[int]) -> dict:
                 "minutes": _spread([each / 60 for each in seconds]) if seconds else None,
             }
         )
+        if table.against_cost:
+            rows[-1]["measured"] = _measured(work, row.networks)
     if not everything:
         raise ValueError("No run of this table is finished; leave --table-only out to run it.")
     metrics = {
@@ -90,6 +92,19 @@ def summary(table, work: Work, seeds: list[int]) -> dict:
     }
 
 
+def _measured(work, names) -> dict | None:
+    """Seconds of a step and peak of memory; networks of their own train one after the other."""
+    found = [work.finished(f"measured-{name}", 0) for name in names]
+    if not all(found):
+        return None
+    peaks = [each["peak_bytes"] for each in found]
+    return {
+        "step_seconds": sum(each["step_seconds"] for each in found),
+        "peak_bytes": max(peaks) if None not in peaks else None,
+        "machine": found[0]["machine"],
+    }
+
+
 def _spread(values: list[float]) -> dict:
     """Mean and standard deviation (of a sample; None of a single value)."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -102,7 +117,10 @@ def markdown(report: dict) -> str:
     for task, metric in report["metrics"].items():
         arrow = "↑" if metric["higher_is_better"] else "↓"
         heads.append(f"{task} {metric['metric']} [{metric['unit']}] {arrow}")
-    heads += ["Δm [%] ↑", "parameters [M]", "MACs [M]", "minutes a run"]
+    heads += ["Δm [%] ↑", "parameters [M]", "MACs [M]"]
+    measured = any(row.get("measured") for row in report["rows"])
+    if not measured:
+        heads.append("minutes a run")
     lines = [heads]
     for row in report["rows"]:
         cells = [row["row"], str(len(row["seeds"]))]
@@ -111,16 +129,15 @@ def markdown(report: dict) -> str:
             cells.append(_shown(row["scores"].get(task), digits))
         cells.append(_shown(row["delta_m"], 2, sign="+"))
         cells += [f"{row[key] / 1e6:.2f}" if row[key] else "" for key in ("parameters", "macs")]
-        cells.append(_shown(row["minutes"], 1))
+        if not measured:
+            cells.append(_shown(row["minutes"], 1))
         lines.append(cells)
     text = [f"## {report['title']}", ""]
     text += [tables.markdown(lines, numbers=True, padded=False)]
-    settings, made = report["settings"], report["made_by"][0]
+    if measured:  # by itself: a run again gives all of the above to the last bit, and this not
+        text += ["", *_costs(report)]
+    settings = report["settings"]
     rooms, (height, width) = settings["rooms"], settings["image_size"]
-    machine = made["machine"]["accelerator"] or (
-        f"{made['machine']['cpu']}, {made['machine']['threads']} thread(s) a run"
-    )
-    versions = ", ".join(f"{name} {v}" for name, v in made["versions"].items())
     text += [
         "",
         "Mean ± standard deviation over the seeds; Δm against the mean of the single-task "
@@ -130,11 +147,39 @@ def markdown(report: dict) -> str:
         f"{rooms['pretraining']} others for the backbone; {settings['steps']} steps of "
         f"{settings['batch_size']} images, learning rate {settings['learning_rate']:g}; "
         f"backend {settings['backend']}.",
-        f"Made on {machine}; {versions}.",
+        *(
+            f"Made on {_name(made['machine'])}; "
+            f"{', '.join(f'{name} {v}' for name, v in made['versions'].items())}."
+            for made in report["made_by"]
+        ),
         "",
         *(f"- {row['row']}: {row['says']}." for row in report["rows"]),
     ]
     return "\n".join(text) + "\n"
+
+
+def _costs(report) -> list[str]:
+    """The table of what was measured, as lines of Markdown."""
+    lines = [["row", "a step [ms]", "peak memory [MB]", "minutes a run"]]
+    for row in report["rows"]:
+        found = row["measured"] or {"step_seconds": None, "peak_bytes": None}
+        step, peak = found["step_seconds"], found["peak_bytes"]
+        cells = [f"{step * 1e3:.1f}" if step else "", f"{peak / 1e6:.0f}" if peak else ""]
+        lines.append([row["row"], *cells, _shown(row["minutes"], 1)])
+    machines = {_name(row["measured"]["machine"]) for row in report["rows"] if row["measured"]}
+    return [
+        tables.markdown(lines, numbers=True, padded=False),
+        "",
+        "A training step: the median of some in a process of its own, with nothing beside it; the "
+        "memory is what that process needed at most, above what it began with (on a GPU: of it). "
+        "Of single-task networks the steps are added up, and the memory is the largest. Measured "
+        f"on {'; '.join(sorted(machines))}.",
+    ]
+
+
+def _name(machine) -> str:
+    cpu = f"{machine['cpu']}, {machine['threads']} thread(s) a run"
+    return machine["accelerator"] or cpu
 
 
 def comparison(report: dict, path: Path) -> str:

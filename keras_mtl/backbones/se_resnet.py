@@ -151,7 +151,12 @@ class SEResNet(FeaturePyramid):
             self.stages.append(stage)
 
     def stem_of(self, images, training=False):
-        """The map at stride 4 before the first stage."""
+        """The map at stride 4 before the first stage.
+
+        Args:
+            images: tensor `(B, height, width, 3)`.
+            training: bool.
+        """
         x = ops.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)))
         x = ops.relu(self.stem_norm(self.stem_convolution(x), training=training))
         return self.maximum(ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))  # none is below 0

@@ -5,6 +5,7 @@ the batch has no update.
 """
 
 import functools
+import warnings
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -120,7 +121,9 @@ def _step_jax(model, state, data):
             gradient if id(variable) in used else None  # which leaves the variable alone
             for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
         ]
-        after = model.optimizer.stateless_apply(optimizer, gradients, trainable)
+        with warnings.catch_warnings():  # Keras warns of those that have none
+            warnings.filterwarnings("ignore", "Gradients do not exist")
+            after = model.optimizer.stateless_apply(optimizer, gradients, trainable)
         labelled = _is_labelled(model, name, data[1])
         trainable, optimizer = (
             [ops.where(labelled, new, old) for new, old in zip(*pair, strict=True)]

@@ -35,11 +35,11 @@ class MeasuredTask(GivenTask):
     measured_in = "metres"
 
 
-class YesOrNoTask(GivenTask):
+class PlainTask(GivenTask):
     label_values = (0, 1)
 
 
-KINDS = {"depth": MeasuredTask, "sal": YesOrNoTask}
+KINDS = {"depth": MeasuredTask, **dict.fromkeys(("sal", "edge", "normals"), PlainTask)}
 
 
 class MTFormerGolden(Golden):

@@ -29,6 +29,7 @@ from keras_mtl.models.registry import PRESETS, preset_tasks  # noqa: E402
 
 # Of several configurations of a system the one that the papers' tables have; single-task first.
 BACKBONES = ("hrnet18", "swin_tiny", "swin_small", "se_resnet50", "vit_large")
+NO_SYSTEM = {"ATRCSearch"}  # finds what ATRC is built of
 SCRIPTS = {"nyud": "train_nyud.py", "pascal": "train_pascal_context.py"}
 
 
@@ -69,7 +70,8 @@ def system_runs(dataset: str) -> dict[str, list[str]]:
     found: dict[str, str] = {}
     for backbone in BACKBONES:
         for name, preset in PRESETS.items():
-            if preset["backbone"] == backbone and name.endswith(f"_{dataset}"):
+            fits = preset["backbone"] == backbone and name.endswith(f"_{dataset}")
+            if fits and preset["model"] not in NO_SYSTEM:
                 found.setdefault(preset["model"], name)
     return {
         name: ["--preset", name, "--tasks", *(task.name for task in preset_tasks(name))]

@@ -21,7 +21,7 @@ from PIL import Image
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = (
     "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "
-    "--patch-size 16 --channel-windows 1 1 --decode-dim 8"
+    "--patch-size 16 --channel-windows 1 1 --decode-dim 8 --from-scratch"
 ).split()
 
 
@@ -123,7 +123,8 @@ def test_pretrained_weights(run, not_exported, tmp_path):
     out = tmp_path / "out"
     # A learning rate so small that the weights stay what they were.
     more = "--learning-rate 1e-30 --loss-weight depth=0".split()
-    done = run("train_nyud.py", *SMALL, "--pretrained", tmp_path / "vit", *more, "--output", out)
+    pretrained = [*SMALL[:-1], "--pretrained", tmp_path / "vit"]
+    done = run("train_nyud.py", *pretrained, *more, "--output", out)
     assert done.returncode == 0, done.stderr[-3000:]
     trained = keras_mtl.load_model(out / "model.keras")
     block = trained.get_layer("prompted_block_2").block

@@ -178,7 +178,8 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
         backbone = backbone or recipe.backbone
     if preset:
         defaults["image_size"] = keras_mtl.presets.PRESETS[preset]["image_size"]
-    parser.set_defaults(model=model, preset=preset, backbone=backbone)
+    weights = defaults["loss_weights"]
+    parser.set_defaults(model=model, preset=preset, backbone=backbone, loss_weights=weights)
     built = f"--preset {preset}" if preset else f"--backbone {backbone}"
     built = f"--pretrained {trunk}" if trunk else built
     parser.epilog = f"Defaults are those of --model {model} {built}."
@@ -227,7 +228,8 @@ def _add_training(parser, defaults, output):
         type=_task_and_weight,
         default=[],
         metavar="TASK=WEIGHT",
-        help="instead of the published weight (for depth on rooms: of 5); repeatable",
+        help="instead of the published weight (on rooms: of 5 for depth, and of 4 for semseg where "
+        "a backbone comes with the package); repeatable",
     )
     option("--seed", 0, "of weights and order (default %d)", type=whole_number(*SEEDS))
     option("--output", f"runs/{output}", "folder for results (default %d)")

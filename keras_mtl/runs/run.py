@@ -31,7 +31,6 @@ from keras_mtl.export import export_model
 from keras_mtl.runs import batches, mixed_precision, prospect, report
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
-from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
 from keras_mtl.tasks import Task
 from keras_mtl.training.checkpoint import Checkpoint
 from keras_mtl.training.divergence import StopOnDivergence
@@ -230,8 +229,7 @@ def _run(options, tasks, out) -> dict[str, float]:
 
 def _compile(model, options, tasks):
     weights = {task.name: task.loss_weight for task in tasks}
-    if not options.data:
-        weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
+    weights |= {name: w for name, w in options.loss_weights.items() if name in weights}
     for name, weight in options.loss_weight:
         if name not in weights:
             raise ValueError(
@@ -252,7 +250,7 @@ def _compile(model, options, tasks):
 
 def _settings(options: argparse.Namespace) -> dict:
     """What a run depends on, which one that goes on must share."""
-    aside = ("output", "restart", "no_cache", *DEVICES)
+    aside = ("output", "restart", "no_cache", "loss_weights", *DEVICES)
     settings = {k: v for k, v in vars(options).items() if k not in aside}
     if options.data:
         settings["processes"] = distribution.process()[1]  # each draws from its own part

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.once("torch", "a run is the same on every backend: test
 
 SMALL = (
     "--scenes 8 --held-out 4 --steps 3 --epochs 1 --batch-size 2 --image-size 32 48 "
-    "--patch-size 16 --channel-windows 1 1 --decode-dim 8"
+    "--patch-size 16 --channel-windows 1 1 --decode-dim 8 --from-scratch"
 ).split()
 
 CLASSES = ["soil", "crop", "weed"]

@@ -272,19 +272,31 @@ class CrossTaskBlock(WindowBlock):
         return x + self.mlp(x)
 
     def attentions(self, features) -> list[tuple]:
-        """Of each task its scores, and the values of the first."""
+        """Of each task its scores, and the values of the first.
+
+        Args:
+            features: list of tensors `(B, h, w, D)`, the target's first.
+        """
         windows = [self.windows_of(x) for x in features]
         value = self.value(windows[0])
         pairs = [_split(self.query_key(x), 2) for x in windows]
         return [(self.scores(query, key), value) for query, key in pairs]
 
     def halves(self, attended):
-        """[B_t, B_j, ...]."""
+        """What the fusions make of each task's answer, side by side: [B_t, B_j, ...].
+
+        Args:
+            attended: list of tensors, one a task.
+        """
         found = [_run(mlp, x) for mlp, x in zip(self.fusions, attended, strict=True)]
         return ops.concatenate(found, axis=-1)
 
     def fuse(self, halves):
-        """MLP([B_t, B_j, ...])."""
+        """The answer for the target: MLP([B_t, B_j, ...]).
+
+        Args:
+            halves: tensor, what `halves` gives.
+        """
         return _run(self.last_fusion, halves)
 
     def compute_output_shape(self, features_shape):

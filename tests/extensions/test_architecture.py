@@ -8,6 +8,7 @@ from keras import ops
 import keras_mtl
 from keras_mtl import rooms
 from keras_mtl.tasks import nyud
+from keras_mtl.training.objective import AuxiliaryOutput
 from tests import small
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
@@ -148,9 +149,8 @@ def test_training_and_files(model, scenes, tmp_path):
     loaded[2].load_weights(tmp_path / "model.weights.h5")
     wanted = as_arrays(model(images, training=True))
     for each in loaded:
-        assert (
-            each.auxiliary == model.auxiliary == {n: (n.split("/")[0], 0.5, None) for n in INITIAL}
-        )
+        wanted_auxiliary = {n: AuxiliaryOutput(n.split("/")[0], 0.5) for n in INITIAL}
+        assert each.auxiliary == model.auxiliary == wanted_auxiliary
         found = as_arrays(each(images, training=True))
         assert found.keys() == wanted.keys()
         for name, values in wanted.items():

@@ -97,7 +97,7 @@ def test_memories_are_saved(embeddings, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     for a, b in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(ops.convert_to_numpy(a), ops.convert_to_numpy(b))
-    assert any(int(ops.convert_to_numpy(w).sum()) == 2 for w in model.weights if not w.shape)
+    assert any(int(ops.convert_to_numpy(w).sum()) == 2 for w in model.weights if len(w.shape) == 0)
 
 
 def test_refusals():

@@ -157,7 +157,7 @@ MODELS = {
             num_heads=2,
             memory_size=5,
             negatives=2,
-            embedding_width=6,
+            embedding_width=32,  # of fewer rectified units all may be 0, and nothing learns
         ),
         nyud("semseg", "depth", "normals"),
     ),

@@ -38,7 +38,7 @@ def test_scores_and_the_reversed_gradient(layer, assert_close, gradient):
         return np.maximum(unit @ hidden[0, 0], 0) @ kernel[0, 0] + bias
 
     assert_close(layer.scores(x), scores(x.astype("float64")))
-    found = gradient(lambda x: ops.sum(layer.scores(x)[..., 1]), x)
+    found = np.array(gradient(lambda x: ops.sum(layer.scores(x)[..., 1]), x))
     assert np.isfinite(found).all()
     step, expected = 1e-5, np.zeros(x.shape)
     for place in np.ndindex(*x.shape):

@@ -45,7 +45,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,exr,tuning,dev]"
 	@touch $@
 
-train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline|cross_stitch|nddr_cnn|mtan, BACKEND=jax|tensorflow|torch, ARGS="--help")
+train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline and others that --help names, BACKEND=jax|tensorflow|torch, ARGS="--help")
 	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py --model $(MODEL) $(ARGS)
 
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend

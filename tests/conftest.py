@@ -11,7 +11,11 @@ import pytest
 
 
 def pytest_runtest_setup(item):
-    """`@pytest.mark.once(backend, why)`: what the test is about does not depend on the backend."""
+    """Every test draws the same random numbers, alone or after others.
+
+    `@pytest.mark.once(backend, why)`: what the test is about does not depend on the backend.
+    """
+    keras.utils.set_random_seed(0)
     once = item.get_closest_marker("once")
     if once:
         backend, why = once.args

@@ -9,7 +9,7 @@ import numpy as np
 from keras_mtl import files
 from keras_mtl.rooms.scenes import render
 
-RENDERER = 2  # goes up when scenes get other bytes: those of another renderer are not read
+RENDERER = 3  # goes up when scenes get other bytes: those of another renderer are not read
 
 # What a scene holds: numbers at each pixel (None: none but one for all), and how they are stored.
 _STORED = {

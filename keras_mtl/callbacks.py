@@ -1,15 +1,18 @@
 """Callbacks for `model.fit`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import keras
 import numpy as np
 
 from keras_mtl import visualize
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_path
 from keras_mtl.evaluation.evaluation import evaluate
-from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS
+from keras_mtl.files import make_folder
+from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS, checked_thresholds
 from keras_mtl.models import TaskPrompter
+from keras_mtl.training.read_once import check_read
+from keras_mtl.visualize.panels import check_shown
 
 
 class PredictionPanels(keras.callbacks.Callback):
@@ -25,6 +28,11 @@ class PredictionPanels(keras.callbacks.Callback):
         labels: dict by task name of label arrays.
         affinity: bool. Whether to show that, too, where the model is a `TaskPrompter`.
 
+    Raises:
+        ValueError: if these are no path, images and labels; in `fit`, before the first epoch, if a
+            task of the model has no labels, or not one for each image.
+        keras_mtl.files.NotWritten: if there cannot be such a folder; an `OSError`.
+
     Example:
 
     ```python
@@ -35,10 +43,20 @@ class PredictionPanels(keras.callbacks.Callback):
 
     def __init__(self, log_dir, images: np.ndarray, labels: dict, affinity: bool = True):
         super().__init__()
-        self.log_dir = str(log_dir)
+        self.log_dir = str(check_path("log_dir", log_dir))
+        if np.ndim(images) != 4 or not len(images):
+            raise ValueError(
+                f"images are {_said(images)}; expected an array (n, H, W, 3), with one at least."
+            )
+        if not isinstance(labels, Mapping):
+            raise ValueError(f"labels are {_said(labels)}; expected a dict by task name.")
         self.images = images
         self.labels = labels
         self.affinity = affinity
+
+    def on_train_begin(self, logs=None):
+        make_folder(self.log_dir)
+        check_shown("labels", self.labels, self.model.tasks, len(self.images))
 
     def on_epoch_end(self, epoch, logs=None):
         import tensorflow as tf
@@ -69,7 +87,8 @@ class FullEvaluation(keras.callbacks.Callback):
         batch_size: int. Images run through the network at a time.
 
     Raises:
-        ValueError: if `every` is no positive integer.
+        ValueError: if `every` or `batch_size` is no positive integer, the thresholds are none, or
+            the dataset is none or can be read only once.
 
     Example:
 
@@ -88,11 +107,18 @@ class FullEvaluation(keras.callbacks.Callback):
     ):
         super().__init__()
         check_integer("every", every, 1)
+        check_integer("batch_size", batch_size, 1)
+        check_read(dataset, "batches that end")
+        if isinstance(dataset, Iterator):
+            raise ValueError(
+                f"The dataset is a {type(dataset).__name__}, which can be read once; expected one "
+                "that is read anew each time, such as a list of its batches."
+            )
         self.dataset = dataset
         self.every = every
         self.options = {"batch_size": batch_size, "progress": False}
         if thresholds is not None:
-            self.options["thresholds"] = thresholds
+            self.options["thresholds"] = checked_thresholds(thresholds)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:
@@ -102,3 +128,7 @@ class FullEvaluation(keras.callbacks.Callback):
             for metric, value in task["scores"].items():
                 if value is not None:
                     logs[f"full_{name}_{metric}"] = value
+
+
+def _said(value) -> str:
+    return f"of shape {np.shape(value)}" if hasattr(value, "shape") else f"a {type(value).__name__}"

@@ -91,3 +91,35 @@ def test_full_evaluation(tmp_path):
 
     with pytest.raises(ValueError, match="every is 0, expected an integer >= 1"):
         keras_mtl.callbacks.FullEvaluation(held_out, every=0)
+
+
+@pytest.mark.once("torch", "what a callback is given does not depend on the backend")
+def test_what_is_no_picture_and_no_dataset(tmp_path):
+    """Said when a callback is made, or before the first epoch, not after it."""
+    images, labels = np.zeros((1, *SIZE, 3)), {"depth": np.ones((1, *SIZE, 1))}
+    panels = keras_mtl.callbacks.PredictionPanels
+    full = keras_mtl.callbacks.FullEvaluation
+    for make, sentence in (
+        (lambda: panels(None, images, labels), "log_dir is None; expected a path"),
+        (lambda: panels(tmp_path, None, labels), "images are a NoneType; expected an array"),
+        (lambda: panels(tmp_path, images[0], labels), r"images are of shape \(32, 48, 3\);"),
+        (lambda: panels(tmp_path, images[:0], labels), "images are of shape .* one at least"),
+        (lambda: panels(tmp_path, images, None), "labels are a NoneType; expected a dict"),
+        (lambda: full(None), "The dataset is a NoneType; expected"),
+        (lambda: full(iter([(images, labels)])), "which can be read once"),
+        (lambda: full([(images, labels)], batch_size=0), "batch_size is 0, expected"),
+        (lambda: full([(images, labels)], thresholds="a"), "thresholds must be one or more"),
+        (lambda: full([(images, labels)], thresholds=[np.nan, 1]), "thresholds must be one"),
+        (lambda: keras_mtl.training.StopOnDivergence(np.nan), "limit is nan, expected"),
+    ):
+        with pytest.raises(ValueError, match=f"^[^\n]*{sentence}[^\n]*$"):
+            make()
+    model = Brightness()
+    model.compile()
+    (tmp_path / "file").touch()
+    for callback, error, sentence in (
+        (panels(tmp_path, images, {}), ValueError, "There is nothing for 'depth' in labels"),
+        (panels(tmp_path / "file", images, labels), keras_mtl.files.NotWritten, "file"),
+    ):
+        with pytest.raises(error, match=sentence):
+            model.fit(images, labels, verbose=0, callbacks=[callback])

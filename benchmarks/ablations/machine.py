@@ -36,8 +36,9 @@ def machine() -> dict:
 
 def versions() -> dict:
 
-    found = {"python": platform.python_version()}
-    for name in ("keras-mtl", "keras", "keras-hub", keras.backend.backend(), "numpy"):
+    # Keras by its own word: a nightly is a package of another name.
+    found = {"python": platform.python_version(), "keras": keras.__version__}
+    for name in ("keras-mtl", "keras-hub", keras.backend.backend(), "numpy"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

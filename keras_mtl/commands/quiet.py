@@ -15,7 +15,8 @@ import sys
 from collections.abc import Iterator
 
 # Runs in a process of its own, which outlives one that aborts. Lines of level I are information,
-# "To enable ..." is the second line of one; error 303 is CUDA's library not being there.
+# "To enable ..." is the second line of one; error 303 is CUDA's library not being there. TensorFlow
+# 2.22 follows an error with a trace, which ends with an empty line.
 _FILTER = r"""
 import re, sys
 told = re.compile(
@@ -23,10 +24,16 @@ told = re.compile(
     rb"|I\d{4} |To enable the following instructions: "
     rb"|E\d{4} .* failed call to cuInit: .*UNKNOWN ERROR \(303\)"
 )
+left_out = in_trace = False
 for line in sys.stdin.buffer:
-    if not told.match(line):
+    if left_out and line.startswith(b"=== Source Location Trace"):
+        in_trace = True
+    elif not in_trace:
+        left_out = bool(told.match(line))
+    if not left_out:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
+    in_trace = in_trace and bool(line.strip())
 """
 
 

@@ -17,6 +17,7 @@ from keras_mtl.arguments import check_path
 from keras_mtl.computation.declared_network import check_network
 from keras_mtl.files import make_folder, sweep, whole, whole_folder
 from keras_mtl.models.other_tasks import with_tasks
+from keras_mtl.training.given_weights import check_finite
 from keras_mtl.training.trainer import TaskTrainer
 
 FORMAT = "keras_mtl preset 1"
@@ -129,8 +130,8 @@ def write_whole(
         **kwargs: for `save`.
 
     Raises:
-        ValueError: if the file is there and not to be replaced, its folder is not there, or its
-            name ends otherwise.
+        ValueError: if the file is there and not to be replaced, its folder is not there, its
+            name ends otherwise, or a weight is not finite, which no loader would take.
         OSError: if the disk is full, for instance.
     """
     target = check_path("filepath", filepath)
@@ -140,6 +141,8 @@ def write_whole(
         raise ValueError(f"The path is {target}; expected a name that ends in {endings[0]}.")
     if os.path.lexists(target) and not overwrite:
         raise ValueError(f"{target} exists; pass overwrite=True to replace it.")
+    for weight in model.weights:
+        check_finite(keras.ops.convert_to_numpy(weight), f"{weight.path} of this model")
     sweep(target.parent)
     with whole(target, size=_stored_size(model)) as fresh:
         save(fresh, overwrite=True, **kwargs)
@@ -197,7 +200,8 @@ def load_weights(model, load, filepath, **kwargs) -> None:
     except (declared.Refused, OtherTasks):  # before anything was assigned
         raise
     except BaseException as error:
-        model.set_weights(before)
+        for weight, values in zip(model.weights, before, strict=True):
+            weight.assign(values)
         if not isinstance(error, Exception):  # Ctrl-C
             raise
         raise ValueError(

@@ -1,6 +1,7 @@
 """An end to runs that diverge."""
 
 import math
+import numbers
 from collections.abc import Mapping
 
 import keras
@@ -17,6 +18,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         limit: float. A loss above it explodes. Losses here are the means of an epoch so far.
 
     Raises:
+        ValueError: if the limit is no number above 0.
         FloatingPointError: in `fit`, after the first batch with such a loss; before it are the
             weights of every checkpoint and saved model.
 
@@ -34,7 +36,9 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def __init__(self, limit: float = 1e6):
         super().__init__()
-        self.limit = limit
+        if not isinstance(limit, numbers.Real) or not limit > 0:
+            raise ValueError(f"limit is {limit!r}, expected a number above 0, such as 1e6.")
+        self.limit = float(limit)
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch

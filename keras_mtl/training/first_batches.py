@@ -6,6 +6,7 @@ once. So all are looked at while Keras reads them. Datasets that are asked for a
 """
 
 import itertools
+import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +26,6 @@ class Passing:
             Keras is to have it, or raises ValueError.
 
     Attributes:
-        refused: the error of a batch that was refused, or `None`.
         batches: int. How many have been looked at.
         reads: bool. Whether batches that pass by can be seen at all.
 
@@ -43,8 +43,16 @@ class Passing:
     def __init__(self, check: Callable[[Any, bool], Any]):
         self.check = check
         self.reads = False
-        self.refused: ValueError | None = None
         self.batches = 0
+        self._refused: str | None = None
+        self._elsewhere: Any = None  # a queue of what other processes refuse
+
+    @property
+    def refused(self) -> str | None:
+        """The sentence on a batch that was refused, in this process or another, or `None`."""
+        if self._elsewhere is not None and not self._elsewhere.empty():
+            self._refused = self._elsewhere.get()
+        return self._refused
 
     def watched(self, data: Any) -> Any:
         """The dataset, to be passed on to Keras.
@@ -69,8 +77,9 @@ class Passing:
             if data.num_batches == 0:
                 raise ValueError(EMPTY)
             self._look(data[0], values=True)
-            if not data.use_multiprocessing:  # of whose batches other processes know
-                return _Watched(data, self.look)
+            if data.use_multiprocessing:
+                self._elsewhere = multiprocessing.SimpleQueue()
+            return _Watched(data, self.look)
         elif is_loader(data):
             for batch in _first_of_loader(data):
                 self.look(0, batch)
@@ -94,7 +103,9 @@ class Passing:
         try:
             return self.check(batch, values)
         except ValueError as error:  # of which TensorFlow makes an error of its own
-            self.refused = error
+            self._refused = str(error)
+            if multiprocessing.parent_process() is not None and self._elsewhere is not None:
+                self._elsewhere.put(self._refused)
             raise
 
     def _iterated(self, first, others):
@@ -142,7 +153,11 @@ class _Watched(keras.utils.PyDataset):
     """Another dataset, whose batches are looked at where they are made."""
 
     def __init__(self, dataset: keras.utils.PyDataset, look: Callable[[int, Any], Any]):
-        super().__init__(workers=dataset.workers, max_queue_size=dataset.max_queue_size)
+        super().__init__(
+            workers=dataset.workers,
+            use_multiprocessing=dataset.use_multiprocessing,
+            max_queue_size=dataset.max_queue_size,
+        )
         self._dataset, self._look = dataset, look
 
     @property

@@ -203,8 +203,8 @@ class Inputs:
 
     def _say_what_was_seen(self):
         for each in self.passing:
-            if each.refused is not None:
-                raise ValueError(str(each.refused)) from None
+            if (refused := each.refused) is not None:
+                raise ValueError(refused) from None
 
     def _say_there_was_none(self):
         if any(each.reads and not each.batches for each in self.passing):

@@ -24,6 +24,21 @@ def read_once(dataset: Any, advice: str) -> Iterator[Mapping | tuple[Any, Mappin
     >>> [labels["depth"].shape for images, labels in read_once(batch, "batches")]
     [(2, 4, 6, 1)]
     """
+    check_read(dataset, advice)
+    # Batches may be a tuple, too; the second part of one batch is its labels.
+    one = isinstance(dataset, tuple) and len(dataset) > 1 and isinstance(dataset[1], Mapping)
+    return (_checked(each) for each in ([dataset] if one else dataset))
+
+
+def check_read(dataset: Any, advice: str) -> None:
+    """Refuses what cannot be read to its end, without reading.
+
+    Args:
+        dataset, advice: see `read_once`.
+
+    Raises:
+        ValueError: if it never ends or is no dataset.
+    """
     if isinstance(dataset, (str, bytes, Mapping)) or not isinstance(dataset, Iterable):
         raise ValueError(
             f"The dataset is a {type(dataset).__name__}; expected what keras_mtl.data.examples or "
@@ -31,9 +46,6 @@ def read_once(dataset: Any, advice: str) -> Iterator[Mapping | tuple[Any, Mappin
         )
     if never_ends(dataset):
         raise ValueError(f"The dataset never ends; pass keras_mtl.data.examples, or {advice}.")
-    # Batches may be a tuple, too; the second part of one batch is its labels.
-    one = isinstance(dataset, tuple) and len(dataset) > 1 and isinstance(dataset[1], Mapping)
-    return (_checked(each) for each in ([dataset] if one else dataset))
 
 
 def _checked(element):

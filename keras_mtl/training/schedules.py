@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_mtl.arguments import check_integer, check_number
+
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -17,7 +19,7 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         power: float.
 
     Raises:
-        ValueError: if there is not at least one step.
+        ValueError: if there is not at least one step, or a number is negative or none.
 
     Example:
 
@@ -29,11 +31,9 @@ class PolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, initial_learning_rate: float, steps: int, power: float = 0.9):
-        if not steps >= 1:
-            raise ValueError(f"steps is {steps!r}, expected 1 or more.")
-        self.initial_learning_rate = initial_learning_rate
-        self.steps = steps
-        self.power = power
+        self.initial_learning_rate = check_number("initial_learning_rate", initial_learning_rate)
+        self.steps = check_integer("steps", steps, 1)
+        self.power = check_number("power", power)
 
     def __call__(self, step):
         remaining = ops.clip(1 - ops.cast(step, "float32") / self.steps, 0.0, 1.0)

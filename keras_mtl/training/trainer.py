@@ -20,16 +20,18 @@ from keras_mtl.training.call_arguments import (
     checked_optimizer,
 )
 from keras_mtl.training.compiler_memory import compiler_memory_given_back
+from keras_mtl.training.followed_scores import choose_modes
+from keras_mtl.training.given_weights import checked_weights
 from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.kept_arrays import KeptStep
 from keras_mtl.training.objective import (
     AuxiliaryOutput,
     BalanceEachEpoch,
     Objective,
-    log_name,
     named_by_task,
     output_of_loss,
 )
+from keras_mtl.training.optimizer_numbers import CheckOptimizerEachEpoch, check_optimizer
 from keras_mtl.training.recipe_optimizer import BASE_RECIPE, recipe_optimizer
 from keras_mtl.training.sample_weights import weights_of
 
@@ -105,6 +107,7 @@ class TaskTrainer(keras.Model):
             optimizer = recipe_optimizer(self)
         check_compiled(kwargs)
         optimizer = checked_optimizer(optimizer)
+        check_optimizer(optimizer)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
         metrics = checked_metrics(metrics, self.tasks)
@@ -193,11 +196,13 @@ class TaskTrainer(keras.Model):
         takes = self._takes_in_training
         x, y, validation_data = takes.for_fit(x, y, validation_data, kwargs)
         (kwargs["sample_weight"],) = takes.for_weights([kwargs.get("sample_weight")], x, y)
-        given = kwargs.get("callbacks") or []
-        given = given if isinstance(given, list) else [given]
-        choose_modes(given, self)
+        given = keras.tree.flatten(kwargs.get("callbacks") or [])
+        choose_modes(
+            given, self, validation_data is not None or bool(kwargs.get("validation_split"))
+        )
         if self.balancing is not None:
-            kwargs["callbacks"] = [BalanceEachEpoch(self.balancing, self._objective), *given]
+            given = [BalanceEachEpoch(self.balancing, self._objective), *given]
+        kwargs["callbacks"] = [*given, CheckOptimizerEachEpoch()]  # after what sets learning rates
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise
         trains = kwargs.get("epochs", 1) > kwargs.get("initial_epoch", 0)
@@ -249,6 +254,8 @@ class TaskTrainer(keras.Model):
                 "The model was compiled with optimizer=None and cannot train; compile it with "
                 "'auto' or an optimizer."
             )
+        with self._arrays_of_this_thread():
+            check_optimizer(self.optimizer)
         trained = tuple(variable.path for variable in self.trainable_variables)
         if self._trained not in (None, trained):
             raise ValueError(
@@ -342,7 +349,7 @@ class TaskTrainer(keras.Model):
 
     def set_weights(self, weights):
         with self._arrays_of_this_thread():
-            super().set_weights(weights)
+            super().set_weights(checked_weights(weights, self.weights))
 
     def save(self, *args, **kwargs):
         with self._arrays_of_this_thread():
@@ -371,27 +378,3 @@ class TaskTrainer(keras.Model):
 def _closed(value):
     """A dict as something that Keras does not look into."""
     return MappingProxyType(value) if isinstance(value, dict) else value
-
-
-def choose_modes(callbacks: Sequence, model: TaskTrainer) -> None:
-    """Tells callbacks that follow a score, and whose `mode` is `"auto"`, whether more is better.
-
-    Keras knows it of its own metrics' names only.
-
-    Args:
-        callbacks: those of `fit`.
-        model: `TaskTrainer`.
-    """
-    better = {
-        log_name(task.name, metric.name): metric.higher_is_better
-        for task in model.tasks
-        for metric in task.metrics()
-        if hasattr(metric, "higher_is_better")
-    }
-    for each in callbacks:
-        if getattr(each, "mode", None) == "auto" and hasattr(each, "monitor"):
-            name = each.monitor.removeprefix("val_")
-            if name in better:
-                each.mode = "max" if better[name] else "min"
-            elif output_of_loss(name) is not None:
-                each.mode = "min"

@@ -49,9 +49,9 @@ def panel(
 
     if not len(images):
         raise ValueError("There is no image to draw; pass one at least.")
-    _check_shown("maps", maps, tasks, len(images))
+    check_shown("maps", maps, tasks, len(images))
     if labels is not None:
-        _check_shown("labels", labels, tasks, len(images))
+        check_shown("labels", labels, tasks, len(images))
     columns = [("image", "", lambda i: rgb(images[i]))]
     for task in tasks:
         scale = task.scale_of(_listed((maps if labels is None else labels)[task.name], len(images)))
@@ -103,8 +103,18 @@ def _listed(shown, count: int) -> list:
     return [each if isinstance(each, dict) else np.asarray(each) for each in shown]
 
 
-def _check_shown(what: str, shown: dict, tasks: Sequence[Task], count: int) -> None:
-    """Refuses maps or labels that are not one of each task for each image."""
+def check_shown(what: str, shown: dict, tasks: Sequence[Task], count: int) -> None:
+    """Refuses maps or labels that are not one of each task for each image.
+
+    Args:
+        what: what they are called in the sentence.
+        shown: dict by task name.
+        tasks: list of tasks.
+        count: int, of the images.
+
+    Raises:
+        ValueError: if one is missing.
+    """
     for task in check_tasks(tasks):
         if not isinstance(shown, Mapping) or task.name not in shown:
             found = ", ".join(shown) if isinstance(shown, Mapping) else type(shown).__name__

@@ -16,8 +16,14 @@ LINES = """WARNING: All log messages before absl::InitializeLog() is called are 
 I0000 00:00:1795910603.549047    8107 port.cc:153] oneDNN custom operations are on.
 To enable the following instructions: AVX2, in other operations, rebuild TensorFlow.
 E0000 00:00:1.2 8 cuda_platform.cc:52] failed call to cuInit: INTERNAL: UNKNOWN ERROR (303)
+=== Source Location Trace: ===
+external/xla/xla/stream_executor/cuda/cuda_status.cc:50
+
 """
 WRONG = """E0000 00:00:1.2 8 cuda_platform.cc:52] failed call to cuInit: INTERNAL: no device (100)
+=== Source Location Trace: ===
+external/xla/xla/stream_executor/cuda/cuda_status.cc:50
+
 W0000 00:00:1.2 8 gpu_device.cc:1] Cannot open some GPU libraries.
 F0000 00:00:1.2 8 cpu_feature_guard.cc:1] AVX is not available on your machine.
 RuntimeWarning: I is not here

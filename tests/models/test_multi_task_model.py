@@ -154,11 +154,20 @@ def test_what_is_no_photograph_at_all(colours, given):
         colours.predict_maps(given)
 
 
-def test_maps_of_diverged_weights():
+def test_diverged_weights(tmp_path):
     model = task_prompter()
-    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="^Weight 0, of .* holds NaN"):
+        model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan))
     with pytest.raises(ValueError, match="not finite on photograph 0; use weights from before"):
         model.predict_maps(ramp(10, 10))
+    file = tmp_path / "kept.weights.h5"
+    file.write_bytes(b"of before")
+    for save, name in ((model.save_weights, file), (model.save, tmp_path / "new.keras")):
+        with pytest.raises(ValueError, match="^[^ ]* of this model holds NaN"):
+            save(name)
+    assert file.read_bytes() == b"of before" and list(tmp_path.iterdir()) == [file]
 
 
 # === Files ===

@@ -30,8 +30,8 @@ def model():
 
 
 class Batches(keras.utils.PyDataset):
-    def __init__(self, *batches):
-        super().__init__()
+    def __init__(self, *batches, **kwargs):
+        super().__init__(**kwargs)
         self.batches = batches
 
     def __len__(self):
@@ -75,6 +75,7 @@ DOORS = {
     "evaluate": lambda m, x, y: m.evaluate(x, y, verbose=0),
     "validation": lambda m, x, y: m.fit(IMAGES, LABELS, validation_data=(x, y), verbose=0),
     "one batch": lambda m, x, y: m.train_on_batch(x, y),
+    "one batch measured": lambda m, x, y: m.test_on_batch(x, y),
     "iterator": lambda m, x, y: m.fit(iter([(x, y)]), verbose=0),
     "PyDataset": lambda m, x, y: m.fit(Batches((x, y)), verbose=0),
 }
@@ -85,6 +86,7 @@ ARGUMENTS = [
     *({"validation_split": 0.99}, {"epochs": None}, {"initial_epoch": None}),
     *({"class_weight": {0: 1.0}}, {"callbacks": 3}, {"callbacks": [3]}, {"verbose": "no"}),
 ]
+SGD = keras.optimizers.SGD
 COMPILE = [
     *({"loss_weights": value} for value in ([1, 2], 3, "equal", {"deph": 1, "semseg": 1})),
     *({"loss_weights": {"depth": value, "semseg": 1}} for value in (-1, np.nan, "a")),
@@ -92,13 +94,45 @@ COMPILE = [
     *({"loss": {"depth": value, "semseg": "mae"}} for value in ("mea", 3)),
     *({"metrics": value} for value in (["mae"], "mae", {"deph": []}, {"depth": ["mea"]})),
     *({"optimizer": value} for value in ("sdg", 3)),
+    *({"optimizer": SGD(value)} for value in (np.nan, np.inf, -1.0)),
+    *({"optimizer": SGD(**{name: np.nan})} for name in ("weight_decay", "clipnorm")),
     *({"steps_per_execution": 0}, {"jit_compile": "maybe"}),
 ]
+MEASURED = [
+    *({"steps": value} for value in (-1, 0, 1.5)),
+    *({"callbacks": 3}, {"verbose": 7}),
+]
+FOLLOWING = {
+    "follows None": keras.callbacks.EarlyStopping(None),
+    "mean 'depth_RMSE'": keras.callbacks.ReduceLROnPlateau("val_dpth_RMSE"),
+    "nothing is validated": keras.callbacks.EarlyStopping("val_depth_RMSE"),
+    "follow 'loss'": keras.callbacks.ModelCheckpoint("never.keras", save_best_only=True),
+}
 NO_DATA = ("a path", 3, None, {"image": IMAGES}, [[1], [2, 3]], [])
 
 
 def misuses(model):
     """Name by name, what a user may do wrong, and a part of what the sentence says."""
+    for how in MEASURED:
+        (name,) = how
+        for call in (model.evaluate, model.predict):
+            yield f"{call.__name__} {how}", lambda c=call, how=how: c(IMAGES, **how), name
+    weighted = {"class_weight": {0: 1.0}}
+    yield "a class's weight", lambda: model.train_on_batch(IMAGES, LABELS, **weighted), "class"
+    shapes = [each.shape for each in model.get_weights()]
+    for name, last in {
+        "nan": np.full(shapes[-1], np.nan),
+        "complex": np.full(shapes[-1], 1j),
+        "text": np.full(shapes[-1], "a"),
+        "another shape": np.ones(7),
+    }.items():
+        given = [*map(np.ones, shapes[:-1]), last]
+        yield f"weights of {name}", lambda given=given: model.set_weights(given), "Weight"
+    for given in (None, "weights", [], [1.0]):
+        yield f"weights {given!r}", lambda given=given: model.set_weights(given), "weights"
+    for part, callback in FOLLOWING.items():
+        how = {"callbacks": [callback], "verbose": 0}
+        yield part, lambda how=how: model.fit(IMAGES, LABELS, **how), part
     for how in ARGUMENTS:
         (name,) = how
         yield f"fit {how}", lambda how=how: model.fit(IMAGES, LABELS, **{"verbose": 0, **how}), name
@@ -150,6 +184,21 @@ def test_any_misuse(model):
         _, call, part = wrong[number]
         assert_refused(model, call, part)
     model.fit(IMAGES, LABELS, verbose=0)  # without another compile
+
+
+def test_a_rate_that_is_none_on_the_way(model):
+    """Set by a schedule of epochs: no step is made with it."""
+    for rate in (np.nan, -1.0):
+        rates = 0.01, rate
+        scheduled = keras.callbacks.LearningRateScheduler(
+            lambda epoch, _, rates=rates: rates[epoch]
+        )
+        with pytest.raises(ValueError, match=r"^The learning rate of SGD is [^\n]*$"):
+            model.fit(IMAGES, LABELS, epochs=2, verbose=0, callbacks=[scheduled])
+        for call in (model.fit, model.train_on_batch):
+            assert_refused(model, lambda call=call: call(IMAGES, LABELS), "The learning rate of")
+        model.optimizer.learning_rate = 0.01
+    assert all(np.isfinite(value).all() for value in model.get_weights())
 
 
 PIXELS = np.random.default_rng(1).uniform(0, 2, (3, *SIZE)).astype("float32")
@@ -294,22 +343,24 @@ class Stop(keras.callbacks.Callback):
 
 
 MOMENTS = ["begin", "batch_begin", "batch_end", "end"]
+EPOCHS = [(None, "epoch_begin"), (None, "epoch_end")]
 
 
 def test_interrupted(model):
     """Training may have changed the weights by then; they are there."""
-    for call, moment in itertools.product(("train", "test", "predict"), MOMENTS):
+    moments = [*itertools.product(("train", "test", "predict"), MOMENTS), *EPOCHS]
+    for call, moment in moments:
         run = {
             "train": lambda stop: model.fit(IMAGES, LABELS, verbose=0, callbacks=[stop]),
             "test": lambda stop: model.evaluate(IMAGES, LABELS, verbose=0, callbacks=[stop]),
             "predict": lambda stop: model.predict(IMAGES, verbose=0, callbacks=[stop]),
-        }[call]
+        }[call or "train"]
         before = model.get_weights()
         with pytest.raises(KeyboardInterrupt):
-            run(Stop(f"on_{call}_{moment}"))
+            run(Stop(f"on_{call}_{moment}" if call else f"on_{moment}"))
         after = model.get_weights()
         assert all(np.isfinite(value).all() for value in after)
-        if call != "train" or moment == "begin":
+        if call in ("test", "predict") or moment in ("begin", "epoch_begin"):
             for found, was in zip(after, before, strict=True):
                 np.testing.assert_array_equal(found, was)
 
@@ -440,6 +491,13 @@ def test_an_iterator_is_read_from_its_first_batch(model):
     endless = batches()
     model.fit(endless, steps_per_epoch=4, verbose=0)
     assert seen == [0, 1, 2, 3]
+
+
+@pytest.mark.once("torch", "a process of JAX's or TensorFlow's must not be copied")
+def test_a_late_batch_from_another_process(model):
+    batches = ((LATE[[i]], {n: x[[i]] for n, x in LABELS.items()}) for i in range(3))
+    late = Batches(*batches, workers=1, use_multiprocessing=True)
+    assert_refused(model, lambda: model.evaluate(late, verbose=0), "NaN or infinite")
 
 
 def test_several_threads_predict(model):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_mtl.arguments import check_number
 from keras_mtl.training.balancing.loss_weighting import LossWeighting
 
 
@@ -33,7 +34,7 @@ class DynamicWeightAverage(LossWeighting):
 
     def __init__(self, temperature: float = 2.0, **kwargs):
         super().__init__(**kwargs)
-        if not temperature > 0:
+        if not check_number("temperature", temperature) > 0:
             raise ValueError(f"temperature is {temperature!r}, expected a number above 0.")
         self.temperature = temperature
 

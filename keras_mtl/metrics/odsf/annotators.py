@@ -11,7 +11,8 @@ on. What is paired stays paired, if with a farther pixel, so that the matching i
 
 import numpy as np
 
-from keras_mtl.metrics.odsf.matching import FREE, add_pairs, ranges, thin
+from keras_mtl.metrics.odsf.matching import FREE, add_pairs, list_ranges, matching_space, ranges
+from keras_mtl.metrics.odsf.thinning import thin
 
 
 def count_annotated(
@@ -56,19 +57,14 @@ def count_annotated(
 def _matched(predicted: np.ndarray, table: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Which predicted pixels have a pair, bool `(H, W)`; a row of the table for each radius."""
     padded = np.pad(predicted, 1)
-    n_labelled = table[0][0][-1, -1]
-    free = np.flatnonzero(padded)
-    pair_of_pixel = np.full(padded.size, FREE, "int32")
-    pair_of_label = np.full(n_labelled, FREE, "int32")
-    space = (
-        np.empty(n_labelled, "int32"),
-        np.empty(n_labelled + 1, "int32"),
-        np.empty(len(free) + n_labelled, "int64"),
-        np.empty(len(free) + n_labelled, "int32"),
-        np.empty((3, n_labelled + 2), "int64"),
-    )
+    places = np.flatnonzero(padded)
+    n_labelled = int(table[0][0][-1, -1])
+    here, there = np.ones(len(places), bool), np.ones(n_labelled, bool)
+    pairs = np.full(len(places), FREE, "int32"), np.full(n_labelled, FREE, "int32")
+    space = matching_space(len(places), n_labelled)
     for first, half_widths in table:
-        arrays = (pair_of_pixel, pair_of_label, padded.shape[1], first, half_widths, *space)
-        while len(free) and add_pairs(free, len(free), *arrays):
-            free = free[pair_of_pixel[free] == FREE]
-    return (pair_of_pixel != FREE).reshape(padded.shape)[1:-1, 1:-1]
+        reach = list_ranges(places, padded.shape[1], first, half_widths)
+        while add_pairs(here, there, *pairs, *reach, *space):
+            pass
+    padded.ravel()[places] = pairs[0] != FREE
+    return padded[1:-1, 1:-1]

@@ -154,13 +154,16 @@ def suppress(prediction: np.ndarray, fade: bool = True) -> np.ndarray:
     down, right = np.gradient(smooth)
     right_right = np.gradient(right, axis=1)
     down_down, down_right = np.gradient(down)
+    # Where nothing is predicted nothing can go: most of a usual map.
+    y, x = np.nonzero(strength)
+    values = strength[y, x]
+    down_down, down_right, right_right = (
+        each[y, x] for each in (down_down, down_right, right_right)
+    )
     angle = np.mod(
         np.arctan(down_down * np.sign(-down_right) / (right_right + np.float32(1e-5))),
         np.float32(np.pi),
     )
-    # Where nothing is predicted nothing can go: most of a usual map.
-    y, x = np.nonzero(strength)
-    values, angle = strength[y, x], angle[y, x]
     step_y, step_x = np.sin(angle), np.cos(angle)
     beaten = np.zeros(len(values), bool)
     for side in (1, -1):
@@ -194,7 +197,9 @@ def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
     >>> label_boundaries(np.array([[1, 1, 2, 2]] * 3), "pascal").astype(int).tolist()
     [[0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]]
     """
-    matching = load_matching()
+    load_matching()  # says what is not installed
+    from keras_mtl.metrics.odsf.thinning import thin
+
     label = np.asarray(label)
     if protocol not in MAX_DISTANCE:
         raise ValueError(f"Unknown protocol {protocol!r}; use {' or '.join(MAX_DISTANCE)}.")
@@ -210,7 +215,7 @@ def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
                 f"The label holds {len(label)} annotators and the value "
                 f"{label.max(initial=0)}, expected one or more and 0 or 1."
             )
-        return np.stack([matching.thin(boundaries) for boundaries in label])
+        return np.stack([thin(boundaries) for boundaries in label])
     if protocol == "pascal":
         from skimage.measure import label as components
 
@@ -226,7 +231,7 @@ def label_boundaries(label: np.ndarray, protocol: str) -> np.ndarray:
     differs[:, :-1] |= regions[:, :-1] != regions[:, 1:]
     differs[:-1] |= regions[:-1] != regions[1:]
     differs[:-1, :-1] |= regions[:-1, :-1] != regions[1:, 1:]
-    return matching.thin(differs)
+    return thin(differs)
 
 
 def _as_uint8(prediction) -> np.ndarray:

@@ -1,13 +1,12 @@
 """The compiled part of odsF: thins a map at every threshold and matches it with the boundaries.
 
-Thinning removes pixels by the conditions of Guo and Hall (Communications of the ACM 32(3), 1989),
-the same as `skimage.morphology.thin`; only pixels beside removed ones are looked at again.
-
 Matching is a maximum-cardinality matching of predicted and labelled pixels within a radius, found
 by the phases of Hopcroft and Karp (SIAM Journal on Computing 2(4), 1973): their number grows at
-most with the square root of the number of pixels, so that no map can bring it to a standstill. The
-labelled pixels in reach of a predicted one are never listed: numbered row by row, they are one
-range of numbers per row, which two look-ups give.
+most with the square root of the number of pixels, so that no map can bring it to a standstill. A
+phase goes on, as Duff and Wiberg's (ACM Transactions on Mathematical Software 14(3), 1988), along
+paths of any length, which makes phases few; and it starts from the side that has fewer pixels, for
+what is left over on the other would be searched in vain. The pixels in reach of one are not listed
+one by one: numbered row by row, they are one range of numbers for each row of its disc.
 
 What is compiled writes to its own arrays only and releases the GIL: threads match images side by
 side.
@@ -15,6 +14,8 @@ side.
 
 import numba
 import numpy as np
+
+from keras_mtl.metrics.odsf.thinning import REMOVABLE, thin_in_place, thinning_space
 
 FREE = -1
 
@@ -49,13 +50,11 @@ def count_matches(
     [[4, 8], [0, 0]]
     """
     strength = np.asarray(strength, "float32")
+    labelled = np.asarray(labelled, bool)
     values, pixels = _above(strength, labelled, float(thresholds[0]))
     # Ascending negated values: how many lie strictly below -t is how many are above t.
     above = np.searchsorted(-values, -np.asarray(thresholds, "float32"), side="left")
-    first, half_widths = ranges(np.asarray(labelled, bool), radius)
-    counts = _count_over_thresholds(
-        pixels, above[::-1].astype("int64"), strength.shape[1] + 2, first, half_widths, _REMOVABLE
-    )
+    counts = _count(pixels, above[::-1].astype("int64"), labelled, radius, REMOVABLE)
     return counts[::-1].copy()
 
 
@@ -78,60 +77,13 @@ def match_pixels(predicted: np.ndarray, labelled: np.ndarray, radius: float) -> 
     >>> match_pixels(np.array([[1, 1, 0, 0]]), np.array([[0, 0, 1, 0]]), radius=2.0)
     1
     """
-    predicted = np.asarray(predicted, bool)
+    predicted, labelled = np.asarray(predicted, bool), np.asarray(labelled, bool)
     _, pixels = _above(predicted.astype("float32"), labelled, 0.0)
-    first, half_widths = ranges(np.asarray(labelled, bool), radius)
-    keep = np.zeros_like(_REMOVABLE)
-    width = predicted.shape[1] + 2
-    above = np.array([len(pixels)])
-    return int(_count_over_thresholds(pixels, above, width, first, half_widths, keep)[0, 0])
-
-
-def thin(image: np.ndarray) -> np.ndarray:
-    """Thins a binary map until nothing changes.
-
-    Args:
-        image: bool `(H, W)`.
-
-    Returns:
-        bool `(H, W)`.
-
-    Example:
-
-    >>> thin(np.ones((3, 6), bool)).astype(int).tolist()
-    [[0, 0, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0]]
-    """
-    padded = np.pad(np.asarray(image, bool), 1).astype("uint8", order="C")  # MATLAB's is "F"
-    pixels = np.flatnonzero(padded)
-    flat = padded.ravel()
-    _thin(flat, pixels, len(pixels), padded.shape[1], _REMOVABLE, *_thinning_space(flat, pixels))
-    return padded[1:-1, 1:-1].astype(bool)
+    keep = np.zeros_like(REMOVABLE)
+    return int(_count(pixels, np.array([len(pixels)]), labelled, radius, keep)[0, 0])
 
 
 # === Tables ===
-
-
-def _removable() -> np.ndarray:
-    """Which pixels each of the two half-steps of thinning removes, by their neighbours.
-
-    Neighbours x1 .. x8 are bits 0 .. 7: east, then against the clock. Conditions G1 to G3 of the
-    paper, as in Lam, Lee and Suen's survey (IEEE PAMI 14(9), 1992).
-    """
-    table = np.zeros((2, 256), bool)
-    for code in range(256):
-        x = [bool(code >> (k % 8) & 1) for k in range(10)]  # x[k] is the paper's x_(k+1)
-        runs = sum(not x[k] and (x[k + 1] or x[k + 2]) for k in (0, 2, 4, 6))
-        pairs = min(
-            sum(x[k - 1] or x[k] for k in (1, 3, 5, 7)),
-            sum(x[k] or x[k + 1] for k in (1, 3, 5, 7)),
-        )
-        if runs == 1 and 2 <= pairs <= 3:
-            table[0, code] = not ((x[1] or x[2] or not x[7]) and x[0])
-            table[1, code] = not ((x[5] or x[6] or not x[3]) and x[4])
-    return table
-
-
-_REMOVABLE = _removable()
 
 
 def _above(strength, labelled, lowest) -> tuple[np.ndarray, np.ndarray]:
@@ -162,77 +114,77 @@ def _half_width(radius, row) -> int:
     return max(x for x in range(int(radius) + 1) if x * x + row * row <= radius * radius)
 
 
-def _thinning_space(flat, pixels):
-    n = len(pixels)
-    return np.zeros(len(flat), "uint8"), np.empty((2, n), "int64"), np.empty(n, "int64")
+def matching_space(n_pixels: int, n_labelled: int) -> tuple[np.ndarray, ...]:
+    """What searches write to, from either side."""
+    most = max(n_pixels, n_labelled)
+    level, unseen = np.empty(most, "int32"), np.empty(most + 1, "int32")
+    path = np.empty((3, min(n_pixels, n_labelled) + 2), "int64")
+    return level, unseen, np.empty(most, "int32"), np.empty(most, "int32"), path
 
 
-# === Thinning ===
+def _count(pixels, above, labelled, radius, removable) -> np.ndarray:
+    """`_count_over_thresholds` with what is in reach of each pixel, and of each labelled one."""
+    height, width = labelled.shape[0], labelled.shape[1] + 2
+    places = np.sort(pixels)
+    begins, reach = list_ranges(places, width, *ranges(labelled, radius))
+    useful = begins[1:] > begins[:-1]
+    places, begins = places[useful], np.append(0, begins[1:][useful])
+    number = np.full((height + 2) * width, FREE, "int32")
+    number[places] = np.arange(len(places))
+    candidates = number.reshape(height + 2, width)[1:-1, 1:-1] != FREE
+    back = list_ranges(np.flatnonzero(np.pad(labelled, 1)), width, *ranges(candidates, radius))
+    space = matching_space(len(places), len(back[0]) - 1)
+    thinning = removable, *thinning_space(len(number), len(pixels))
+    return _count_over_thresholds(
+        pixels, above, width, thinning, number, (begins, reach), back, space
+    )
 
 
 @numba.njit(cache=True, nogil=True)
-def _thin(image, pixels, n, width, removable, waiting, queue, removed):
-    """Thins in place. `image` is padded and flat, its n pixels are listed; `waiting` is all 0."""
-    around = np.array(
-        [1, 1 - width, -width, -1 - width, -1, width - 1, width, width + 1]
-    )  # x1 .. x8
-    size = np.array([n, n])
-    for k in range(n):
-        queue[0, k] = queue[1, k] = pixels[k]
-        waiting[pixels[k]] = 3
-    while size[0] + size[1] > 0:
-        for half in range(2):
-            n_removed = 0
-            for k in range(size[half]):
-                p = queue[half, k]
-                waiting[p] &= 2 - half  # takes bit `half` away
-                if image[p]:
-                    code = 0
-                    for j in range(8):
-                        code |= image[p + around[j]] << j
-                    if removable[half, code]:
-                        removed[n_removed] = p
-                        n_removed += 1
-            size[half] = 0
-            for k in range(n_removed):
-                image[removed[k]] = 0
-            # Both half-steps look again at the neighbours; for all others the answer stands.
-            for k in range(n_removed):
-                for j in range(8):
-                    q = removed[k] + around[j]
-                    if image[q]:
-                        for step in range(2):
-                            if not waiting[q] >> step & 1:
-                                waiting[q] |= 1 << step
-                                queue[step, size[step]] = q
-                                size[step] += 1
+def list_ranges(places, width, first, half_widths):
+    """The ranges of numbers in reach of places of the padded map, those of place k from begins[k].
+
+    `first` and `half_widths` are what `ranges` returned of the other side's map.
+    """
+    begins = np.zeros(len(places) + 1, np.int64)
+    found = np.empty((0, 2), np.int32)
+    for counted in (False, True):
+        n = 0
+        for k in range(len(places)):
+            y, x = places[k] // width - 1, places[k] % width - 1
+            for row in range(len(half_widths)):
+                to = y + row - len(half_widths) // 2
+                if to < 0 or to >= first.shape[0]:
+                    continue
+                start = first[to, max(x - half_widths[row], 0)]
+                end = first[to, min(x + half_widths[row] + 1, first.shape[1] - 1)]
+                if start == end:
+                    continue
+                if counted:
+                    found[n] = start, end
+                n += 1
+            begins[k + 1] = n
+        if not counted:
+            found = np.empty((n, 2), np.int32)
+    return begins, found
 
 
 # === Matching ===
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
+def _count_over_thresholds(pixels, above, width, thinning, number, forth, back, space):
     """Matches and predicted pixels for each entry of `above`, the number of pixels to take.
 
-    `above` ascends, and `pixels` are places in the padded map of this width, strongest first.
+    `above` ascends, and `pixels` are places in the padded map of this width, strongest first;
+    `number` is their number there of those that have a label in reach.
     """
-    n_labelled = first[-1, -1]
-    image = np.zeros((first.shape[0] + 2) * width, np.uint8)
-    waiting = np.zeros(len(image), np.uint8)
-    queue = np.empty((2, len(pixels)), np.int64)
-    removed = np.empty(len(pixels), np.int64)
-    pair_of_pixel = np.full(len(image), FREE, np.int32)
+    image = np.zeros(len(number), np.uint8)
+    n_labelled = len(back[0]) - 1
+    predicted_now = np.zeros(len(forth[0]) - 1, np.bool_)
+    always = np.ones(n_labelled, np.bool_)
+    pair_of_pixel = np.full(len(predicted_now), FREE, np.int32)
     pair_of_label = np.full(n_labelled, FREE, np.int32)
-    in_reach = np.zeros(len(image), np.bool_)
-    for p in pixels:
-        in_reach[p] = _has_label(p, width, first, half_widths)
-    free = np.empty(len(pixels), np.int64)
-    level = np.empty(n_labelled, np.int32)
-    unseen = np.empty(n_labelled + 1, np.int32)
-    search = np.empty(len(pixels), np.int64)
-    depth = np.empty(len(pixels), np.int32)
-    path = np.empty((3, n_labelled + 2), np.int64)
     counts = np.zeros((len(above), 2), np.int64)
     matched = 0
     for t in range(len(above)):
@@ -242,102 +194,100 @@ def _count_over_thresholds(pixels, above, width, first, half_widths, removable):
             continue
         for k in range(n):
             image[pixels[k]] = 1
-        _thin(image, pixels, n, width, removable, waiting, queue, removed)
-        # Thinned maps are not nested, but nearly: a pair stays while its pixel does.
-        for g in range(n_labelled):
-            p = pair_of_label[g]
-            if p != FREE and not image[p]:
-                pair_of_label[g] = pair_of_pixel[p] = FREE
-                matched -= 1
-        predicted = n_free = useful = 0
+        thin_in_place(image, pixels, n, width, *thinning)
+        predicted = useful = 0
         for k in range(n):
             p = pixels[k]
-            if image[p]:
-                image[p] = 0
-                predicted += 1
-                if in_reach[p]:
-                    useful += 1
-                    if pair_of_pixel[p] == FREE:
-                        free[n_free] = p
-                        n_free += 1
-        most = min(useful, n_labelled)
-        while matched < most:
-            more = add_pairs(
-                free, n_free, pair_of_pixel, pair_of_label, width, first, half_widths,
-                level, unseen, search, depth, path,
-            )  # fmt: skip
+            i = number[p]
+            predicted += image[p]
+            if i != FREE:
+                useful += image[p]
+                predicted_now[i] = image[p] == 1
+                # Thinned maps are not nested, but nearly: a pair stays while its pixel does.
+                if not image[p] and pair_of_pixel[i] != FREE:
+                    pair_of_label[pair_of_pixel[i]] = pair_of_pixel[i] = FREE
+                    matched -= 1
+            image[p] = 0
+        while matched < min(useful, n_labelled):
+            if useful <= n_labelled:
+                more = _phase(predicted_now, always, pair_of_pixel, pair_of_label, *forth, *space)
+            else:
+                more = _phase(always, predicted_now, pair_of_label, pair_of_pixel, *back, *space)
             if more == 0:
                 break
             matched += more
-            kept = 0
-            for k in range(n_free):
-                if pair_of_pixel[free[k]] == FREE:
-                    free[kept] = free[k]
-                    kept += 1
-            n_free = kept
         counts[t, 0] = matched
         counts[t, 1] = predicted
     return counts
 
 
-@numba.njit(cache=True, inline="always")
-def _range(y, x, row, first, half_widths):
-    """The labelled pixels in reach of a pixel in one row of its disc, as (start, end)."""
-    y += row - len(half_widths) // 2
-    if y < 0 or y >= first.shape[0]:
-        return np.int32(0), np.int32(0)
-    left = max(x - half_widths[row], 0)
-    right = min(x + half_widths[row] + 1, first.shape[1] - 1)
-    return first[y, left], first[y, right]
-
-
 @numba.njit(cache=True)
-def _has_label(p, width, first, half_widths):
-    y, x = p // width - 1, p % width - 1
-    for row in range(len(half_widths)):
-        start, end = _range(y, x, row, first, half_widths)
-        if end > start:
-            return True
-    return False
+def _phase(here, there, pair_here, pair_there, begins, reach, level, unseen, search, depth, path):
+    sides = here, there, pair_here, pair_there, begins, reach
+    gain = add_pairs(*sides, level, unseen, search, depth, path)
+    return gain + _add_pairs_far_away(*sides, unseen, path) if gain else 0
+
+
+@numba.njit(cache=True, inline="always")
+def _start(unseen, there):
+    """Nothing was seen yet; what is not there never will be."""
+    for g in range(len(there)):
+        unseen[g] = g if there[g] else g + 1
+    unseen[len(there)] = len(there)
 
 
 @numba.njit(cache=True, inline="always")
 def _next(unseen, g):
-    """The first labelled pixel from g on that was not seen yet; shortens the way for later."""
+    """The first pixel from g on that was not seen yet; shortens the way for later."""
     while unseen[g] != g:
         unseen[g] = unseen[unseen[g]]
         g = unseen[g]
     return g
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, inline="always")
+def _go_on(path, d, i, begins):
+    """Step d of a path begins at i, with its first range, and has found nothing yet."""
+    path[0, d] = i
+    path[1, d] = begins[i]
+    path[2, d] = FREE
+
+
+@numba.njit(cache=True, inline="always")
+def _take(path, d, pair_here, pair_there):
+    """Makes pairs along the path; what was paired there gets another one."""
+    while d >= 0:
+        pair_here[path[0, d]] = path[2, d]
+        pair_there[path[2, d]] = path[0, d]
+        d -= 1
+
+
+@numba.njit(cache=True, nogil=True)
 def add_pairs(
-    free, n_free, pair_of_pixel, pair_of_label, width, first, half_widths,
-    level, unseen, search, depth, path,
-):  # fmt: skip
-    """Lengthens the matching along a maximal set of disjoint shortest paths; returns its gain."""
-    n_labelled, n_rows = len(pair_of_label), len(half_widths)
-    for g in range(n_labelled):
-        level[g] = FREE
-        unseen[g] = g
-    unseen[n_labelled] = n_labelled
-    # Breadth first: the length of the shortest way from a free pixel to each labelled one.
-    end_of_search, last = n_free, -1
-    for k in range(n_free):
-        search[k] = free[k]
-        depth[k] = 0
+    here, there, pair_here, pair_there, begins, reach, level, unseen, search, depth, path
+):
+    """Lengthens the matching along a maximal set of disjoint shortest paths; returns its gain.
+
+    They begin here, at what has no pair, and end there. `here` and `there` say of every pixel of
+    either side whether it takes part; `begins` and `reach` are what `list_ranges` returned.
+    """
+    _start(unseen, there)
+    level[: len(there)] = FREE
+    # Breadth first: the length of the shortest way from a free pixel to each one there.
+    end_of_search, last = 0, -1
+    for i in range(len(here)):
+        if here[i] and pair_here[i] == FREE:
+            search[end_of_search] = i
+            depth[end_of_search] = 0
+            end_of_search += 1
     k = 0
     while k < end_of_search and (last < 0 or depth[k] == last):
-        y, x = search[k] // width - 1, search[k] % width - 1
-        for row in range(n_rows):
-            start, end = _range(y, x, row, first, half_widths)
-            if start == end:
-                continue
-            g = _next(unseen, start)
-            while g < end:
+        for r in range(begins[search[k]], begins[search[k] + 1]):
+            g = _next(unseen, reach[r, 0])
+            while g < reach[r, 1]:
                 unseen[g] = g + 1
                 level[g] = depth[k]
-                q = pair_of_label[g]
+                q = pair_there[g]
                 if q == FREE:
                     last = depth[k]
                 else:
@@ -348,43 +298,80 @@ def add_pairs(
         k += 1
     if last < 0:
         return 0
-    # Depth first along these levels; each labelled pixel is tried at most once.
+    # Depth first along these levels; each pixel there is tried at most once.
     gain = 0
-    for k in range(n_free):
+    for first in range(len(here)):
+        if not here[first] or pair_here[first] != FREE:
+            continue
         d = 0
-        path[0, 0] = free[k]
-        path[1, 0] = 0
-        path[2, 0] = FREE
+        _go_on(path, 0, first, begins)
         while d >= 0:
-            y, x = path[0, d] // width - 1, path[0, d] % width - 1
-            found = -1
-            while path[1, d] < n_rows:
-                start, end = _range(y, x, path[1, d], first, half_widths)
-                g = max(start, path[2, d])
-                while g < end:
-                    if level[g] == d and (d < last or pair_of_label[g] == FREE):
+            found = FREE
+            while path[1, d] < begins[path[0, d] + 1]:
+                r = path[1, d]
+                for g in range(max(reach[r, 0], path[2, d]), reach[r, 1]):
+                    if level[g] == d and (d < last or pair_there[g] == FREE):
                         found = g
                         break
-                    g += 1
-                if found >= 0:
+                if found != FREE:
                     break
                 path[1, d] += 1
                 path[2, d] = FREE
-            if found < 0:
+            if found == FREE:
                 d -= 1
                 continue
             level[found] = FREE
             path[2, d] = found  # where to go on if this way fails, and the pair if it does not
-            q = pair_of_label[found]
-            if q != FREE:
-                d += 1
-                path[0, d] = q
-                path[1, d] = 0
-                path[2, d] = FREE
-                continue
-            gain += 1
-            while d >= 0:
-                pair_of_pixel[path[0, d]] = path[2, d]
-                pair_of_label[path[2, d]] = path[0, d]
-                d -= 1
+            q = pair_there[found]
+            if q == FREE:
+                _take(path, d, pair_here, pair_there)
+                gain += 1
+                break
+            d += 1
+            _go_on(path, d, q, begins)
     return gain
+
+
+@numba.njit(cache=True)
+def _add_pairs_far_away(here, there, pair_here, pair_there, begins, reach, unseen, path):
+    """Lengthens the matching along disjoint paths of any length; returns its gain."""
+    _start(unseen, there)
+    gain = 0
+    for first in range(len(here)):
+        if not here[first] or pair_here[first] != FREE:
+            continue
+        d = 0
+        _go_on(path, 0, first, begins)
+        while d >= 0:
+            i = path[0, d]
+            if path[2, d] == FREE:  # new here: rather one that ends the path than another step
+                path[2, d] = _free_in_reach(there, pair_there, reach[begins[i] : begins[i + 1]])
+                if path[2, d] != FREE:
+                    _take(path, d, pair_here, pair_there)
+                    gain += 1
+                    break
+            found = FREE
+            while path[1, d] < begins[i + 1]:
+                g = _next(unseen, reach[path[1, d], 0])
+                if g < reach[path[1, d], 1]:
+                    found = g
+                    break
+                path[1, d] += 1
+            if found == FREE:
+                d -= 1
+                continue
+            unseen[found] = found + 1
+            path[2, d] = found
+            q = pair_there[found]
+            d += 1
+            _go_on(path, d, q, begins)
+    return gain
+
+
+@numba.njit(cache=True, inline="always")
+def _free_in_reach(there, pair_there, reach):
+    for r in range(len(reach)):
+        for g in range(reach[r, 0], reach[r, 1]):
+            if there[g] and pair_there[g] == FREE:
+                return g
+    return FREE

@@ -13,7 +13,8 @@ from skimage.morphology import thin as thin_reference
 pytest.importorskip("numba", reason="the extra `evaluation` is not installed")
 
 from keras_mtl.metrics.odsf.image import THRESHOLDS
-from keras_mtl.metrics.odsf.matching import count_matches, match_pixels, thin
+from keras_mtl.metrics.odsf.matching import count_matches, match_pixels
+from keras_mtl.metrics.odsf.thinning import thin
 
 pytestmark = pytest.mark.once("torch", "needs no backend")
 

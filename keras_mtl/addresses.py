@@ -21,6 +21,7 @@ PLACES = {
     "keras_mtl.data.rooms": "keras_mtl.rooms",
     "keras_mtl.data.verify": "keras_mtl.data.archives.verify",
     "keras_mtl.evaluation.boundary": "keras_mtl.metrics.odsf.folder",
+    "keras_mtl.evaluation.detection3d": "keras_mtl.metrics.detection3d.folder",
     "keras_mtl.layers.rematerialization": "keras_mtl.computation.rematerialization",
 }
 

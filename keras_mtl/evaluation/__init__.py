@@ -8,15 +8,18 @@ _PLACES = {
     "FAST_THRESHOLDS": "keras_mtl.metrics.odsf.image",
     "THRESHOLDS": "keras_mtl.metrics.odsf.image",
     "BoundaryScores": "keras_mtl.metrics.odsf.scores",
+    "DetectionScores": "keras_mtl.metrics.detection3d.scores",
     "Evaluation": "keras_mtl.evaluation.result",
     "evaluate": "keras_mtl.evaluation.evaluation",
     "comparison": "keras_mtl.evaluation.comparison_table",
     "delta_m": "keras_mtl.evaluation.single_task",
     "evaluate_folder": "keras_mtl.metrics.odsf.folder",
     "evaluate_image": "keras_mtl.metrics.odsf.image",
+    "evaluate_boxes": "keras_mtl.metrics.detection3d.folder",
     "published_rows": "keras_mtl.evaluation.published",
     "published_single_task": "keras_mtl.evaluation.single_task",
     "single_task_scores": "keras_mtl.evaluation.single_task",
+    "write_boxes": "keras_mtl.metrics.detection3d.files",
 }
 __all__ = list(_PLACES)
 

@@ -1,0 +1,85 @@
+"""Boxes of one image in the arrays that the score is computed from."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from keras_mtl.metrics.detection3d.camera import Camera, amodal_boxes
+
+CLASSES = ("car", "truck", "bus", "train", "motorcycle", "bicycle")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Boxes of one image, annotated or predicted.
+
+    Args:
+        label: int `(N,)`, places in `CLASSES`.
+        score: float `(N,)`, confidence in 0..1; 1 for annotations.
+        center: float `(N, 3)`, metres in the vehicle's frame (x forward, y left, z up).
+        size: float `(N, 3)`, length, width, height, metres.
+        rotation: float `(N, 4)`, quaternions wxyz in the vehicle's frame.
+        modal: float `(N, 4)`, the visible part in the image: x and y of the top left and of the
+            bottom right corner, pixels.
+        amodal: float `(N, 4)`, likewise, as if nothing hid it.
+
+    Example:
+
+    >>> len(no_boxes())
+    0
+    """
+
+    label: np.ndarray
+    score: np.ndarray
+    center: np.ndarray
+    size: np.ndarray
+    rotation: np.ndarray
+    modal: np.ndarray
+    amodal: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, places: np.ndarray) -> "Boxes":
+        """Some of the boxes, by their places or a mask."""
+        return Boxes(*(getattr(self, field.name)[places] for field in fields(self)))
+
+
+def no_boxes() -> Boxes:
+    """The boxes of an image without any."""
+    return Boxes(
+        np.zeros(0, int),
+        np.zeros(0),
+        np.zeros((0, 3)),
+        np.zeros((0, 3)),
+        np.zeros((0, 4)),
+        np.zeros((0, 4)),
+        np.zeros((0, 4)),
+    )
+
+
+def predicted(
+    camera: Camera,
+    label: np.ndarray,
+    score: np.ndarray,
+    center: np.ndarray,
+    size: np.ndarray,
+    rotation: np.ndarray,
+    modal: np.ndarray | None = None,
+) -> Boxes:
+    """Predicted boxes of one image; their amodal boxes are computed.
+
+    Args:
+        camera: of the image.
+        label, score, center, size, rotation: see `Boxes`.
+        modal: see `Boxes`; the amodal ones unless given.
+
+    Example:
+
+    >>> camera = Camera(100.0, 100.0, 50.0, 40.0, np.eye(3, 4), (80, 100))
+    >>> a_car = [0], [0.9], [[11.0, 0, 0]], [[2.0, 2, 2]], [[1.0, 0, 0, 0]]
+    >>> predicted(camera, *map(np.array, a_car)).modal.tolist()
+    [[40.0, 30.0, 60.0, 50.0]]
+    """
+    amodal = amodal_boxes(camera, center, size, rotation)
+    return Boxes(label, score, center, size, rotation, amodal if modal is None else modal, amodal)

@@ -1,5 +1,6 @@
 """How prepared datasets hold photographs: files from which training reads the right pixels."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def decode_image(encoded):
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
-def to_store(path: Path) -> tuple[str | np.ndarray, tuple[int, int]]:
+def to_store(source: Path | bytes, name: str | None = None) -> tuple:
     """What a dataset stores of a photograph, whatever its file's format.
 
     The file as it is, if training decodes it to what `keras_mtl.pictures.read_photograph` reads;
@@ -28,20 +29,23 @@ def to_store(path: Path) -> tuple[str | np.ndarray, tuple[int, int]]:
     as PNG.
 
     Args:
-        path: of the file.
+        source: path of the file, or its bytes.
+        name: what to call bytes in a message.
 
     Returns:
-        The path or the array, and the height and width.
+        The path or the bytes, or the array; and the height and width.
 
     Raises:
         PictureError: if it cannot be read.
     """
     import tensorflow as tf
 
-    photograph = read_photograph(path)
+    held = isinstance(source, bytes)
+    photograph = read_photograph(io.BytesIO(source) if held else source, name)
     try:
-        decoded = decode_image(tf.io.read_file(str(path))).numpy()
-        same = np.array_equal(decoded, photograph)
+        encoded = source if held else tf.io.read_file(str(source))
+        same = np.array_equal(decode_image(encoded).numpy(), photograph)
     except tf.errors.InvalidArgumentError:  # of a format that it does not read
         same = False
-    return str(path) if same else photograph, photograph.shape[:2]
+    file = source if held else str(source)
+    return file if same else photograph, photograph.shape[:2]

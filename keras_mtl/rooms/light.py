@@ -44,7 +44,7 @@ def shade(draw, view, things, size, face, points, normals, texture):
     # What changes slowly is looked at in every second pixel of a large picture.
     step = 2 if max(face.shape) >= 200 else 1
     coarse = [p[::step, ::step] for p in points]
-    open_ = _fine(_openness(coarse, [m[::step, ::step] for m in n]), step, face.shape)
+    open_ = _fine(openness(coarse, [m[::step, ::step] for m in n]), step, face.shape)
     softness = draw.uniform(0.4, 1.5)
     unshaded = _lit(view, ceiling.position, softness, coarse, solid[::step, ::step])
     up = dot(n, [dot(axis, UP) for axis in view.camera.axes])
@@ -121,7 +121,7 @@ def _fine(coarse, step, shape):
     return coarse
 
 
-def _openness(points, normals):
+def openness(points, normals):
     """How much of the surroundings' light reaches a point past what is near it, 0..1.
 
     Looked at in the picture: what lies above a point's tangent plane hides light from it.

@@ -22,7 +22,7 @@ def missing(file: str, what: str) -> str:
     return f"{file} is missing, expected {what}; copy it from another copy of the archive."
 
 
-def _unreadable(file: str, expected: str, error: Exception | str) -> ArchiveError:
+def unreadable(file: str, expected: str, error: Exception | str) -> ArchiveError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ArchiveError(
         f"{file} is not readable ({reason}), expected {expected}; get an intact copy of it."
@@ -63,7 +63,7 @@ def parse_ids(data: bytes, file: str) -> list[str]:
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise _unreadable(file, "a text file with one image id a line", error) from error
+        raise unreadable(file, "a text file with one image id a line", error) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -114,7 +114,7 @@ def picture(data: bytes, file: str, modes: tuple[str, ...]) -> np.ndarray:
             if mode in modes:
                 pixels = np.array(image.convert("RGB") if modes[0] == "RGB" else image)
     except PictureError as error:
-        raise _unreadable(file, expected, error.reason) from None
+        raise unreadable(file, expected, error.reason) from None
     if mode not in modes:
         raise ArchiveError(f"{file} has mode {mode}, expected {expected}; convert it.")
     return pixels
@@ -154,7 +154,7 @@ def array(data: bytes, file: str) -> np.ndarray:
     except declared.Refused as error:
         raise ArchiveError(str(error)) from None
     except Exception as error:  # NumPy's parser, too, raises whatever a broken header causes
-        raise _unreadable(file, "an array in NumPy's .npy format", error) from error
+        raise unreadable(file, "an array in NumPy's .npy format", error) from error
 
 
 def matlab(data: bytes, file: str, variable: str) -> np.ndarray:
@@ -169,7 +169,7 @@ def matlab(data: bytes, file: str, variable: str) -> np.ndarray:
     except declared.Refused as error:
         raise ArchiveError(str(error)) from None
     except Exception as error:  # SciPy's parser, too, raises whatever broken bytes cause
-        raise _unreadable(file, expected, error) from error
+        raise unreadable(file, expected, error) from error
     if variable not in variables:
         found = ", ".join(variables) or "nothing"
         raise ArchiveError(f"{file} holds {found}, expected {expected}; get an intact copy of it.")

@@ -67,7 +67,7 @@ def lacking(root: Path) -> list[str]:
     >>> lacking(root)
     ['normals']
     """
-    return list(LAYOUT.lacking(lambda folder: layout.has_files(Path(root) / folder)))
+    return layout.lacking(LAYOUT, root)
 
 
 def decode(part: str, data: bytes, file: str) -> np.ndarray:

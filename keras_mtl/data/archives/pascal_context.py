@@ -102,7 +102,7 @@ def lacking(root: Path) -> list[str]:
     >>> lacking(root)
     ['normals', 'edge']
     """
-    return list(LAYOUT.lacking(lambda folder: layout.has_files(Path(root) / folder)))
+    return layout.lacking(LAYOUT, root)
 
 
 def decode(part: str, data: bytes, file: str) -> np.ndarray | None:

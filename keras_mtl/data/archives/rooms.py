@@ -1,9 +1,10 @@
-"""Generated rooms in the exact layouts of the public archives.
+"""Generated rooms, and streets, in the exact layouts of the public archives.
 
     python -m keras_mtl.data.room_archives nyud_v2 NYUDv2 --train 20 --val 10
 
 Image i of the archive (ids count from 1, training images first) is `rooms.render(seed, image_size,
-index=i - 1)`. What reads the public archives reads these, and can be tried and tested on them.
+index=i - 1)`; of Cityscapes see `streets`. What reads the public archives reads these, and can be
+tried and tested on them.
 """
 
 import argparse
@@ -15,9 +16,9 @@ import scipy.io
 from PIL import Image
 
 from keras_mtl import rooms
-from keras_mtl.arguments import check_integer
 from keras_mtl.data.archives import nyud_v2, pascal_context
-from keras_mtl.files import make_folder, whole_folder
+from keras_mtl.data.archives.streets import write_cityscapes_3d
+from keras_mtl.data.archives.writing import write_archive
 from keras_mtl.tasks import NYUD_CLASSES, PASCAL_CLASSES, SemanticSegmentation
 
 # Names of PASCAL-Part for the rooms' parts: the left half of a part gets the first.
@@ -62,9 +63,12 @@ def write_nyud_v2(
     >>> sorted(path.name for path in root.iterdir())
     ['depth', 'edge', 'gt_sets', 'images', 'normals', 'segmentation']
     """
-    return _write(
-        nyud_v2.LAYOUT, "{:04d}", _nyud_v2_files, directory, train, val, image_size, seed, progress
-    )
+    return write_archive(
+        nyud_v2.LAYOUT,
+        lambda split, number: f"{number + 1:04d}",
+        lambda number, path: _nyud_v2_files(rooms.render(seed, image_size, index=number), path),
+        directory, train, val, progress,
+    )  # fmt: skip
 
 
 def write_pascal_context(
@@ -97,47 +101,17 @@ def write_pascal_context(
     >>> sorted(path.name for path in (root / "semseg").iterdir())
     ['VOC12', 'pascal-context']
     """
-    return _write(
-        pascal_context.LAYOUT, "2008_{:06d}", _pascal_context_files,
-        directory, train, val, image_size, seed, progress,
+    return write_archive(
+        pascal_context.LAYOUT,
+        lambda split, number: f"2008_{number + 1:06d}",
+        lambda number, path: _pascal_context_files(
+            rooms.render(seed, image_size, index=number), number, path
+        ),
+        directory, train, val, progress,
     )  # fmt: skip
 
 
-def _write(
-    layout, id_format, write_files, directory, train, val, image_size, seed, progress
-) -> Path:
-    directory = Path(directory).absolute()
-    if directory.exists():
-        raise FileExistsError(
-            f"{directory} exists, expected a folder to create; remove it or choose another name."
-        )
-    splits = {"train": train, "val": val}
-    for split, count in splits.items():
-        check_integer(split, count, 1)
-    make_folder(directory.parent)
-    numbers = range(train + val)
-    if progress:
-        from tqdm import tqdm
-
-        numbers = tqdm(numbers, desc=f"writing {directory.name}", unit="image")
-    with whole_folder(directory) as root:
-        for part in layout.files:
-            for name in layout.folders(part):
-                (root / name).mkdir(parents=True, exist_ok=True)
-        ids = [id_format.format(number + 1) for number in range(train + val)]
-        for number in numbers:
-            scene = rooms.render(seed, image_size, index=number)
-            write_files(scene, number, lambda file, i=ids[number]: root / file.format(i))
-        first = 0
-        for split, count in splits.items():
-            path = root / layout.split_file.format(split)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{i}\n" for i in ids[first : first + count]))
-            first += count
-    return directory
-
-
-def _nyud_v2_files(scene: dict, number: int, path: Callable[[str], Path]) -> None:
+def _nyud_v2_files(scene: dict, path: Callable[[str], Path]) -> None:
     files = {part: path(names[0]) for part, names in nyud_v2.LAYOUT.files.items()}
     _save(scene["image"], files["image"])
     _save(scene["nyud_semseg"] + 1, files["semseg"])
@@ -218,9 +192,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m keras_mtl.data.room_archives",
         description="Writes generated rooms in the exact layout of the archive NYUDv2 or "
-        "PASCALContext, to try and test what reads the public archives.",
+        "PASCALContext, or generated streets in that of Cityscapes, to try and test what reads the "
+        "public archives.",
     )
-    writers = {"nyud_v2": write_nyud_v2, "pascal_context": write_pascal_context}
+    writers: dict[str, Callable] = {
+        "nyud_v2": write_nyud_v2,
+        "pascal_context": write_pascal_context,
+        "cityscapes_3d": write_cityscapes_3d,
+    }
     parser.add_argument("dataset", choices=writers)
     parser.add_argument("directory", help="folder to create, for instance NYUDv2")
     parser.add_argument("--train", type=int, default=20, help="training images (default 20)")
@@ -230,9 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
         type=int,
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
-        help="in pixels (default 425 560 for nyud_v2, 375 500 for pascal_context)",
+        help="in pixels (default 425 560 for nyud_v2, 375 500 for pascal_context, 128 256 for "
+        "cityscapes_3d)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other rooms (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="another seed, other scenes (default 0)"
+    )
     given = parser.parse_args(arguments)
     size = {"image_size": tuple(given.image_size)} if given.image_size else {}
     try:

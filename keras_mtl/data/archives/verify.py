@@ -2,9 +2,10 @@
 
     python -m keras_mtl.data.verify nyud_v2 NYUDv2.tar.gz
 
-A tarball is streamed and never extracted. Faults are what would stop a dataset from being prepared:
-files that are missing, broken, of the wrong size or with wrong values. Notes are what one should
-know about this copy: tasks that it lacks as a whole, and numbers or sizes unlike the public copy's.
+A tarball is streamed and zips are read where they lie; neither is extracted. Faults are what would
+stop a dataset from being prepared: files that are missing, broken, of the wrong size or with wrong
+values. Notes are what one should know about this copy: tasks that it lacks as a whole, and numbers
+or sizes unlike the public copy's.
 """
 
 import argparse
@@ -20,11 +21,15 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from keras_mtl import declared
-from keras_mtl.data.archives import decoding, nyud_v2, pascal_context
+from keras_mtl.data.archives import cityscapes_3d, decoding, nyud_v2, pascal_context
 from keras_mtl.data.archives.decoding import ArchiveError
-from keras_mtl.data.archives.layout import Layout, has_files
+from keras_mtl.data.archives.layout import Layout, pixel_size
 
-DATASETS = {"nyud_v2": nyud_v2, "pascal_context": pascal_context}
+DATASETS = {
+    "nyud_v2": nyud_v2,
+    "pascal_context": pascal_context,
+    "cityscapes_3d": cityscapes_3d,
+}
 _GZIP = b"\x1f\x8b"
 
 
@@ -63,7 +68,7 @@ class Report:
     """What `verify` found.
 
     Args:
-        dataset: "nyud_v2" or "pascal_context".
+        dataset: "nyud_v2", "pascal_context" or "cityscapes_3d".
         path: the folder or tarball.
         splits: by name.
         tasks: the tasks that can be prepared.
@@ -115,13 +120,12 @@ class _Contents:
 
     def note(self, decode: Callable, part: str, file: str, read: Callable[[str], bytes]) -> None:
         """Decodes one file and keeps what matters: its size, or what is wrong with it."""
-        self.sizes.pop(
-            file, None
-        )  # a tarball may hold a file twice; extracted, the last one counts
+        # A tarball may hold a file twice; extracted, the last one counts.
+        self.sizes.pop(file, None)
         self.problems.pop(file, None)
         try:
             decoded = decode(part, read(file), file)
-            self.sizes[file] = None if decoded is None else decoded.shape[:2]
+            self.sizes[file] = pixel_size(decoded)
         except ArchiveError as error:
             self.problems[file] = str(error)
 
@@ -141,8 +145,9 @@ def verify(
     """Checks a whole archive in one pass.
 
     Args:
-        path: the archive's folder, or its tarball (`.tar.gz`, `.tar`).
-        dataset: "nyud_v2" or "pascal_context".
+        path: the archive's folder, or its tarball (`.tar.gz`, `.tar`); of Cityscapes the folder
+            that holds its folders or its zips.
+        dataset: "nyud_v2", "pascal_context" or "cityscapes_3d".
         progress: whether to show a progress bar.
         splits: the splits to check, all unless given.
 
@@ -176,17 +181,18 @@ def verify(
     path = Path(path)
     if path.is_dir():
         found = _folder(layout, module.decode, path, splits, progress)
-    elif path.is_file():
+    elif path.is_file() and layout.listed:
         found = _tarball(layout, module.decode, path, splits, progress)
     else:
         raise ArchiveError(
-            f"{path} does not exist, expected the folder {layout.name} or {layout.name}.tar.gz; "
-            "check the path."
+            f"{path} {'is no folder' if path.exists() else 'does not exist'}, expected "
+            f"{_expected(layout)}; check the path."
         )
     if not found.folders and not found.cut:
         raise ArchiveError(
             f"{path} has none of the folders of {layout.name}, expected "
-            f"{', '.join(_tops(layout))}; give the folder or the tarball that holds these."
+            f"{', '.join(layout.tops)}; give the folder or the "
+            f"{'tarball' if layout.listed else 'zips'} that holds these."
         )
     return _judged(layout, found, Report(dataset, str(path)), splits)
 
@@ -194,24 +200,35 @@ def verify(
 # === The pass ===
 
 
+def _expected(layout: Layout) -> str:
+    """What a copy of an archive looks like from outside."""
+    if layout.listed:
+        return f"the folder {layout.name} or {layout.name}.tar.gz"
+    return f"the folder {layout.name}, with the archive's folders or zips in it"
+
+
 def _folder(layout: Layout, decode, root: Path, splits: list[str], progress: bool) -> _Contents:
+    store = layout.open(root)
+
     def read(file: str) -> bytes:
-        return decoding.contents(root / file, file)
+        return store.read(file, file)
 
     found = _Contents()
-    folders = {pattern.rpartition("/")[0] for pattern in _patterns(layout)}
-    found.folders = {folder for folder in folders if has_files(root / folder)}
+    folders = {pattern.rpartition("/")[0] for pattern in layout.patterns}
+    found.folders = {folder for folder in folders if store.has_files(folder)}
     for split in splits:
         file = layout.split_file.format(split)
-        if (root / file).is_file():
+        if layout.listed and store.has(file):
             found.note_list(split, file, read)
+        elif not layout.listed and (ids := layout.found_ids(store, split)):
+            found.lists[split] = ids
     lacking = layout.lacking(found.folders.__contains__)
     parts = layout.parts_of(task for task in layout.needs if task not in lacking)
     ids = dict.fromkeys(image_id for split in splits for image_id in found.lists.get(split, ()))
     for image_id in tqdm(ids, desc=root.name, unit="image", disable=not progress):
         for part in parts:
             candidates = (pattern.format(image_id) for pattern in layout.files[part])
-            file = next((file for file in candidates if (root / file).is_file()), None)
+            file = next((file for file in candidates if store.has(file)), None)
             if file is not None:
                 found.note(decode, part, file, read)
     return found
@@ -234,7 +251,7 @@ def _tarball(layout: Layout, decode, path: Path, splits: list[str], progress: bo
             raw.seek(0)
             # tarfile takes a file that ends between two members for a whole one; gzip does not.
             with gzip.open(raw) if compressed else raw as stream:
-                for file, read in _members(stream, path, _tops(layout)):
+                for file, read in _members(stream, path, layout.tops):
                     bar.update(raw.tell() - bar.n)
                     place = PurePosixPath(file)
                     if place.name.startswith("."):  # hidden, or what macOS adds to tarballs
@@ -267,15 +284,6 @@ def _members(stream, path: Path, tops: list[str]) -> Iterator[tuple[str, Callabl
             yield "/".join(names[first:]), lambda _, a=archive, m=member: a.extractfile(m).read()
 
 
-def _patterns(layout: Layout) -> list[str]:
-    return [layout.split_file, *(p for patterns in layout.files.values() for p in patterns)]
-
-
-def _tops(layout: Layout) -> list[str]:
-    """The folders that lie directly in the archive's folder."""
-    return list(dict.fromkeys(pattern.partition("/")[0] for pattern in _patterns(layout)))
-
-
 # === The judgement ===
 
 
@@ -303,9 +311,8 @@ def _judged(layout: Layout, found: _Contents, report: Report, splits: list[str])
         if list_file in found.problems:
             faults[list_file] = found.problems[list_file]
         elif split not in found.lists:
-            faults[list_file] = decoding.missing(
-                list_file, f"the list of the images in split {split}"
-            )
+            what = "the list of the images in" if layout.listed else "the images of"
+            faults[list_file] = decoding.missing(list_file, f"{what} split {split}")
         ids = list(dict.fromkeys(found.lists.get(split, ())))
         sizes, sound = Counter(), 0
         for image_id in ids:
@@ -318,7 +325,8 @@ def _judged(layout: Layout, found: _Contents, report: Report, splits: list[str])
         public = layout.splits[split]
         report.splits[split] = Split(len(ids), sound, public, dict(sorted(sizes.items())))
         if ids and len(ids) != public:
-            report.notes.append(f"{list_file} lists {len(ids)} images, the public copy's {public}.")
+            held = f"{list_file} {'lists' if layout.listed else 'has'} {len(ids)} images"
+            report.notes.append(f"{held}, the public copy's {public}.")
         if layout.image_size:
             usual = "x".join(map(str, layout.image_size))
             other = [
@@ -357,16 +365,19 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; its arguments are `sys.argv[1:]` unless given. Returns its exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m keras_mtl.data.verify",
-        description="Checks a copy of the archive NYUDv2 or PASCALContext in one pass and names "
-        "every file that is missing, broken, of another size than its image or with label values "
-        "out of range. A tarball is streamed, not extracted.",
+        description="Checks a copy of the archive NYUDv2, PASCALContext or Cityscapes in one pass "
+        "and names every file that is missing, broken, of another size than its image or with "
+        "values out of range. A tarball is streamed, zips are read, and neither is extracted.",
         epilog="Notes, no faults: tasks whose whole folder is lacking, and numbers or sizes of "
         "images unlike the public copy's. Exit status: 0 if there is no fault, 1 if there are "
         "some, 2 if there is no such archive at PATH.",
     )
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument(
-        "path", metavar="PATH", help="the archive's folder, such as NYUDv2, or its .tar.gz"
+        "path",
+        metavar="PATH",
+        help="the archive's folder, such as NYUDv2, or its .tar.gz; of Cityscapes the folder with "
+        "its folders or zips",
     )
     parser.add_argument(
         "--split",

@@ -82,4 +82,5 @@ def predicted(
     [[40.0, 30.0, 60.0, 50.0]]
     """
     amodal = amodal_boxes(camera, center, size, rotation)
-    return Boxes(label, score, center, size, rotation, amodal if modal is None else modal, amodal)
+    modal = amodal.copy() if modal is None else modal
+    return Boxes(label, score, center, size, rotation, modal, amodal)

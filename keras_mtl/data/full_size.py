@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_mtl.arguments import checked_size
-from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
+from keras_mtl.data.sources import GENERATED, generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
 # What a dataset may hold besides image and labels: the image's name, and the regions that
@@ -24,12 +24,13 @@ def examples(
     """Examples of a split in the order stored, whole and at their own size.
 
     Args:
-        dataset: a prepared folder, the name of one below `data_dir`, or `"rooms"`; see `load`.
+        dataset: a prepared folder, the name of one below `data_dir`, `"rooms"` or `"streets"`;
+            see `load`.
         split: for instance `"val"` or `"val[:20]"`.
         tasks: list of tasks; each one's name is a feature of the dataset.
         data_dir: folder of prepared datasets; default: where TensorFlow Datasets keeps its own.
-        image_size: `(height, width)` of rooms.
-        count: int. Scenes in a split of rooms.
+        image_size: `(height, width)` of generated scenes.
+        count: int. Generated scenes in a split.
 
     Returns:
         `tf.data.Dataset` of dicts: `"image"` uint8 `(H, W, 3)`, each task's label by its name,
@@ -50,9 +51,9 @@ def examples(
     leave_gpu_to_keras()
     import tensorflow as tf
 
-    if str(dataset) == "rooms":
+    if str(dataset) in GENERATED:
         size = checked_size(image_size)
-        source, _, _ = generated(split, tasks, 0, 1, size, count)
+        source, _, _ = generated(str(dataset), split, tasks, 0, 1, size, count)
     else:
         source, _, _ = prepared(dataset, split, tasks, data_dir=data_dir, besides=BESIDES)
 

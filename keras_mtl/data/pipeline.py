@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_mtl.arguments import check_integer, checked_size
 from keras_mtl.data import transforms
-from keras_mtl.data.sources import generated, leave_gpu_to_keras, prepared
+from keras_mtl.data.sources import GENERATED, generated, leave_gpu_to_keras, prepared
 from keras_mtl.tasks import Task, check_tasks
 
 # GiB of records, as they are stored, to draw the next one from: all of NYUD or PASCAL-Context.
@@ -48,8 +48,8 @@ def load(
 
     Args:
         dataset: a prepared folder (of one version, or the folder of all versions); or a name
-            such as `"nyud_v2"`, whose newest version below `data_dir` is taken; or `"rooms"`,
-            generated scenes, which need no download.
+            such as `"nyud_v2"`, whose newest version below `data_dir` is taken; or `"rooms"`
+            or `"streets"`, generated scenes, which need no download.
         split: for instance `"train"`, `"val"` or `"train[:80%]"`.
         tasks: list of tasks; each one's name is a feature of the dataset.
         image_size: `(height, width)` in pixels.
@@ -66,7 +66,7 @@ def load(
         shard: `(index, count)` or None. This process's part of the split: parts are disjoint and
             complete. In evaluation all of them have the same number of batches of the same sizes:
             a part with an example less gets one without labels.
-        count: int. Scenes in a split of rooms; they are rendered when they are first needed.
+        count: int. Generated scenes in a split; they are rendered when they are first needed.
         first_step: int >= 0. Training begins with this batch, as if those before had come: what a
             run that goes on needs (`keras_mtl.resume`). They are not augmented for that.
         mirror: bool. Whether augmentation mirrors half of the images left to right; tasks whose
@@ -106,8 +106,8 @@ def load(
     leave_gpu_to_keras()
     import tensorflow as tf
 
-    if str(dataset) == "rooms":
-        source, total, first = generated(split, tasks, index, shards, size, count)
+    if str(dataset) in GENERATED:
+        source, total, first = generated(str(dataset), split, tasks, index, shards, size, count)
     else:
         source, total, first = prepared(dataset, split, tasks, index, shards, data_dir)
     cached = _fits(source, cache)

@@ -1,4 +1,4 @@
-"""Where examples come from: prepared folders and generated rooms, as numbered records."""
+"""Where examples come from: prepared folders and generated scenes, as numbered records."""
 
 import io
 import re
@@ -17,7 +17,12 @@ from keras_mtl.data.label_files import read_picture
 from keras_mtl.data.stored_images import decode_image
 from keras_mtl.tasks import Task, check_tasks
 
-ROOMS_SEEDS = {"train": 0, "val": 1}  # different seeds share no scene
+SEEDS = {"train": 0, "val": 1}  # of generated scenes; different ones share none
+# Scenes that need no data: what renders one of a seed, a size and a number.
+GENERATED: dict[str, Callable] = {
+    "rooms": lambda *which: rooms.render(*which),
+    "streets": lambda *which: rooms.streets.render(*which),
+}
 
 
 @dataclass
@@ -70,7 +75,7 @@ def tasks_of(
     ```
     """
     tasks = check_tasks(tasks)
-    if str(dataset) == "rooms":
+    if str(dataset) in GENERATED:
         return tasks
     leave_gpu_to_keras()
     import tensorflow_datasets as tfds
@@ -212,7 +217,7 @@ def _folder(dataset, data_dir):
     raise ValueError(
         f"No prepared dataset {str(dataset)!r}: neither {given} nor {data_dir / given} holds a "
         "dataset_info.json; pass the folder of one version, such as nyud_v2/1.0.0, or a name and "
-        "data_dir, or 'rooms'."
+        "data_dir, or 'rooms' or 'streets'."
     )
 
 
@@ -243,20 +248,20 @@ def _check_features(folder, info, names, tasks):
             )
 
 
-# === Rooms ===
+# === Generated scenes ===
 
 
-def generated(split, tasks, index, shards, size, total):
+def generated(dataset, split, tasks, index, shards, size, total):
     """Scenes as examples whose record is their number; see `prepared`."""
     import tensorflow as tf
 
-    if split not in ROOMS_SEEDS:
-        raise ValueError(f"Rooms have no split {split!r}; pass 'train' or 'val'.")
+    if split not in SEEDS:
+        raise ValueError(f"{dataset.capitalize()} have no split {split!r}; pass 'train' or 'val'.")
     _check_total("The generated split", total, shards)
     first, last = (total * part // shards for part in (index, index + 1))
 
     def example(number):
-        scene = rooms.render(ROOMS_SEEDS[split], size, int(number))
+        scene = GENERATED[dataset](SEEDS[split], size, int(number))
         labels = {task.name: task.label_of(scene) for task in tasks}
         for task in tasks:
             if task.class_ids is not None or task.label_values is not None:  # as they are stored

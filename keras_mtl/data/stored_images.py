@@ -40,12 +40,12 @@ def to_store(source: Path | bytes, name: str | None = None) -> tuple:
     """
     import tensorflow as tf
 
-    held = isinstance(source, bytes)
-    photograph = read_photograph(io.BytesIO(source) if held else source, name)
+    file = source if isinstance(source, bytes) else str(source)
+    opened = io.BytesIO(source) if isinstance(source, bytes) else source
+    photograph = read_photograph(opened, name)
     try:
-        encoded = source if held else tf.io.read_file(str(source))
+        encoded = file if isinstance(file, bytes) else tf.io.read_file(file)
         same = np.array_equal(decode_image(encoded).numpy(), photograph)
     except tf.errors.InvalidArgumentError:  # of a format that it does not read
         same = False
-    file = source if held else str(source)
     return file if same else photograph, photograph.shape[:2]

@@ -5,12 +5,14 @@ images, labels = rooms.arrays(tasks, count=100)      # NumPy
 batches = rooms.dataset(tasks, count=100)            # tf.data
 """
 
+from collections.abc import Iterable, Sequence
+
 import keras
 import numpy as np
 
 from keras_mtl.arguments import check_integer, checked_size
 from keras_mtl.rooms.cores import scenes
-from keras_mtl.tasks import check_tasks
+from keras_mtl.tasks import Task, check_tasks
 
 
 def arrays(
@@ -53,20 +55,35 @@ def arrays(
     height, width = checked_size(image_size)
     check_integer("count", count, 1)
     check_integer("seed", seed, 0)
-    images = np.empty((count, height, width, 3), np.uint8)
+    return stacked(scenes(int(seed), (height, width), count, keep), tasks, count, progress, "rooms")
+
+
+def stacked(
+    found: Iterable[dict], tasks: Sequence[Task], count: int, progress: bool, what: str
+) -> tuple[np.ndarray, dict]:
+    """Scenes as arrays of images and labels.
+
+    Args:
+        found: the scenes.
+        tasks: whose labels are taken.
+        count: how many scenes there are, one or more.
+        progress: whether to show a progress bar.
+        what: they are, for the bar.
+    """
+    images: np.ndarray = np.empty(0)
     labels: dict = {}
-    found = scenes(int(seed), (height, width), count, keep)
     if progress:
         from tqdm import tqdm
 
-        found = tqdm(found, desc="rendering rooms", unit="scene", total=count)
+        found = tqdm(found, desc=f"rendering {what}", unit="scene", total=count)
     for i, scene in enumerate(found):
-        images[i] = scene["image"]
         own = {task.name: task.label_of(scene) for task in tasks}
         if not labels:
+            images = np.empty((count, *scene["image"].shape), np.uint8)
             labels = keras.tree.map_structure(
                 lambda label: np.empty((count, *np.shape(label)), np.asarray(label).dtype), own
             )
+        images[i] = scene["image"]
         keras.tree.map_structure(lambda stack, label, i=i: stack.__setitem__(i, label), labels, own)
     return images, labels
 

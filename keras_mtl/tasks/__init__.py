@@ -5,7 +5,14 @@ so a new task is one class and nothing anywhere else.
 """
 
 from keras_mtl.tasks.boundary import BoundaryDetection
-from keras_mtl.tasks.classes import NYUD_CLASSES, NYUD_COLOURS, PART_CLASSES, PASCAL_CLASSES
+from keras_mtl.tasks.classes import (
+    CITYSCAPES_CLASSES,
+    CITYSCAPES_COLOURS,
+    NYUD_CLASSES,
+    NYUD_COLOURS,
+    PART_CLASSES,
+    PASCAL_CLASSES,
+)
 from keras_mtl.tasks.datasets import DATASETS, Dataset, PublishedRow, nyud, pascal_context
 from keras_mtl.tasks.dense import MapEvaluator
 from keras_mtl.tasks.depth import DepthEstimation
@@ -18,6 +25,8 @@ from keras_mtl.tasks.task import Task, check_tasks
 __all__ = [
     "ArraySpec",
     "BoundaryDetection",
+    "CITYSCAPES_CLASSES",
+    "CITYSCAPES_COLOURS",
     "DATASETS",
     "Dataset",
     "DepthEstimation",

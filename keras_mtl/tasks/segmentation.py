@@ -9,6 +9,7 @@ from keras import ops
 from keras_mtl import losses, metrics
 from keras_mtl.losses.maps import labelled_classes
 from keras_mtl.tasks.classes import (
+    CITYSCAPES_CLASSES,
     NYUD_CLASSES,
     NYUD_COLOURS,
     PART_CLASSES,
@@ -197,13 +198,18 @@ class SemanticSegmentation(Task):
         return range(self.channels)
 
     def label_of(self, scene):
-        for classes, key in ((NYUD_CLASSES, "nyud_semseg"), (PASCAL_CLASSES, "pascal_semseg")):
-            if self.channels == len(classes):
+        for classes, key in (
+            (NYUD_CLASSES, "nyud_semseg"),
+            (PASCAL_CLASSES, "pascal_semseg"),
+            (CITYSCAPES_CLASSES, "cityscapes_semseg"),
+        ):
+            if self.channels == len(classes) and key in scene:
                 return scene[key]
         raise ValueError(
             f"Task {self.name!r} has {self.channels} channels, but rooms have labels for "
-            f"{len(NYUD_CLASSES)} (NYUD) or {len(PASCAL_CLASSES)} (PASCAL) classes; use nyud() or "
-            "pascal_context() tasks."
+            f"{len(NYUD_CLASSES)} (NYUD) or {len(PASCAL_CLASSES)} (PASCAL) classes, and streets "
+            f"for {len(CITYSCAPES_CLASSES)}; use the tasks of nyud() or pascal_context(), or "
+            "SemanticSegmentation(channels=19)."
         )
 
     def evaluator(self, **options):

@@ -176,7 +176,8 @@ def read_parts(layout: Layout, decode: Callable, root: Path, image_id: str) -> d
             raise ArchiveError(missing(names, f"the {part} of image {image_id}"))
         name = store.name(file)
         decoded[part] = decode(part, store.read(file, name), name)
-        size = pixel_size(decoded[part])
-        if part != "image" and size:
-            check_size(size, name, pixel_size(decoded["image"]), store.name(there["image"]))
+        if part == "image":
+            image_size, image_name = decoded[part].shape[:2], name
+        elif size := pixel_size(decoded[part]):
+            check_size(size, name, image_size, image_name)
     return decoded

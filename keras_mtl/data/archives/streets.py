@@ -64,8 +64,8 @@ def _write_image(scene: dict, path: Callable[[str], Path]) -> None:
     camera = scene["camera"]
     Image.fromarray(scene["image"]).save(files["image"])
     Image.fromarray(scene["label_ids"]).save(files["semseg"])
-    stored = np.round(scene["disparity"] * 256 + 1).clip(0, 65535)
-    stored[scene["disparity"] == 0] = 0
+    disparity = scene["disparity"][..., 0]
+    stored = np.where(disparity > 0, np.round(disparity * 256 + 1).clip(0, 65535), 0)
     Image.fromarray(stored.astype(np.uint16)).save(files["disparity"])
     center = np.linalg.solve(camera.from_vehicle[:, :3], -camera.from_vehicle[:, 3])
     where = dict(zip("xyz", center.tolist(), strict=True))

@@ -42,9 +42,10 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
     Returns:
         A dict of
         "image" uint8 (H, W, 3) RGB;
-        "label_ids" uint8 (H, W), Cityscapes' own numbers of classes, see `CLASS_IDS`;
-        "depth" float32 (H, W), metres along the optical axis, 0 in the sky;
-        "disparity" float32 (H, W), pixels, 0 in the sky;
+        "label_ids" uint8 (H, W), the numbers of classes in Cityscapes' files, see `CLASS_IDS`;
+        "cityscapes_semseg" int32 (H, W), 0..18, those of `CLASS_IDS` in their order;
+        "depth" float32 (H, W, 1), metres along the optical axis, 0 in the sky;
+        "disparity" float32 (H, W, 1), pixels, 0 in the sky;
         "camera", a `keras_mtl.metrics.detection3d.camera.Camera`;
         "boxes", a `keras_mtl.metrics.detection3d.boxes.Boxes` of the vehicles that are seen well
         enough; "ignore" float64 (K, 4), around those of which less is seen.
@@ -56,7 +57,7 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
 
     >>> street = render(seed=7, image_size=(64, 128))
     >>> street["image"].shape, street["depth"].shape, len(street["boxes"]) > 0
-    ((64, 128, 3), (64, 128), True)
+    ((64, 128, 3), (64, 128, 1), True)
     """
     image_size = checked_size(image_size)
     check_integer("seed", seed, 0)
@@ -71,18 +72,20 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
     normals, texture = view.surface(points, face)
     owner = np.repeat(np.arange(len(things)), [len(thing.solids) for thing in things])
     instances = owner[solid]
-    label_ids = np.array([CLASS_IDS[thing.name] for thing in things], np.uint8)[instances]
+    classes = np.array([list(CLASS_IDS).index(thing.name) for thing in things], np.int32)
+    classes = classes[instances]
     camera = _camera(eye, view.focal, image_size)
     boxes, ignore = _boxes(street.vehicles, things, instances, camera)
-    sky = label_ids == CLASS_IDS["sky"]
-    metres = np.where(sky, 0, depth).astype(np.float32)
-    pixels = np.where(sky, 0, BASELINE * view.focal / np.where(sky, 1, depth)).astype(np.float32)
+    sky = classes == list(CLASS_IDS).index("sky")
+    metres = np.where(sky, 0, depth)
+    pixels = np.where(sky, 0, BASELINE * view.focal / np.where(sky, 1, depth))
     light = _light(draw, view, face, points, normals, texture)
     return {
         "image": develop(draw, light),
-        "label_ids": label_ids,
-        "depth": metres,
-        "disparity": pixels,
+        "label_ids": np.array(list(CLASS_IDS.values()), np.uint8)[classes],
+        "cityscapes_semseg": classes,
+        "depth": metres[..., None].astype(np.float32),
+        "disparity": pixels[..., None].astype(np.float32),
         "camera": camera,
         "boxes": boxes,
         "ignore": ignore,

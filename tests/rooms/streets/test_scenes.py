@@ -7,6 +7,7 @@ from keras_mtl.metrics.detection3d.boxes import CLASSES
 from keras_mtl.metrics.detection3d.camera import rotation_matrices
 from keras_mtl.rooms import streets
 from keras_mtl.rooms.streets.scenes import BASELINE
+from keras_mtl.tasks import CITYSCAPES_CLASSES, DepthEstimation, SemanticSegmentation, nyud
 
 pytestmark = pytest.mark.once("torch", "needs no backend")
 
@@ -34,7 +35,7 @@ def test_a_vehicle_lies_in_its_box(scenes):
         camera, boxes = scene["camera"], scene["boxes"]
         pixels = np.stack([columns, rows, np.ones(SIZE)], -1)
         rays = pixels @ np.linalg.inv(camera.matrix).T
-        points = camera.in_vehicle_frame(rays * scene["depth"][..., None])
+        points = camera.in_vehicle_frame(rays * scene["depth"])
         class_ids = np.array([streets.CLASS_IDS[name] for name in CLASSES])
         left, top, right, bottom = np.moveaxis(boxes.modal[:, None, None], -1, 0)
         inside = (columns >= left) & (columns <= right) & (rows >= top) & (rows <= bottom)
@@ -55,7 +56,7 @@ def test_a_vehicle_lies_in_its_box(scenes):
 def test_sky_has_no_depth_and_disparity_follows_from_depth(scenes):
     for scene in scenes:
         sky = scene["label_ids"] == streets.CLASS_IDS["sky"]
-        np.testing.assert_array_equal(scene["depth"] == 0, sky)
+        np.testing.assert_array_equal(scene["depth"][..., 0] == 0, sky)
         product = scene["depth"][~sky] * scene["disparity"][~sky]
         np.testing.assert_allclose(product, BASELINE * scene["camera"].fx, rtol=1e-5)
         assert np.isfinite(scene["depth"]).all() and scene["image"].dtype == np.uint8
@@ -64,6 +65,23 @@ def test_sky_has_no_depth_and_disparity_follows_from_depth(scenes):
 def test_there_is_enough_to_learn_from(scenes):
     found = np.concatenate([scene["boxes"].label for scene in scenes])
     assert len(found) >= 20 and len(set(found.tolist())) >= 4
+    names = np.array(list(streets.CLASS_IDS.values()))
+    for scene in scenes:
+        np.testing.assert_array_equal(names[scene["cityscapes_semseg"]], scene["label_ids"])
     seen = set(np.concatenate([np.unique(scene["label_ids"]) for scene in scenes]).tolist())
     assert seen <= set(streets.CLASS_IDS.values()) and len(seen) >= 12
     assert sum(len(scene["ignore"]) for scene in scenes) > 0
+
+
+def test_as_arrays(scenes):
+    tasks = [SemanticSegmentation(channels=19, labels=CITYSCAPES_CLASSES), DepthEstimation()]
+    images, labels = streets.arrays(tasks, 2, SIZE, seed=3)
+    for i in range(2):
+        np.testing.assert_array_equal(images[i], scenes[i]["image"])
+        np.testing.assert_array_equal(labels["semseg"][i], scenes[i]["cityscapes_semseg"])
+        np.testing.assert_array_equal(labels["depth"][i], scenes[i]["depth"])
+    assert list(streets.CLASS_IDS) == CITYSCAPES_CLASSES
+    for task in tasks:
+        task.check_labels(labels[task.name], *SIZE)
+    with pytest.raises(ValueError, match="Task 'semseg' has 40 channels, but rooms have labels"):
+        streets.arrays(nyud("semseg"), 1, SIZE)

@@ -11,6 +11,7 @@ quiet.start()
 
 from keras_mtl import (  # noqa: E402  (some of these are known by other addresses, too)
     backbones,
+    boxes3d,
     callbacks,
     data,
     distribution,
@@ -75,6 +76,7 @@ __all__ = [
     "TaskPrompter",
     "backbones",
     "balancing",
+    "boxes3d",
     "callbacks",
     "data",
     "distribution",

@@ -5,6 +5,9 @@ from keras_mtl.layers.astmt.gradient_discriminator import GradientDiscriminator
 from keras_mtl.layers.atrc.class_regions import ClassRegions
 from keras_mtl.layers.atrc.context_pooling import ContextPooling
 from keras_mtl.layers.cross_stitch import CrossStitchUnit
+from keras_mtl.layers.deformable_convolution import DeformableConvolution
+from keras_mtl.layers.fcos3d.head import FCOS3DHead
+from keras_mtl.layers.fcos3d.level_pyramid import LevelPyramid
 from keras_mtl.layers.feature_propagation import FeaturePropagation
 from keras_mtl.layers.heads import PredictionHead
 from keras_mtl.layers.invpt.message_passing_attention import MessagePassingAttention
@@ -51,8 +54,11 @@ __all__ = [
     "CrossStitchUnit",
     "CrossTaskBlock",
     "CrossTaskReweighting",
+    "DeformableConvolution",
+    "FCOS3DHead",
     "FeaturePropagation",
     "GradientDiscriminator",
+    "LevelPyramid",
     "MLP",
     "MessagePassingAttention",
     "MultiModalDistillation",

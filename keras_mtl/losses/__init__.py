@@ -12,6 +12,7 @@ from keras_mtl.losses.adversarial import GradientAdversarialLoss
 from keras_mtl.losses.affinity import AffinityLoss
 from keras_mtl.losses.boundary import BoundaryLoss, boundary_loss_map
 from keras_mtl.losses.depth import DepthLoss, depth_loss_map
+from keras_mtl.losses.detection3d.fcos3d import FCOS3DLoss
 from keras_mtl.losses.discretized import (
     BoundaryClassesLoss,
     DepthBinsLoss,
@@ -32,6 +33,7 @@ __all__ = [
     "DepthBinsLoss",
     "DepthLoss",
     "DiscretizedLoss",
+    "FCOS3DLoss",
     "GradientAdversarialLoss",
     "LabelledImagesMean",
     "LabelledPixelLoss",

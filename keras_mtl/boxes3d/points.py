@@ -1,0 +1,127 @@
+"""The points of an image that boxes are predicted at, and the numbers predicted at each."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FARTHEST = 1e8  # pixels; what the last level's boxes are at most
+# Lengths of what follows the classes in a raw output, in this order.
+LENGTHS = {
+    "offset": 2,
+    "depth": 1,
+    "size": 3,
+    "angles": 3,
+    "box": 4,
+    "direction": 6,
+    "centerness": 1,
+    "point": 2,
+    "stride": 1,
+    "span": 2,
+}
+BESIDES = sum(LENGTHS.values())  # channels of a raw output that are no classes
+
+
+class RawBoxes(NamedTuple):
+    """The parts of a raw output `(..., P, classes + 25)` for P points.
+
+    Args:
+        classes: logits.
+        offset: u and v from the object's centre to the point, in strides.
+        depth: of the centre, metres.
+        size: length, width, height, metres.
+        angles: radians, in half a turn that `direction` settles.
+        box: the point's distances to left, top, right and bottom of the visible part, in strides.
+        direction: two logits for each angle.
+        centerness: logit.
+        point: u and v, pixels.
+        stride: pixels.
+        span: how large the largest distance to a side of the box is, from and to, in pixels, for
+            this level to be the one that finds it.
+    """
+
+    classes: Any
+    offset: Any
+    depth: Any
+    size: Any
+    angles: Any
+    box: Any
+    direction: Any
+    centerness: Any
+    point: Any
+    stride: Any
+    span: Any
+
+
+def parts_of_raw(raw: Any) -> RawBoxes:
+    """The parts of a raw output.
+
+    Args:
+        raw: array or tensor `(..., P, classes + 25)`.
+
+    Example:
+
+    >>> parts = parts_of_raw(np.zeros((1, 7, 31)))
+    >>> parts.classes.shape, parts.angles.shape
+    ((1, 7, 6), (1, 7, 3))
+    """
+    parts, start = [], raw.shape[-1] - BESIDES
+    parts.append(raw[..., :start])
+    for length in LENGTHS.values():
+        parts.append(raw[..., start : start + length])
+        start += length
+    return RawBoxes(*parts)
+
+
+def spans(strides: Sequence[float]) -> np.ndarray:
+    """Which boxes each level finds, `(levels, 2)` pixels: those up to nine times its stride.
+
+    Each level goes at least twice as far as the one before, also at the same stride; the first one
+    begins at nothing, and the last one never ends.
+
+    Args:
+        strides: of the levels, pixels, finest first.
+
+    Example:
+
+    >>> spans([8 / 0.75, 16 / 0.75, 32 / 0.75, 32 / 0.75, 64 / 0.75])[:, 1].round().tolist()
+    [96.0, 192.0, 384.0, 768.0, 100000000.0]
+    """
+    ends: list[float] = []
+    for stride in strides:
+        ends.append(max(9 * stride, 2 * ends[-1] if ends else 0.0))
+    return np.array(list(zip([-1.0, *ends], [*ends[:-1], FARTHEST], strict=False)))
+
+
+def points_of(
+    sizes: Sequence[tuple[int, int]], strides: Sequence[float], reach: Any = None
+) -> np.ndarray:
+    """Where the points of all levels lie, row by row, and what else is known of each.
+
+    Args:
+        sizes: `(height, width)` of each level.
+        strides: of each level, pixels.
+        reach: `(levels, 2)` pixels; `None` means `spans(strides)`.
+
+    Returns:
+        float32 `(P, 5)`: u and v, pixels; the stride; from and to which size of boxes. Point
+        (i, j) of a level of stride s lies at `(j s + floor(s / 2), i s + floor(s / 2))`.
+
+    Example:
+
+    >>> points_of([(2, 3)], [8.0])[-1].tolist()
+    [20.0, 12.0, 8.0, -1.0, 100000000.0]
+    """
+    reach = spans(strides) if reach is None else np.asarray(reach, "float64")
+    found = []
+    for (height, width), stride, (low, high) in zip(sizes, strides, reach, strict=True):
+        # In float32, as the published network: a point's place decides what it stands for.
+        v, u = (
+            np.float32(stride) * each.astype("float32") + np.float32(stride // 2)
+            for each in np.mgrid[:height, :width]
+        )
+        same = np.ones(height * width)
+        found.append(
+            np.stack([u.ravel(), v.ravel(), stride * same, low * same, high * same], axis=-1)
+        )
+    return np.concatenate(found).astype("float32")

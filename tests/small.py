@@ -22,3 +22,16 @@ def resnet(image_size, stages=2, blocks=1):
         block_type="basic_block",
         image_shape=(*image_size, 3),
     )
+
+
+def swin(image_size, window=2, **overrides):
+    """A Swin Transformer of four narrow stages of one block each, patches of 4 x 4 pixels."""
+    sizes = {"embed_dim": 4, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2), "mlp_ratio": 2}
+    sizes |= {"window_size": window, "patch_size": 4, "drop_path": 0.0, **overrides}
+    return keras_mtl.backbones.swin_transformer("tiny", (*image_size, 3), **sizes)
+
+
+def swin_block(stage=0, number=0, **overrides):
+    """A block of such a Swin Transformer."""
+    backbone = swin((32, 48), depths=(2, 1, 1, 1), **overrides).backbone
+    return keras_mtl.backbones.keras_hub.swin_stages(backbone)[stage].blocks[number]

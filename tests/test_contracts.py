@@ -14,7 +14,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl import layers, rooms
-from keras_mtl.backbones import PatchTokens, vision_transformer
+from keras_mtl.backbones import PatchTokens, keras_hub, vision_transformer
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.tasks import nyud, pascal_context
 from tests import small
@@ -44,6 +44,12 @@ def task_prompter(tasks, image_size=SIZE, patch_size=16, windows=(2, 3), **argum
         prompting_levels=1,
         decode_dim=8,
         **arguments,
+    )
+
+
+def task_prompter_on_swin(tasks, image_size=SIZE, patch_size=4, windows=None, **arguments):
+    return keras_mtl.TaskPrompter(
+        small.swin(image_size), tasks, channel_dim=4, decode_dim=8, **arguments
     )
 
 
@@ -79,6 +85,14 @@ def encoder_block(*arguments, **how):
     return layers.PromptedEncoderBlock(block, (2, 3), *arguments, **how)
 
 
+def swin_block(**how):
+    return layers.PromptedSwinBlock(small.swin_block(1), (2, 3), channel_dim=4, **how)
+
+
+def swin_merging():
+    return keras_hub.swin_stages(small.swin(SIZE).backbone)[1].merging
+
+
 def attention():
     return keras.layers.MultiHeadAttention(num_heads=2, key_dim=8)
 
@@ -90,6 +104,11 @@ MODELS = {
     "TaskPrompter released": (
         functools.partial(task_prompter, variant="released"),
         pascal_context("human_parts", "sal", "edge"),
+    ),
+    "TaskPrompter on Swin": (task_prompter_on_swin, nyud("semseg", "normals")),
+    "TaskPrompter on Swin released": (
+        functools.partial(task_prompter_on_swin, variant="released"),
+        nyud(),
     ),
     "TPANet": (
         functools.partial(
@@ -240,6 +259,32 @@ LAYERS = {
         lambda: layers.CrossTaskReweighting(3, variant="released"),
         [FEATURES, (2, 3, 3)],
     ),
+    "WindowTaskPromptLearning": (
+        lambda: layers.WindowTaskPromptLearning(small.swin_block(1).attn, (2, 3)),
+        [(3, 8), (6, 8)],
+    ),
+    "WindowTaskPromptLearning shifted": (
+        lambda: layers.WindowTaskPromptLearning(small.swin_block(1).attn, (3, 4), True),
+        [(3, 8), (12, 8)],
+    ),
+    "ReducedChannelTaskPromptLearning": (
+        lambda: layers.ReducedChannelTaskPromptLearning(16, (2, 2)),
+        [PROMPTS, PATCHES],
+    ),
+    "PromptedSwinBlock": (lambda: swin_block(stochastic_depth=0.1), [(3, 8), (6, 8)]),
+    "PromptedSwinBlock released": (
+        lambda: swin_block(variant="released", channel_windows=(2, 1)),
+        [(3, 8), (6, 8)],
+    ),
+    "PromptMerging": (lambda: layers.PromptMerging(swin_merging(), (2, 3)), [(3, 8), (6, 8)]),
+    "PromptMerging affinities": (
+        lambda: layers.PromptMerging(swin_merging(), (2, 3)),
+        [(3, 8), (6, 8), (2, 3, 6), (1, 3, 8)],
+    ),
+    "LevelPromptDecoding": (
+        lambda: layers.LevelPromptDecoding((2, 3), (2, 3), 8, 12, upsampling=2),
+        [PATCHES, (2, 6), (6, 16)],
+    ),
     "AffinityPropagation": (
         lambda: layers.AffinityPropagation(iterations=2),
         [(4, 6, 3, 5), (4, 6, 3, 8)],
@@ -270,6 +315,7 @@ LAYERS = {
         lambda: layers.PredictionHead(5, width=4, upsampling=4, activation="relu"),
         [(4, 6, 8)],
     ),
+    "TransposedUpsampling": (layers.TransposedUpsampling, [(4, 6, 8)]),
     "BasicBlock": (lambda: layers.BasicBlock(8), [(4, 6, 8)]),
     "Bottleneck": (lambda: layers.Bottleneck(4), [(4, 6, 8)]),
     "TaskPriorExtractor": (lambda: layers.TaskPriorExtractor(3, 8, groups=2), [(4, 6, 12)]),

@@ -86,3 +86,22 @@ def shift_mask(grid: tuple[int, int], window: int, shift: int) -> np.ndarray:
     regions = regions.reshape(padded[0] // window, window, padded[1] // window, window)
     regions = regions.transpose(0, 2, 1, 3).reshape(-1, 1, window * window)
     return np.where(regions == regions.transpose(0, 2, 1), 0, -100).astype("float32")
+
+
+def relative_position_index(window: int) -> np.ndarray:
+    """The row of a table of relative positions for each pair of positions in a window.
+
+    Args:
+        window: int w, positions along a side; the table has (2 w - 1)**2 rows.
+
+    Returns:
+        Array of int `(window**2, window**2)`, queries by keys.
+
+    Example:
+
+    >>> relative_position_index(2)[0].tolist()
+    [4, 3, 1, 0]
+    """
+    rows, columns = (each.ravel() for each in np.indices((window, window)))
+    down, right = (each[:, None] - each[None] + window - 1 for each in (rows, columns))
+    return down * (2 * window - 1) + right

@@ -9,7 +9,7 @@ from keras_mtl.layers.deformable_convolution import DeformableConvolution
 from keras_mtl.layers.fcos3d.head import FCOS3DHead
 from keras_mtl.layers.fcos3d.level_pyramid import LevelPyramid
 from keras_mtl.layers.feature_propagation import FeaturePropagation
-from keras_mtl.layers.heads import PredictionHead
+from keras_mtl.layers.heads import PredictionHead, TransposedUpsampling
 from keras_mtl.layers.invpt.message_passing_attention import MessagePassingAttention
 from keras_mtl.layers.invpt.unused_weights import UnusedWeights
 from keras_mtl.layers.mlp import MLP
@@ -24,16 +24,23 @@ from keras_mtl.layers.nddr import NDDR
 from keras_mtl.layers.pap.affinity_propagation import AffinityPropagation
 from keras_mtl.layers.psd.pattern_structure_diffusion import PatternStructureDiffusion
 from keras_mtl.layers.residual_blocks import BasicBlock, Bottleneck
+from keras_mtl.layers.task_prompter.level_decoding import LevelPromptDecoding
 from keras_mtl.layers.task_prompter.prompt_decoding import (
     CrossTaskReweighting,
     SpatialChannelPromptDecoding,
 )
+from keras_mtl.layers.task_prompter.prompt_merging import PromptMerging
 from keras_mtl.layers.task_prompter.prompted_encoder_block import PromptedEncoderBlock
+from keras_mtl.layers.task_prompter.prompted_swin_block import PromptedSwinBlock
+from keras_mtl.layers.task_prompter.reduced_channel_prompting import (
+    ReducedChannelTaskPromptLearning,
+)
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
     ChannelTaskPromptLearning,
     SpatialTaskPromptLearning,
 )
 from keras_mtl.layers.task_prompter.task_prompts import TaskPrompts
+from keras_mtl.layers.task_prompter.window_prompting import WindowTaskPromptLearning
 from keras_mtl.layers.tpanet.adaptive_task_mixing import AdaptiveTaskMixing
 from keras_mtl.layers.tpanet.cross_attention import CrossAttention, ResidualMLP
 from keras_mtl.layers.tpanet.task_prior_extractor import TaskPriorExtractor
@@ -59,6 +66,7 @@ __all__ = [
     "FeaturePropagation",
     "GradientDiscriminator",
     "LevelPyramid",
+    "LevelPromptDecoding",
     "MLP",
     "MessagePassingAttention",
     "MultiModalDistillation",
@@ -67,8 +75,11 @@ __all__ = [
     "PatternStructureDiffusion",
     "PositionAttention",
     "PredictionHead",
+    "PromptMerging",
     "PromptedEncoderBlock",
+    "PromptedSwinBlock",
     "QueryAttention",
+    "ReducedChannelTaskPromptLearning",
     "ResidualMLP",
     "SharedRefinement",
     "SpatialChannelPromptDecoding",
@@ -77,5 +88,7 @@ __all__ = [
     "SqueezeExcitation",
     "TaskPriorExtractor",
     "TaskPrompts",
+    "TransposedUpsampling",
     "UnusedWeights",
+    "WindowTaskPromptLearning",
 ]

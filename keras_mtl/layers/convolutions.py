@@ -26,9 +26,8 @@ def convolution(
     return keras.layers.Conv2D(
         filters,
         size,
-        padding="same",
         use_bias=use_bias,
-        **{"kernel_initializer": uniform, **arguments},
+        **{"padding": "same", "kernel_initializer": uniform, **arguments},
     )
 
 

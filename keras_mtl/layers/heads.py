@@ -91,6 +91,72 @@ class PredictionHead(keras.layers.Layer):
         }
 
 
+@keras.saving.register_keras_serializable(package="keras_mtl")
+class TransposedUpsampling(keras.layers.Layer):
+    """Twice the size and half the channels, learned: all of a head but its last convolution.
+
+    2x2 transposed convolution of stride 2, batch normalization, GELU, 3x3 convolution, batch
+    normalization, GELU.
+
+    Args:
+        width: int or None. Channels of the answer; `None` means half the feature map's.
+
+    Call arguments:
+        features: tensor `(B, H, W, F)`.
+
+    Returns:
+        Tensor `(B, 2 * H, 2 * W, width)`.
+
+    Example:
+
+    >>> tuple(keras_mtl.layers.TransposedUpsampling()(keras.ops.ones((1, 4, 6, 16))).shape)
+    (1, 8, 12, 8)
+
+    Reference: Ye and Xu, TaskPrompter, ICLR 2023, A.6, as the published code has it.
+    """
+
+    def __init__(self, width: int | None = None, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, features_shape):
+        width, dtype = self.width or max(features_shape[-1] // 2, 1), self.dtype_policy
+
+        def norm_and_gelu():
+            return [
+                keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, dtype=dtype),
+                keras.layers.Activation(keras.activations.gelu, dtype=dtype),
+            ]
+
+        def begin():
+            return keras.initializers.TruncatedNormal(stddev=0.02)
+
+        self.body = keras.Sequential(
+            [
+                keras.layers.Conv2DTranspose(
+                    width, 2, strides=2, kernel_initializer=begin(), dtype=dtype
+                ),
+                *norm_and_gelu(),
+                keras.layers.Conv2D(
+                    width, 3, padding="same", kernel_initializer=begin(), dtype=dtype
+                ),
+                *norm_and_gelu(),
+            ],
+            name="body",
+        )
+        self.body.build(features_shape)
+
+    def call(self, features, training=False):
+        return self.body(features, training=training)
+
+    def compute_output_shape(self, features_shape):
+        batch, height, width, channels = features_shape
+        return (batch, 2 * height, 2 * width, self.width or max(channels // 2, 1))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
 def pointwise_convolution(layer: keras.layers.Conv2D, x):
     """A 1x1 convolution as the matrix product that it is, which is quicker on the CPU.
 

@@ -21,14 +21,19 @@ from keras_mtl.backbones.weights.layouts import (
     fused_projections,
     norm,
 )
+from keras_mtl.models import published_swin_checkpoints
 from keras_mtl.models.registry import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
-# Counters of training steps in batch normalizations; Keras has no such thing.
-_UNUSED = (r".*\.num_batches_tracked",)
+# Counters of training steps in batch normalizations, and what follows from the sizes of windows;
+# Keras has no such thing.
+_UNUSED = (r".*\.num_batches_tracked", r".*\.relative_position_index", r".*\.attn_mask")
 
 # The rows of the published prompts: whichever of these tasks a network has, in this order.
-_PROMPTS = ("semseg", "depth", "human_parts", "sal", "normals", "edge")
+_PROMPTS = ("semseg", "depth", "human_parts", "sal", "normals", "edge", "3ddet")
+
+# The names that tasks were published under, where they are others.
+_PUBLISHED_NAMES = {"detection3d": "3ddet"}
 
 
 def configurations() -> list[str]:
@@ -165,20 +170,23 @@ def published_entries(model: keras.Model) -> Iterator[Entry]:
     """Which published weight every variable of a `TaskPrompter(variant="released")` gets.
 
     Args:
-        model: `TaskPrompter` of the released variant.
+        model: `TaskPrompter` of the released variant, on ViT or Swin.
 
     Yields:
         `keras_mtl.backbones.weights.assign.Entry`, one for every variable that a file can fill.
 
     Source: https://github.com/prismformore/Multi-Task-Transformer (names of weights only).
     """
-    tokens = model.get_layer("patch_tokens")
+    names = [_published_name(task) for task in model.tasks]
+    ordered = sorted(names, key=lambda name: (*_PROMPTS, name).index(name))
+    rows = [ordered.index(name) for name in names]
+    tokens = _layer(model, "patch_tokens")
+    if tokens is None:
+        yield from published_swin_checkpoints.published_entries(model, _published_name, rows)
+        return
     yield from convolution(tokens.projection, "backbone.patch_embed.proj")
     positions = tokens.position_embedding.embeddings
     yield Entry(positions, "backbone.pos_embed", lambda table: np.squeeze(table, 0))
-    names = [task.name for task in model.tasks]
-    ordered = sorted(names, key=lambda name: (*_PROMPTS, name).index(name))
-    rows = [ordered.index(name) for name in names]
     prompts = model.get_layer("task_prompts").prompts
     yield Entry(prompts, "backbone.task_prompts", lambda table: np.take(table, rows, axis=0))
     levels = []  # after which blocks features are decoded
@@ -223,6 +231,10 @@ def _block(layer, name):
     yield from dense(layer.channel.to_channels, f"{name}.attn.token_trans1")
     for part, linear in dense_layers(parts.mlp).items():
         yield from dense(linear, f"{name}.mlp.{part}")
+
+
+def _published_name(task: Task) -> str:
+    return _PUBLISHED_NAMES.get(task.name, task.name)
 
 
 def _layer(model, name):

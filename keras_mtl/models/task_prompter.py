@@ -1,31 +1,26 @@
 """TaskPrompter: spatial-channel multi-task prompting for dense scene understanding.
 
 Ye and Xu, ICLR 2023. Learnable task prompts travel with the patch tokens through every
-block of a ViT (Sec. 3.1-3.2) and then query them to decode every task (Sec. 3.3).
+block of a ViT (Sec. 3.1-3.2) and then query them to decode every task (Sec. 3.3). The network on a
+Swin Transformer (A.6) is in task_prompter_swin.py.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
 
-from keras_mtl.arguments import check_integer, check_integers, check_number
-from keras_mtl.backbones.keras_hub import blocks_of, final_norm, kind_of
-from keras_mtl.backbones.stages import copy_backbone
-from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
+from keras_mtl.backbones import PatchTokens, SwinTransformer
+from keras_mtl.backbones.keras_hub import is_patch_embedding, kind_of
 from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
-from keras_mtl.layers import (
-    CrossTaskReweighting,
-    PromptedEncoderBlock,
-    SpatialChannelPromptDecoding,
-    TaskPrompts,
-)
-from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
-from keras_mtl.models import published_checkpoints
+from keras_mtl.layers import PromptMerging
+from keras_mtl.layers.task_prompter.prompted_block import PromptedBlock
+from keras_mtl.models import published_checkpoints, task_prompter_swin, task_prompter_vit
 from keras_mtl.models.multi_task_model import MultiTaskModel
-from keras_mtl.models.outputs import fed_to_head
 from keras_mtl.models.registry import register_architecture
+from keras_mtl.models.task_prompter_options import PromptOptions, check_encoder
 from keras_mtl.models.task_prompter_presets import PRESETS
 from keras_mtl.tasks import Task, check_tasks
 
@@ -33,11 +28,24 @@ from keras_mtl.tasks import Task, check_tasks
 @register_architecture
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class TaskPrompter(MultiTaskModel):
-    """TaskPrompter on a plain Vision Transformer.
+    """TaskPrompter on a plain Vision Transformer, or on a Swin Transformer (A.6).
+
+    On ViT, and on Swin in the released variant, some weights have an entry for each patch: they
+    fit one image size only, that of the backbone. On Swin in the paper's variant none has.
+
+    On Swin every window has a copy of the prompts, their updates are averaged, and the features of
+    four levels are summed. `"released"` is the network behind Table 4: channel prompts of
+    `channel_dim` numbers, decoding of merged patches at strides 8, 16, 32 and 32, a head with a
+    transposed convolution, no cross-task reweighting. `"paper"` is A.6 with Sec. 3.3: where the
+    text leaves it open, channel prompts attend to `channel_dim` areas of the image instead of all
+    its patches, levels are decoded before they are merged, at strides 4 to 32, affinities among the
+    prompts are averaged over the windows, and a head is a 3x3 convolution, batch normalization,
+    ReLU and a linear layer. A task whose output is no map gets the maps of the levels as they are.
 
     Args:
-        backbone: `keras_hub.models.ViTBackbone`; its blocks become the model's, weights
-            included. Its image size is the model's.
+        backbone: `keras_hub.models.ViTBackbone`, `keras_hub.models.SwinTransformerBackbone` or
+            `keras_mtl.backbones.SwinTransformer`; its blocks become the model's, weights
+            included. Its image size is the model's. Stochastic depth of its own is left aside.
         tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`.
         variant: `"paper"`, the equations as written, or `"released"`, the network behind
             the published figures and checkpoints.
@@ -48,15 +56,20 @@ class TaskPrompter(MultiTaskModel):
             (Eq. 7).
         channel_windows: windows of the channel attention along height and width (their
             product is the paper's number of channel heads); they must divide the patch
-            grid.
-        cross_task_reweighting: bool. Mix the task features by the prompts' affinity.
+            grid, on Swin that of every level. `None` means (4, 4) on ViT and (1, 1) on Swin.
+        channel_dim: int or None. On Swin, numbers of a channel prompt, a square such as 256, which
+            `None` means.
+        image_scale: float. On Swin, what the network scales images by before anything else;
+            published is 0.75 for 1024x2048. Outputs have the images' size all the same.
+        cross_task_reweighting: bool or None. Mix the task features by the prompts' affinity; `None`
+            means so, but on Swin in the released variant, which cannot.
         prompting_levels: int, 1 to 4. Levels of hierarchical prompting, spread evenly
             over the blocks; the last block is always one.
         task_specific_encoders: bool. An encoder of its own for each task, each with one
             prompt (A.8).
         decode_dim: int or None. Channels of the decoded features; `None` keeps C.
         final_dim: int or None. Channels of a task's feature map; `None` means
-            `decode_dim`.
+            `decode_dim`, and on Swin without one the channels of the finest level.
         stochastic_depth: float. Drop rate of the last block; rises linearly from 0.
         remat: bool. For the gradient, keep only every block's inputs and outputs and compute
             the rest of it again: less memory in training, more time.
@@ -66,7 +79,9 @@ class TaskPrompter(MultiTaskModel):
         **kwargs: `name` and the like, for `keras.Model`.
 
     Raises:
-        ValueError: if an argument does not fit the others.
+        ValueError: if an argument does not fit the others. The switches `spatial_prompts`,
+            `channel_prompts`, `prompting_levels` and `task_specific_encoders` are the ablations of
+            the paper, which are on ViT only.
 
     Example:
 
@@ -91,8 +106,8 @@ class TaskPrompter(MultiTaskModel):
         variant: str = "paper",
         spatial_prompts: bool = True,
         channel_prompts: bool = True,
-        channel_windows: tuple[int, int] = (4, 4),
-        cross_task_reweighting: bool = True,
+        channel_windows: tuple[int, int] | None = None,
+        cross_task_reweighting: bool | None = None,
         prompting_levels: int = 4,
         task_specific_encoders: bool = False,
         decode_dim: int | None = None,
@@ -100,111 +115,41 @@ class TaskPrompter(MultiTaskModel):
         stochastic_depth: float = 0.15,
         remat: bool = False,
         image_statistics: ImageStatistics | None = None,
+        channel_dim: int | None = None,
+        image_scale: float = 1.0,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        _check_arguments(backbone, variant, spatial_prompts, channel_prompts)
-        grid = grid_of(backbone)
-        statistics = statistics_of(backbone, image_statistics)
-        windows = _checked_windows(backbone, grid, channel_windows) if channel_prompts else None
-        depth = backbone.num_layers
-        prompting_levels = check_integer("prompting_levels", prompting_levels, 1, min(4, depth))
-        decode_dim, final_dim = (
-            None if width is None else check_integer(name, width, 1)
-            for name, width in (("decode_dim", decode_dim), ("final_dim", final_dim))
+        network = _network_on(backbone)
+        given = PromptOptions(
+            variant=variant,
+            spatial_prompts=spatial_prompts,
+            channel_prompts=channel_prompts,
+            channel_windows=channel_windows,
+            cross_task_reweighting=cross_task_reweighting,
+            prompting_levels=prompting_levels,
+            task_specific_encoders=task_specific_encoders,
+            decode_dim=decode_dim,
+            final_dim=final_dim,
+            stochastic_depth=stochastic_depth,
+            remat=remat,
+            channel_dim=channel_dim,
+            image_scale=image_scale,
         )
-        stochastic_depth = check_number("stochastic_depth", stochastic_depth, below=1)
-        # After which blocks features are decoded: for 4 levels depth/4, depth/2, 3*depth/4, depth.
-        levels = [depth * k // prompting_levels for k in range(1, prompting_levels + 1)]
-        released = variant == "released"
+        options = network.check_options(backbone, given.checked())
+        statistics = statistics_of(backbone, image_statistics)
 
-        def prompted_features(encoder, group: list[Task], prefix: str):
-            """Task features (B, h, w, F) of the tasks whose prompts share one encoder."""
-            # === Layers ===
-            patch_tokens = PatchTokens.of(encoder, name=f"{prefix}patch_tokens")
-            task_prompts = TaskPrompts(len(group), truncated=released, name=f"{prefix}task_prompts")
-            blocks = [
-                PromptedEncoderBlock(
-                    block,
-                    grid,
-                    channel_windows=windows,
-                    spatial_prompts=spatial_prompts,
-                    variant=variant,
-                    # Nothing reads the prompts after the last block; the released network
-                    # carries the weights of their update all the same.
-                    update_prompts=released or i < depth - 1,
-                    stochastic_depth=stochastic_depth * i / max(depth - 1, 1),
-                    remat=remat,
-                    name=f"{prefix}prompted_block_{i + 1}",
-                )
-                for i, block in enumerate(blocks_of(encoder))
-            ]
-            last_norm = final_norm(encoder)
-
-            # === Functional model ===
-            patches = patch_tokens(images)
-            prompts = task_prompts(patches)  # Eq. 1, as two tensors
-            decoded = []
-            for i, block in enumerate(blocks, start=1):
-                out = block(prompts, patches)
-                prompts, patches = out.get("prompts"), out["patches"]
-                if i not in levels:
-                    continue
-                affinity = out.get("spatial_affinity")
-                features = SpatialChannelPromptDecoding(
-                    len(group),
-                    grid,
-                    channel_windows=windows,
-                    spatial_prompts=spatial_prompts,
-                    variant=variant,
-                    decode_dim=decode_dim,
-                    final_dim=final_dim,
-                    name=f"{prefix}decoding_after_block_{i}",
-                )(
-                    last_norm(patches) if i == depth else patches,
-                    affinity[..., len(group) :] if spatial_prompts else None,
-                    out.get("channel_affinity"),
-                )
-                if cross_task_reweighting and spatial_prompts and not task_specific_encoders:
-                    features = CrossTaskReweighting(
-                        len(group), variant=variant, name=f"{prefix}reweighting_after_block_{i}"
-                    )(features, affinity[..., : len(group)])
-                decoded.append(features)
-            summed = keras.layers.add(decoded) if len(decoded) > 1 else decoded[0]
-            return {task.name: summed[:, t] for t, task in enumerate(group)}
-
+        # === Functional model ===
         inputs = keras.Input(backbone.image_shape, name="image")
         images = normalized_images(inputs, statistics)
-        features = {}
-        if task_specific_encoders:
-            for t, task in enumerate(tasks):
-                encoder = backbone if t == 0 else _copy(backbone, task.name)
-                features |= prompted_features(encoder, [task], prefix=f"{task.name}_")
-        else:
-            features = prompted_features(backbone, tasks, prefix="")
-        heads = {task.name: task.head(upsampling=4, name=f"{task.name}_head") for task in tasks}
-        stride = backbone.patch_size[0]
-        raw = {
-            task.name: heads[task.name](fed_to_head(task, features[task.name], stride))
-            for task in tasks
-        }
+        raw = network.outputs(backbone, tasks, images, options)
         super().__init__(inputs, raw, tasks, **kwargs)
 
         # === Config ===
         self._config = {
             "backbone": keras.saving.serialize_keras_object(backbone),
             "tasks": [keras.saving.serialize_keras_object(task) for task in tasks],
-            "variant": variant,
-            "spatial_prompts": spatial_prompts,
-            "channel_prompts": channel_prompts,
-            "channel_windows": windows and list(windows),
-            "cross_task_reweighting": cross_task_reweighting,
-            "prompting_levels": prompting_levels,
-            "task_specific_encoders": task_specific_encoders,
-            "decode_dim": decode_dim,
-            "final_dim": final_dim,
-            "stochastic_depth": stochastic_depth,
-            "remat": remat,
+            **asdict(options),
             "image_statistics": statistics,
         }
 
@@ -254,59 +199,28 @@ class TaskPrompter(MultiTaskModel):
 
     @property
     def backbone_layers(self) -> list[keras.layers.Layer]:
-        """The layers that are the ViT's own; prompts and their maps are not among them."""
+        """The layers that are the backbone's own; prompts and their maps are not among them."""
         layers = []
         for layer in self.layers:
-            if isinstance(layer, PromptedEncoderBlock):
+            if isinstance(layer, PromptedBlock):
                 layers.append(layer.block)
+            elif isinstance(layer, PromptMerging):
+                layers.append(layer.merging)
             elif isinstance(layer, (PatchTokens, keras.layers.LayerNormalization)):
+                layers.append(layer)
+            elif is_patch_embedding(layer):
                 layers.append(layer)
         return layers
 
 
-def _copy(backbone: keras.Model, name: str) -> keras.Model:
-    """A second encoder that starts from the same weights."""
-    copy = copy_backbone(backbone)
-    norm = final_norm(copy)
-    norm.name = f"{norm.name}_{name}"  # it becomes a layer of the model, beside the first one's
-    return copy
-
-
-def _check_arguments(backbone, variant, spatial_prompts, channel_prompts):
-    if kind_of(backbone) != "vit":
+def _network_on(backbone):
+    """The module that builds the network on a backbone of this kind."""
+    swin = isinstance(backbone, SwinTransformer) or kind_of(backbone) == "swin"
+    if not swin and kind_of(backbone) != "vit":
         raise ValueError(
-            f"TaskPrompter needs a keras_hub ViTBackbone, but got {type(backbone).__name__}; build "
-            "one with keras_mtl.backbones.vision_transformer."
+            f"TaskPrompter needs a keras_hub ViTBackbone or a Swin Transformer, but got "
+            f"{type(backbone).__name__}; build one with keras_mtl.backbones.vision_transformer or "
+            "keras_mtl.backbones.swin_transformer."
         )
-    if backbone.data_format != "channels_last":
-        raise ValueError(
-            f"The backbone's data_format is {backbone.data_format!r}; build it with "
-            "data_format='channels_last'."
-        )
-    if backbone.dropout_rate or backbone.attention_dropout:
-        raise ValueError(
-            f"The backbone has dropout_rate={backbone.dropout_rate} and attention_dropout="
-            f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
-            "it with both at 0."
-        )
-    check_variant(variant)
-    if not spatial_prompts and not channel_prompts:
-        raise ValueError(
-            "spatial_prompts and channel_prompts are both off, which leaves nothing of "
-            "TaskPrompter; turn one of them on."
-        )
-
-
-def _checked_windows(backbone, grid, windows) -> tuple[int, int]:
-    rows, columns = windows = check_integers("channel_windows", windows, (4, 4))
-    for axis, patches, count, patch in zip(
-        ("height", "width"), grid, windows, backbone.patch_size, strict=True
-    ):
-        if patches % count:
-            below = max(patches // count, 1) * count * patch
-            raise ValueError(
-                f"{count} channel windows do not divide the {patches} patches along the image "
-                f"{axis} of {patches * patch}; use an image {axis} of {below} or "
-                f"{below + count * patch}, or other channel_windows."
-            )
-    return rows, columns
+    check_encoder(backbone.backbone if isinstance(backbone, SwinTransformer) else backbone)
+    return task_prompter_swin if swin else task_prompter_vit

@@ -29,6 +29,9 @@ BUILT_WITH = {
     "genotype": "t-label",
 }
 
+# Of those, what fits the coarsest maps of a Swin Transformer.
+BUILT_WITH_ON_SWIN = {"channel_windows": (1, 1)}
+
 
 def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.MultiTaskModel:
     """The network that the options mean.
@@ -105,7 +108,9 @@ def parse(
             "instead, or leave them out."
         )
     if not options.preset:
-        vars(options).update(BUILT_WITH | given)
+        function, _ = keras_mtl.presets.BACKBONES.get(options.backbone, (None, None))
+        on_swin = BUILT_WITH_ON_SWIN if function == "swin_transformer" else {}
+        vars(options).update(BUILT_WITH | on_swin | given)
     return options
 
 
@@ -277,7 +282,7 @@ def _add_network(parser):
     variants = ["paper", "released"]
     text = "equations as written, or the released network (default %d)"
     option(group, "--variant", text, choices=variants)
-    text = "along height and width (default %d)"
+    text = "along height and width (default %d, on a Swin Transformer 1 1)"
     option(group, "--channel-windows", text, type=whole_number(1), nargs=2)
     option(group, "--decode-dim", "channels of the decoded features (default %d)")
 

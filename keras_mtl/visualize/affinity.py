@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_mtl.layers import SpatialChannelPromptDecoding
+from keras_mtl.layers import LevelPromptDecoding, SpatialChannelPromptDecoding
 from keras_mtl.models import TaskPrompter
 from keras_mtl.visualize.inside import View, draw_photograph
 
@@ -139,7 +139,9 @@ def _colour_bar(figure, colours, axes) -> None:
     bar.ax.tick_params(labelsize=7)
 
 
-def _decoders(model: TaskPrompter, level: int) -> dict[str, SpatialChannelPromptDecoding]:
+def _decoders(
+    model: TaskPrompter, level: int
+) -> dict[str, SpatialChannelPromptDecoding | LevelPromptDecoding]:
     """The layer that decodes each task at a level, by task name."""
     if not isinstance(model, TaskPrompter):
         raise ValueError(
@@ -154,6 +156,9 @@ def _decoders(model: TaskPrompter, level: int) -> dict[str, SpatialChannelPrompt
             for task in model.tasks:
                 if encoder in ("", f"{task.name}_"):
                     levels.setdefault(int(block), {})[task.name] = layer
+        elif isinstance(layer, LevelPromptDecoding):  # of one task
+            name, number = layer.name.rsplit("_level_", 1)
+            levels.setdefault(int(number), {})[name] = layer
     if not -len(levels) <= level < len(levels):
         raise ValueError(
             f"level is {level}, but this model decodes {len(levels)} levels; use "
@@ -172,10 +177,11 @@ def _whole_maps(view: View, decoders: dict) -> dict[str, dict[str, np.ndarray]]:
     for layer in layers:
         own = [name for name in decoders if decoders[name] is layer]
         if layer.spatial_prompts:
-            spatial = next(values)  # (heads, T, N)
-            spatial = spatial.reshape(*spatial.shape[:2], *layer.grid)
+            spatial = next(values)  # (heads, T, N), or of one task (heads, N)
+            spatial = spatial.reshape(len(spatial), -1, *layer.grid)
             maps.setdefault("spatial", {}).update(zip(own, spatial.swapaxes(0, 1), strict=True))
         if layer.channel_windows:
-            channel = next(values)  # (windows, T, C)
+            channel = next(values)  # (windows, T, C), or of one task (windows, C)
+            channel = channel.reshape(len(channel), -1, channel.shape[-1])
             maps.setdefault("channel", {}).update(zip(own, channel.swapaxes(0, 1), strict=True))
     return maps

@@ -7,7 +7,7 @@ from keras import ops
 from scipy.special import erf
 
 from keras_mtl.computation.as_written import as_written
-from keras_mtl.layers import PredictionHead
+from keras_mtl.layers import PredictionHead, TransposedUpsampling
 
 
 def array(variable):
@@ -106,3 +106,23 @@ def test_config_round_trips():
     layer = PredictionHead(channels=4, width=7, upsampling=2, activation="relu")
     copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert copy.get_config() == layer.get_config()
+
+
+def test_transposed_upsampling(predict, randomise, assert_close, decoder_equations):
+    """Every place becomes a 2x2 square by a matrix of its own for each corner."""
+    x = np.random.default_rng(7).normal(size=(2, 2, 3, 6)).astype("float32")
+    layer = TransposedUpsampling()
+    layer.build(x.shape)
+    randomise(layer)
+    enlarge, norm_1, _, mix, norm_2, _ = layer.body.layers
+    kernel = array(enlarge.kernel)  # (2, 2, out, in)
+    y = np.zeros((2, 4, 6, 3))
+    for i, j in np.ndindex(2, 2):
+        y[:, i::2, j::2] = x.astype("float64") @ kernel[i, j].T + array(enlarge.bias)
+
+    def normalized(x, norm):
+        x = decoder_equations.batch_norm(x, norm)
+        return x * 0.5 * (1 + erf(x / np.sqrt(2)))
+
+    y = decoder_equations.convolution(normalized(y, norm_1), mix)
+    assert_close(predict(layer, x), normalized(y, norm_2))

@@ -1,7 +1,6 @@
 """MTFormer's transformer blocks: attention in windows, of one task, and across tasks."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_mtl.arguments import check_integer
@@ -9,6 +8,7 @@ from keras_mtl.computation.as_written import roll_by_cutting
 from keras_mtl.computation.windows import (
     join_windows,
     pad_to_multiple,
+    relative_position_index,
     shift_mask,
     split_into_windows,
 )
@@ -129,7 +129,7 @@ class WindowBlock(keras.layers.Layer):
         query, key = self._heads(query), self._heads(key)
         scores = ops.matmul(scale * query, ops.swapaxes(key, -2, -1))
         table = ops.convert_to_tensor(self.position_table)
-        table = ops.take(table, _relative_positions(self.window), axis=0)
+        table = ops.take(table, relative_position_index(self.window), axis=0)
         scores = scores + ops.cast(ops.transpose(table, (2, 0, 1)), scores.dtype)
         if self.mask is None:
             return scores
@@ -312,10 +312,3 @@ def _split(x, count: int) -> list:
     """Equal parts of the last axis."""
     width = x.shape[-1] // count
     return [x[..., n * width : (n + 1) * width] for n in range(count)]
-
-
-def _relative_positions(window: int) -> np.ndarray:
-    """The row of the table of each pair of positions, int `(window**2, window**2)`."""
-    rows, columns = (each.ravel() for each in np.indices((window, window)))
-    down, right = (each[:, None] - each[None] + window - 1 for each in (rows, columns))
-    return down * (2 * window - 1) + right

@@ -1,0 +1,72 @@
+"""What a TaskPrompter is told about its network, whichever backbone it stands on."""
+
+from dataclasses import dataclass, replace
+
+import keras
+
+from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """Arguments of `keras_mtl.TaskPrompter`, whose docstring says what each means."""
+
+    variant: str
+    spatial_prompts: bool
+    channel_prompts: bool
+    channel_windows: tuple[int, int] | None
+    cross_task_reweighting: bool | None
+    prompting_levels: int
+    task_specific_encoders: bool
+    decode_dim: int | None
+    final_dim: int | None
+    stochastic_depth: float
+    remat: bool
+    channel_dim: int | None
+    image_scale: float
+
+    @property
+    def released(self) -> bool:
+        """Whether it is the network behind the published figures."""
+        return self.variant == "released"
+
+    def checked(self) -> "PromptOptions":
+        """The same, after refusing what no backbone takes.
+
+        Raises:
+            ValueError: one sentence on what does not fit.
+        """
+        check_variant(self.variant)
+        if not self.spatial_prompts and not self.channel_prompts:
+            raise ValueError(
+                "spatial_prompts and channel_prompts are both off, which leaves nothing of "
+                "TaskPrompter; turn one of them on."
+            )
+        for name in ("decode_dim", "final_dim", "channel_dim"):
+            if getattr(self, name) is not None:
+                check_integer(name, getattr(self, name), 1)
+        rate = check_number("stochastic_depth", self.stochastic_depth, below=1)
+        return replace(self, stochastic_depth=rate)
+
+
+def check_encoder(backbone: keras.Model) -> None:
+    """Refuses a backbone whose images are otherwise, or that drops what prompts would see.
+
+    Args:
+        backbone: of keras-hub.
+
+    Raises:
+        ValueError: one sentence on what it has.
+    """
+    if backbone.data_format != "channels_last":
+        raise ValueError(
+            f"The backbone's data_format is {backbone.data_format!r}; build it with "
+            "data_format='channels_last'."
+        )
+    if backbone.dropout_rate or backbone.attention_dropout:
+        raise ValueError(
+            f"The backbone has dropout_rate={backbone.dropout_rate} and attention_dropout="
+            f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
+            "it with both at 0."
+        )

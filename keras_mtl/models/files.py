@@ -207,7 +207,7 @@ def load_weights(model, load, filepath, **kwargs) -> None:
         raise ValueError(
             f"{filepath} does not hold weights of this {type(model).__name__} with tasks "
             f"{', '.join(task.name for task in model.tasks)}; load it into a model built with "
-            "the same arguments as the saved one."
+            "the same arguments as the saved one, and for images of the same size."
         ) from error
 
 

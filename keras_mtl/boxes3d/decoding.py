@@ -1,12 +1,11 @@
 """From the numbers predicted at points to a list of boxes."""
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from keras_mtl.boxes3d.overlap import bird_eye_rectangles, rotated_nms
-from keras_mtl.boxes3d.points import parts_of_raw
+from keras_mtl.boxes3d.points import PointBoxes, boxes_of_points, parts_of_raw
 from keras_mtl.boxes3d.projection import unproject
 
 
@@ -25,43 +24,6 @@ class Choice(NamedTuple):
     most_overlap: float = 0.3
     of_level: int = 1000
     most: int = 200
-
-
-class PointBoxes(NamedTuple):
-    """A box for each point, whether or not there is one: `(..., P, n)`.
-
-    Args:
-        places: projected centre, pixels, and its depth, metres.
-        sizes: length, width, height, metres.
-        angles: radians in 0 to 2 pi.
-        boxes: left, top, right, bottom of the visible part, pixels, also outside of the image.
-        scores: of each class, in 0..1.
-    """
-
-    places: Any
-    sizes: Any
-    angles: Any
-    boxes: Any
-    scores: Any
-
-
-def boxes_of_points(raw: Any, sigmoid: Any, concatenate: Any, mod: Any) -> PointBoxes:
-    """What a raw output says at each point.
-
-    Args:
-        raw: array or tensor `(..., P, classes + 25)`.
-        sigmoid, concatenate, mod: of `keras.ops`, or NumPy's.
-    """
-    found = parts_of_raw(raw)
-    ahead = found.direction[..., 1::2] > found.direction[..., ::2]
-    near, far = found.box[..., :2] * found.stride, found.box[..., 2:] * found.stride
-    return PointBoxes(
-        places=concatenate([found.point - found.offset * found.stride, found.depth], axis=-1),
-        sizes=found.size,
-        angles=mod(found.angles, math.pi) + math.pi * (ahead * 1.0),
-        boxes=concatenate([found.point - near, found.point + far], axis=-1),
-        scores=sigmoid(found.classes) * sigmoid(found.centerness),
-    )
 
 
 class FoundBoxes(NamedTuple):
@@ -112,7 +74,7 @@ def choose_boxes(
     ([0], [0.96])
     """
     choice, raw = choice or Choice(), np.asarray(raw, "float32")
-    found = boxes_of_points(raw, _sigmoid, np.concatenate, np.mod)
+    found = boxes_of_points(raw, _NumPy)
     best = found.scores.max(axis=-1)
     looked_at = []
     for low in np.unique(parts_of_raw(raw).span[:, 0]):
@@ -153,5 +115,11 @@ def choose_boxes(
     )
 
 
-def _sigmoid(x):
-    return 1 / (1 + np.exp(-np.clip(x, -80, 80)))
+class _NumPy:
+    """What of `keras.ops` the boxes of points are made of."""
+
+    concatenate, mod = np.concatenate, np.mod
+
+    @staticmethod
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-np.clip(x, -80, 80)))

@@ -1,5 +1,6 @@
 """The points of an image that boxes are predicted at, and the numbers predicted at each."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -125,3 +126,40 @@ def points_of(
             np.stack([u.ravel(), v.ravel(), stride * same, low * same, high * same], axis=-1)
         )
     return np.concatenate(found).astype("float32")
+
+
+class PointBoxes(NamedTuple):
+    """A box for each point, whether or not there is one: `(..., P, n)`.
+
+    Args:
+        places: projected centre, pixels, and its depth, metres.
+        sizes: length, width, height, metres.
+        angles: radians in 0 to 2 pi.
+        boxes: left, top, right, bottom of the visible part, pixels, also outside of the image.
+        scores: of each class, in 0..1.
+    """
+
+    places: Any
+    sizes: Any
+    angles: Any
+    boxes: Any
+    scores: Any
+
+
+def boxes_of_points(raw: Any, ops: Any) -> PointBoxes:
+    """What a raw output says at each point.
+
+    Args:
+        raw: array or tensor `(..., P, classes + 25)`.
+        ops: `keras.ops`, or what has its `sigmoid`, `concatenate` and `mod`.
+    """
+    found = parts_of_raw(raw)
+    ahead = (found.direction[..., 1::2] > found.direction[..., ::2]) * 1.0
+    near, far = found.box[..., :2] * found.stride, found.box[..., 2:] * found.stride
+    return PointBoxes(
+        places=ops.concatenate([found.point - found.offset * found.stride, found.depth], axis=-1),
+        sizes=found.size,
+        angles=ops.mod(found.angles, math.pi) + math.pi * ahead,
+        boxes=ops.concatenate([found.point - near, found.point + far], axis=-1),
+        scores=ops.sigmoid(found.classes) * ops.sigmoid(found.centerness),
+    )

@@ -3,6 +3,7 @@
 from keras_mtl.metrics.accumulate import DatasetMetric as DatasetMetric
 from keras_mtl.metrics.accumulate import MeanOverPixels as MeanOverPixels
 from keras_mtl.metrics.boundary import BoundaryF as BoundaryF
+from keras_mtl.metrics.box_depth import BoxDepthError as BoxDepthError
 from keras_mtl.metrics.depth import DepthAbsRel as DepthAbsRel
 from keras_mtl.metrics.depth import DepthDelta as DepthDelta
 from keras_mtl.metrics.depth import DepthLogRMSE as DepthLogRMSE

@@ -1,5 +1,6 @@
 """How the metrics accumulate over a whole dataset: exact counts, and means over labelled pixels."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -78,7 +79,11 @@ class DatasetMetric(keras.metrics.Metric):
             )
         # A metric needs no gradient: without this, PyTorch would record every operation.
         y_pred = ops.stop_gradient(ops.convert_to_tensor(y_pred))
-        self.accumulate(ops.convert_to_tensor(y_true), y_pred)
+        if isinstance(y_true, Mapping):  # a label of several arrays
+            y_true = {name: ops.convert_to_tensor(values) for name, values in y_true.items()}
+        else:
+            y_true = ops.convert_to_tensor(y_true)
+        self.accumulate(y_true, y_pred)
 
     def add_counter(self, size: int, name: str) -> Any:
         """Adds the state of exact counts, for `count_up` and `read_counter`.

@@ -166,7 +166,7 @@ class MultiTaskModel(NetworkParts):
         """
         return self.outputs_of_checked(self._takes.for_one_batch(x))
 
-    def predict_maps(self, images, batch_size: int = 4) -> dict | list[dict]:
+    def predict_maps(self, images, batch_size: int = 4, cameras=None) -> dict | list[dict]:
         """Final maps of photographs of any size; several threads may ask, while no `fit` runs.
 
         A photograph is scaled to fit the model's image size, padded around with the mean
@@ -176,6 +176,7 @@ class MultiTaskModel(NetworkParts):
             images: one photograph, an array `(H, W, 3)`, RGB in 0..255, a Pillow image or a path
                 (see `keras_mtl.pictures.as_photograph`), or a sequence of them, of any sizes.
             batch_size: int. Photographs run through the network at a time.
+            cameras: for boxes in space; an array `(3, 3)`, or one for each; guessed if not given.
 
         Returns:
             Dict by task name of arrays at the photograph's size (class ids `(H, W)`, metres
@@ -185,7 +186,7 @@ class MultiTaskModel(NetworkParts):
         Raises:
             ValueError: if a photograph cannot be read, or is no picture.
         """
-        return photographs.predict_maps(self, images, batch_size)
+        return photographs.predict_maps(self, images, batch_size, cameras)
 
     def fit_to_input(self, photograph: np.ndarray, enlarge: bool = True):
         """Scales a photograph to fit the model's image size and pads it around.

@@ -7,13 +7,14 @@ depth = task.restore(raw, place)  # at the photograph's size
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_mtl.arguments import check_integer
+from keras_mtl.boxes3d import Sensor
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.pictures import as_photograph
 from keras_mtl.training.arrays import check_image_values
@@ -30,6 +31,8 @@ class Place:
         left: int, its first column.
         height: int, its rows there.
         width: int, its columns there.
+        camera: array `(3, 3)`, from points in front of the photograph's camera (x right, y down, z
+            forward) to its pixels; `None` where it is not known.
 
     Example:
 
@@ -46,6 +49,7 @@ class Place:
     left: int
     height: int
     width: int
+    camera: Any = field(default=None, compare=False)
 
     @property
     def inside(self) -> tuple[slice, slice]:
@@ -153,13 +157,14 @@ def check_outputs(raw: Mapping[str, Any], what: str) -> None:
             )
 
 
-def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
+def predict_maps(model, images, batch_size: int, cameras: Any = None) -> dict | list[dict]:
     """Final outputs for photographs of any size; see `MultiTaskModel.predict_maps`.
 
     Args:
         model: `keras_mtl.MultiTaskModel`.
         images: one photograph, as an array, a Pillow image or a path, or a sequence of them.
         batch_size: int. Photographs run through the network at a time.
+        cameras: array `(3, 3)`, the camera of all photographs, or a sequence of such, one for each.
     """
     batch_size, said = check_integer("batch_size", batch_size, 1), []
     file = isinstance(images, (str, os.PathLike)) or hasattr(images, "getexif")
@@ -168,7 +173,12 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
     photographs = [as_photograph(image) for image in ([images] if single else images)]
     for photograph in photographs:
         check_image_values(photograph, said)
+    known = _cameras(cameras, len(photographs))
     fitted = [fit(photograph, model.image_size) for photograph in photographs]
+    fitted = [
+        (image, replace(place, camera=camera))
+        for (image, place), camera in zip(fitted, known, strict=True)
+    ]
     found = []
     for start in range(0, len(fitted), batch_size):
         chunk = fitted[start : start + batch_size]
@@ -178,3 +188,14 @@ def predict_maps(model, images, batch_size: int) -> dict | list[dict]:
             check_outputs(raw, f"photograph {start + i}")
             found.append({task.name: task.restore(raw[task.name], place) for task in model.tasks})
     return found[0] if single else found
+
+
+def _cameras(cameras: Any, count: int) -> list:
+    """One for each photograph, `None` where it is not known."""
+    if cameras is None:
+        return [None] * count
+    several = np.ndim(cameras) != 2
+    given = list(cameras) if several else [cameras] * count
+    if len(given) != count:
+        raise ValueError(f"There are {len(given)} cameras for {count} photographs; give one each.")
+    return [None if each is None else Sensor(each).camera for each in given]

@@ -16,6 +16,7 @@ from keras_mtl.tasks.classes import (
 from keras_mtl.tasks.datasets import DATASETS, Dataset, PublishedRow, nyud, pascal_context
 from keras_mtl.tasks.dense import MapEvaluator
 from keras_mtl.tasks.depth import DepthEstimation
+from keras_mtl.tasks.detection3d import Detection3D
 from keras_mtl.tasks.labels import ArraySpec
 from keras_mtl.tasks.normals import SurfaceNormals
 from keras_mtl.tasks.saliency import SaliencyDetection
@@ -30,6 +31,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DepthEstimation",
+    "Detection3D",
     "HumanParts",
     "MapEvaluator",
     "NYUD_CLASSES",

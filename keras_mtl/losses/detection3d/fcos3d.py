@@ -40,10 +40,9 @@ class FCOS3DLoss(keras.losses.Loss):
 
     Example:
 
-    >>> task = keras_mtl.tasks.Detection3D()
-    >>> head = task.head(width=8, class_branch=(8,), groups=2)
+    >>> task = keras_mtl.tasks.Detection3D(width=8, class_branch=(8,), groups=2)
     >>> nothing = {name: x[None] for name, x in task.no_label(32, 48).items()}
-    >>> float(task.loss()(nothing, head({8: keras.ops.ones((1, 4, 6, 3))})))
+    >>> float(task.loss()(nothing, task.head()({8: keras.ops.ones((1, 4, 6, 3))})))
     0.0
 
     Reference: Wang et al., FCOS3D, ICCV Workshops 2021, Eq. 1 and 2; TaskPrompter, A.6.
@@ -55,6 +54,8 @@ class FCOS3DLoss(keras.losses.Loss):
 
     def call(self, y_true: Mapping[str, Tensor], y_pred: Tensor) -> Tensor:
         rotations = ops.cast(y_true["rotations"], "float32")
+        lengths = ops.sqrt(ops.sum(ops.square(rotations), axis=-1, keepdims=True))
+        rotations = rotations / ops.maximum(lengths, 1e-6)
         label = {**y_true, "angles": angles_of_quaternions(rotations, self.angles)}
         return sum(loss_terms(label, y_pred).values())
 

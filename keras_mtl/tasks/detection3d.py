@@ -16,6 +16,7 @@ from keras_mtl.boxes3d.drawing import drawn
 from keras_mtl.boxes3d.points import BESIDES, boxes_of_points
 from keras_mtl.layers.fcos3d.head import FCOS3DHead
 from keras_mtl.tasks.classes import VEHICLE_CLASSES, VEHICLE_COLOURS
+from keras_mtl.tasks.detection_scores import DetectionEvaluator
 from keras_mtl.tasks.labels import ArraySpec
 from keras_mtl.tasks.task import Task
 
@@ -113,6 +114,9 @@ class Detection3D(Task):
 
     def metrics(self):
         return [metrics.BoxDepthError()]
+
+    def evaluator(self, **options):
+        return DetectionEvaluator(self)
 
     # === Output ===
 

@@ -13,6 +13,7 @@ from keras_mtl.boxes3d.labels import (
     in_vehicle_frame,
     label_arrays,
 )
+from keras_mtl.boxes3d.points import parts_of_raw, points_of
 from keras_mtl.data.geometry import Change
 from keras_mtl.models.photographs import Place
 from tests import small
@@ -263,6 +264,47 @@ def test_predicted_restored_and_drawn(task, scenes, trained):
     labels = {task.name: {name: x[:1] for name, x in scenes[1][task.name].items()}}
     figure = keras_mtl.visualize.panel([photograph], maps, [task], labels, legend=True)
     assert len(figure.axes) == 3 and figure.legends
+
+
+def test_scored(task, scenes, trained):
+    """By `evaluate`; a perfect prediction scores all, and what is not annotated is not counted."""
+    images, labels = scenes
+    result = keras_mtl.evaluate(trained[0], scenes, progress=False).tasks[task.name]
+    assert result["images"] == 4 and set(result["scores"]) >= {"mDS", "mAP", "mcenter"}
+    evaluator = task.evaluator()
+    place = Place(SIZE, SIZE, 0, 0, *SIZE)
+    for k in range(4):
+        label = {name: x[k] for name, x in labels[task.name].items()}
+        assert evaluator.add(label, perfect(task, label), place, {})
+    assert not evaluator.add(task.no_label(*SIZE), None, place, {})
+    result = evaluator.results()
+    assert result["scores"]["mAP"] == pytest.approx(100)
+    # Of a class all of whose boxes are equally far the published score is 0.
+    for each in result["classes"].values():
+        assert each["DS"] == pytest.approx(100 if len(each["pairs"]) > 1 else 0, abs=0.01)
+    assert result["scores"]["mDS"] > 49
+    with pytest.raises(ValueError, match="the class 'tram', which mDS does not know"):
+        tasks.Detection3D(labels=["tram"], width=8, class_branch=(8,), groups=2).evaluator()
+
+
+def perfect(task, label):
+    """A raw output that says what a label does, at the points of one level."""
+    raw = np.zeros((24, task.channels), "float32")
+    raw[:, -5:] = points_of([(4, 6)], [12.0])
+    raw[:, :2] = -10.0
+    parts = parts_of_raw(raw)  # views
+    angles = boxes3d.angles_of(boxes3d.matrix_from_quaternion(label["rotations"][:2]))
+    for k in range(2):
+        raw[k, label["classes"][k]] = 10.0
+        parts.centerness[k] = 10.0
+        parts.offset[k] = (parts.point[k] - label["places"][k, :2]) / 12
+        parts.depth[k], parts.size[k] = label["places"][k, 2], label["sizes"][k]
+        left_top, right_bottom = label["boxes"][k, :2], label["boxes"][k, 2:]
+        parts.box[k, :2] = (parts.point[k] - left_top) / 12
+        parts.box[k, 2:] = (right_bottom - parts.point[k]) / 12
+        halves = np.floor(np.mod(angles[k], 2 * np.pi) / np.pi).astype(int)
+        parts.angles[k], parts.direction[k, 2 * np.arange(3) + halves] = angles[k], 5.0
+    return raw
 
 
 def test_saved_loaded_and_in_mixed_precision(task, scenes, trained, tmp_path):

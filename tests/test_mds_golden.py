@@ -55,7 +55,7 @@ def score(run, rules):
     for name, truth in GOLDEN["ground_truth"].items():
         truth = read_truth(json.dumps(truth).encode(), name)
         content = predictions(run).get(name) or {"objects": []}
-        found = read_predictions(json.dumps(content).encode(), name, truth.camera)
+        found = read_predictions(json.dumps(content).encode(), name, truth.sensor)
         scores.add(truth.boxes, found, truth.ignore)
     return scores
 
@@ -104,11 +104,12 @@ def test_other_boxes_and_parameters_as_the_public_evaluator(amodal, public, tmp_
     for name, content in GOLDEN["ground_truth"].items():
         data = json.dumps(content).encode()
         truth = read_truth(data, name)
-        write_boxes(tmp_path / f"gt/{name}_gtBbox3d.json", truth.boxes, truth.camera, truth.ignore)
+        write_boxes(tmp_path / f"gt/{name}_gtBbox3d.json", truth.boxes, truth.sensor, truth.ignore)
         boxes = truth.boxes.take(rng.permutation(np.repeat(np.arange(len(truth.boxes)), 2)))
         n = len(boxes)
         shaken = predicted(
-            truth.camera,
+            truth.sensor,
+            truth.image_size,
             np.where(rng.random(n) < 0.9, boxes.label, rng.integers(0, 6, n)),
             rng.random(n).round(2),
             boxes.center + rng.normal(0, 0.3, (n, 3)),

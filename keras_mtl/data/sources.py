@@ -125,7 +125,7 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     _check_total(f"Split {split!r} of {folder}", total, shards)
     parts = tfds.even_splits(split, shards)
     first = sum(info.splits[part].num_examples for part in parts[:index])
-    skip = {name: tfds.decode.SkipDecoding() for name in names}
+    skip = {name: _skipped(info.features[name]) for name in names}
     stored = builder.as_dataset(
         split=parts[index],
         decoders=tfds.decode.PartialDecoding(dict.fromkeys(names, True), decoders=skip),
@@ -173,6 +173,15 @@ def prepared(dataset, split, tasks, index=0, shards=1, data_dir=None, besides=()
     mean = sum(each.num_bytes for each in info.splits.values()) / info.splits.total_num_examples
     count = info.splits[parts[index]].num_examples
     return Source(stored.enumerate(), decode, count, max(mean, 1)), total, first
+
+
+def _skipped(feature):
+    """What leaves a feature, or each of a dict of them, as it is stored."""
+    import tensorflow_datasets as tfds
+
+    if isinstance(feature, tfds.features.FeaturesDict):
+        return {name: _skipped(each) for name, each in feature.items()}
+    return tfds.decode.SkipDecoding()
 
 
 def _label(feature, encoded, what):

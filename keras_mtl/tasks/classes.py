@@ -29,15 +29,6 @@ PASCAL_CLASSES = (
     "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
     "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
 ).split(", ")
-CITYSCAPES_CLASSES = (
-    "road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, "
-    "terrain, sky, person, rider, car, truck, bus, train, motorcycle, bicycle"
-).split(", ")
-# Those of its authors.
-CITYSCAPES_COLOURS = """
-    804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 dc143c ff0000
-    00008e 000046 003c64 005064 0000e6 770b20
-""".split()
 PART_CLASSES = "background, head, torso, upper arms, lower arms, upper legs, lower legs".split(", ")
 
 

@@ -1,4 +1,4 @@
-"""What the TFDS builders of the two archives share."""
+"""What the TFDS builders of the archives share."""
 
 import multiprocessing
 import os
@@ -11,7 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_mtl.boxes3d.labels import no_boxes
+from keras_mtl.data.archives.cityscapes_3d import MOST_BOXES
 from keras_mtl.data.archives.decoding import ArchiveError
+from keras_mtl.data.archives.layout import Layout
+from keras_mtl.data.archives.store import Store
 from keras_mtl.data.archives.verify import verify
 from keras_mtl.data.stored_images import to_store
 
@@ -21,11 +25,12 @@ class Stored(NamedTuple):
 
     Args:
         feature: what TensorFlow Datasets stores them as.
-        no_label: the stored value that means "no label here".
+        no_label: the stored value that means "no label here"; where the label is no map, all of
+            such a label.
     """
 
     feature: tfds.features.FeatureConnector
-    no_label: int
+    no_label: Any
 
 
 IMAGE = tfds.features.Image(shape=(None, None, 3), doc="RGB, as in the archive")
@@ -37,6 +42,22 @@ DEPTH = Stored(
         shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="metres, 0 = no label"
     ),
     0,
+)
+DISPARITY = Stored(
+    tfds.features.Tensor(
+        shape=(None, None, 1), dtype=np.float32, encoding="zlib", doc="pixels, -1 = no label"
+    ),
+    -1,
+)
+BOXES = Stored(
+    tfds.features.FeaturesDict(
+        {
+            name: tfds.features.Tensor(shape=values.shape, dtype=values.dtype)
+            for name, values in no_boxes(MOST_BOXES).items()
+        },
+        doc="boxes in space, see keras_mtl.tasks.Detection3D",
+    ),
+    no_boxes(MOST_BOXES),
 )
 LABEL_MAP = Stored(
     tfds.features.Image(
@@ -65,7 +86,7 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
-    archive: Any = None  # `keras_mtl.data.archives.nyud_v2` or `pascal_context`
+    archive: Any = None  # `keras_mtl.data.archives.nyud_v2`, for instance
     labels: Mapping[str, Stored]  # in the order in which they are stored
     homepage: str
 
@@ -77,9 +98,13 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
             metadata=tfds.core.MetadataDict(),
         )
 
+    def _keeps(self, split: str, found: dict) -> bool:
+        """Whether an image, as it was read, is stored."""
+        return True
+
     def _split_generators(self, download_manager: tfds.download.DownloadManager) -> dict:
         layout = self.archive.LAYOUT
-        path = find_archive(Path(download_manager.manual_dir), layout.name)
+        path = find_archive(Path(download_manager.manual_dir), layout)
         report = verify(path, self.name)
         if report.faults:
             shown = "\n".join(fault.problem for fault in report.faults[:20])
@@ -105,43 +130,53 @@ class ArchiveBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  
             # Processes of their own: TensorFlow's threads do not survive a fork.
             pool = ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn"))
             labelled = pool.map(read, ids, chunksize=8)
+        store = self.archive.LAYOUT.open(root)
         for image_id, found in zip(ids, labelled, strict=True):
-            yield image_id, self._example(root, image_id, found)
+            if self._keeps(split, found):
+                yield image_id, self._example(store, image_id, found)
 
-    def _example(self, root: Path, image_id: str, found: dict) -> dict:
+    def _example(self, store: Store, image_id: str, found: dict) -> dict:
         (image,) = self.archive.LAYOUT.files["image"]
+        file = image.format(image_id)
         # The image's own file, not decoded and encoded again, unless training would misread it.
-        stored, size = to_store(root / image.format(image_id))
+        stored, size = to_store(store.read(file), store.name(file))
         if size != found["image"].shape[:2]:
             raise ArchiveError(
-                f"{image.format(image_id)} is turned by its EXIF orientation, which its labels are "
+                f"{file} is turned by its EXIF orientation, which its labels are "
                 "not; get an intact copy of it."
             )
         example = {"image": stored, "id": image_id}
         for name, (feature, no_label) in self.labels.items():
+            if len(feature.shape or ()) != 3:  # no map
+                example[name] = found.get(name, no_label)
+                continue
             shape = (*size, feature.shape[-1])
             label = found[name].reshape(shape) if name in found else np.full(shape, no_label)
             example[name] = label.astype(feature.np_dtype)
         return example
 
 
-def find_archive(folder: Path, name: str) -> Path:
+def find_archive(folder: Path, layout: Layout) -> Path:
     """The archive's folder or tarball: the given folder itself, or in it.
 
     Args:
         folder: what the user named.
-        name: `"NYUDv2"` or `"PASCALContext"`.
+        layout: of the archive, which has its name.
 
     Raises:
         ArchiveError: if there is none.
     """
-    names = [name, f"{name}.tar.gz", f"{name}.tar"]
+    name = layout.name
+    names = [name, f"{name}.tar.gz", f"{name}.tar"] if layout.listed else [name]
     candidates = [folder / each for each in names]
     if folder.name in names:
         candidates.insert(0, folder)
     for path in candidates:
         if path.exists():
             return path
+    if not layout.listed and any(map(layout.open(folder).has_files, layout.tops)):
+        return folder
+    tarball = f" nor {name}.tar.gz" if layout.listed else f" nor {layout.tops[0]} or its zip"
     raise ArchiveError(
-        f"{folder} holds neither a folder {name} nor {name}.tar.gz; name the folder that does."
+        f"{folder} holds neither a folder {name}{tarball}; name the folder that does."
     )

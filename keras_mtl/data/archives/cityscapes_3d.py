@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mtl.boxes3d.labels import label_arrays
 from keras_mtl.data.archives import decoding, layout
 from keras_mtl.metrics.detection3d.files import BrokenFile, Truth, read_truth
 from keras_mtl.pictures import PictureError, open_picture
@@ -46,6 +47,7 @@ TASKS = tuple(LAYOUT.needs)
 # Ids in the archive of the 19 classes that are scored, in the order of these.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 NO_LABEL, NO_DISPARITY = 255, -1.0
+MOST_BOXES = (100, 50)  # boxes and regions without annotation of an image
 _LARGEST_ID = 33
 _CLASS_OF = np.full(256, NO_LABEL, np.uint8)
 _CLASS_OF[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
@@ -127,7 +129,7 @@ def decode(part: str, data: bytes, file: str) -> Any:
         truth = read_truth(data, file)
     except BrokenFile as error:
         raise decoding.ArchiveError(str(error)) from None
-    return Annotation(truth, truth.camera.image_size)
+    return Annotation(truth, truth.image_size)
 
 
 def _disparity(data: bytes, file: str) -> np.ndarray:
@@ -191,7 +193,8 @@ def read(root: Path, image_id: str) -> dict[str, Any]:
         "semseg" uint8 (H, W), 0..18, and 255 = no label;
         "disparity" float32 (H, W), pixels, -1 = no label;
         "depth" float32 (H, W), metres, 0 = no label;
-        "detection3d" a `Truth`: the camera, the boxes of six classes, regions without annotation.
+        "detection3d" a dict of arrays, see `keras_mtl.tasks.Detection3D`; boxes whose center is
+        not in front of the camera are left out.
 
     Raises:
         ArchiveError: if a file is missing or wrong; the message names it.
@@ -201,8 +204,16 @@ def read(root: Path, image_id: str) -> dict[str, Any]:
     if "camera" in parts:
         found["depth"] = metres(parts["disparity"], parts["camera"])
     if "boxes" in parts:
-        found["detection3d"] = parts["boxes"].truth
+        found["detection3d"] = _label(parts["boxes"].truth)
     return found
+
+
+def _label(truth: Truth) -> dict[str, np.ndarray]:
+    ahead = truth.sensor.to_sensor(truth.boxes.center)[:, 2] > 0
+    b = truth.boxes.take(ahead)
+    return label_arrays(
+        truth.sensor, b.label, b.center, b.size, b.rotation, b.modal, truth.ignore, MOST_BOXES
+    )
 
 
 def name_of(image_id: str) -> str:

@@ -50,6 +50,10 @@ def prepare(folder, manual_dir, data_dir=None, overwrite: bool = False) -> Path:
         raise ValueError(
             f"There is no folder {manual_dir}; name the one that holds the archive (--manual_dir)."
         )
+    if not any(Path(manual_dir).iterdir()):
+        raise ValueError(
+            f"{manual_dir} is empty; name the folder that holds the archive (--manual_dir)."
+        )
     data_dir = data_dir and Path(data_dir).expanduser().resolve()
     builder = importlib.import_module(module).Builder(data_dir=data_dir)
     prepared = Path(builder.data_dir)

@@ -6,7 +6,7 @@ A zip is read where it lies and never extracted.
 import zipfile
 import zlib
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
 from keras_mtl import declared
@@ -41,12 +41,8 @@ class Store:
         """Files in zips, by their names in the archive."""
         found = {}
         for path in sorted(self.root.glob("*.zip")) if self.tops else []:
-            try:
-                archive = zipfile.ZipFile(path)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise ArchiveError(
-                    f"{path} is not readable as a zip ({error}); copy or download it again."
-                ) from error
+            now = path.stat()
+            archive = _opened(path, now.st_mtime_ns, now.st_size)
             for member in archive.infolist():
                 names = PurePosixPath(member.filename).parts
                 first = next((k for k, name in enumerate(names) if name in self.tops), None)
@@ -106,3 +102,13 @@ class Store:
             raise ArchiveError(
                 f"{name} cannot be read ({reason}); copy or download its zip again."
             ) from error
+
+
+@lru_cache(maxsize=16)  # to read the list of thousands of files takes longer than one of them
+def _opened(path: Path, modified: int, size: int) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ArchiveError(
+            f"{path} is not readable as a zip ({error}); copy or download it again."
+        ) from error

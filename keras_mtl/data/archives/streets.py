@@ -61,15 +61,16 @@ def write_cityscapes_3d(
 
 def _write_image(scene: dict, path: Callable[[str], Path]) -> None:
     files = {part: path(names[0]) for part, names in cityscapes_3d.LAYOUT.files.items()}
-    camera = scene["camera"]
+    sensor = scene["sensor"]
     Image.fromarray(scene["image"]).save(files["image"])
     Image.fromarray(scene["label_ids"]).save(files["semseg"])
     disparity = scene["disparity"][..., 0]
     stored = np.where(disparity > 0, np.round(disparity * 256 + 1).clip(0, 65535), 0)
     Image.fromarray(stored.astype(np.uint16)).save(files["disparity"])
-    center = np.linalg.solve(camera.from_vehicle[:, :3], -camera.from_vehicle[:, 3])
-    where = dict(zip("xyz", center.tolist(), strict=True))
-    lens = {"fx": camera.fx, "fy": camera.fy, "u0": camera.u0, "v0": camera.v0}
+    where = dict(zip("xyz", sensor.to_vehicle(np.zeros(3)).tolist(), strict=True))
+    (fx, _, u0), (_, fy, v0), _ = sensor.camera.tolist()
+    lens = {"fx": fx, "fy": fy, "u0": u0, "v0": v0}
     content = {"extrinsic": {"baseline": BASELINE, **where}, "intrinsic": lens}
     files["camera"].write_text(json.dumps(content))
-    write_boxes(files["boxes"], scene["boxes"], camera, scene["ignore"])
+    size = scene["image"].shape[:2]
+    write_boxes(files["boxes"], scene["boxes"], sensor, scene["ignore"], size)

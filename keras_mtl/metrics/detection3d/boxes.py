@@ -4,8 +4,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from keras_mtl.metrics.detection3d.camera import Camera, amodal_boxes
+from keras_mtl.boxes3d import Sensor, amodal_boxes, box_corners, matrix_from_quaternion
+from keras_mtl.boxes3d.projection import NEAREST
 
+IMAGE_SIZE = (1024, 2048)  # of every image of Cityscapes, (height, width)
 CLASSES = ("car", "truck", "bus", "train", "motorcycle", "bicycle")
 
 
@@ -59,7 +61,8 @@ def no_boxes() -> Boxes:
 
 
 def predicted(
-    camera: Camera,
+    sensor: Sensor,
+    image_size: tuple[int, int],
     label: np.ndarray,
     score: np.ndarray,
     center: np.ndarray,
@@ -70,17 +73,44 @@ def predicted(
     """Predicted boxes of one image; their amodal boxes are computed.
 
     Args:
-        camera: of the image.
+        sensor: the camera of the image.
+        image_size: (height, width) in pixels.
         label, score, center, size, rotation: see `Boxes`.
         modal: see `Boxes`; the amodal ones unless given.
 
     Example:
 
-    >>> camera = Camera(100.0, 100.0, 50.0, 40.0, np.eye(3, 4), (80, 100))
+    >>> sensor = Sensor([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]])
     >>> a_car = [0], [0.9], [[11.0, 0, 0]], [[2.0, 2, 2]], [[1.0, 0, 0, 0]]
-    >>> predicted(camera, *map(np.array, a_car)).modal.tolist()
+    >>> predicted(sensor, (80, 100), *map(np.array, a_car)).modal.round(6).tolist()
     [[40.0, 30.0, 60.0, 50.0]]
     """
-    amodal = amodal_boxes(camera, center, size, rotation)
+    corners = corners_of(sensor, center, size, rotation)
+    front = in_front(corners)
+    # As published: those behind the camera are drawn nowhere.
+    amodal = np.zeros((len(corners), 4))
+    amodal[front] = amodal_boxes(corners[front], sensor.camera, image_size)
     modal = amodal.copy() if modal is None else modal
     return Boxes(label, score, center, size, rotation, modal, amodal)
+
+
+def corners_of(
+    sensor: Sensor, center: np.ndarray, size: np.ndarray, rotation: np.ndarray
+) -> np.ndarray:
+    """The corners `(N, 8, 3)` in the camera's frame of boxes in the vehicle's.
+
+    Args:
+        sensor: the camera.
+        center, size, rotation: see `Boxes`.
+    """
+    turned = sensor.rotation_to_sensor(matrix_from_quaternion(rotation))
+    return box_corners(sensor.to_sensor(center), size, turned)
+
+
+def in_front(corners: np.ndarray) -> np.ndarray:
+    """Which boxes have a corner in front of the camera, bool `(N,)`.
+
+    Args:
+        corners: `(N, 8, 3)` in the camera's frame.
+    """
+    return np.any(corners[..., 2] > NEAREST, axis=-1)

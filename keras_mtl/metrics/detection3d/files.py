@@ -6,18 +6,20 @@ so that a file on disk and a member of an archive are read by the same code.
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from keras_mtl.boxes3d import Sensor
 from keras_mtl.files import write_text
-from keras_mtl.metrics.detection3d.boxes import CLASSES, Boxes, no_boxes, predicted
-from keras_mtl.metrics.detection3d.camera import (
+from keras_mtl.metrics.detection3d.boxes import (
+    CLASSES,
     IMAGE_SIZE,
-    NEAREST,
-    Camera,
-    corners,
-    rotation_matrices,
+    Boxes,
+    corners_of,
+    in_front,
+    no_boxes,
+    predicted,
 )
 
 # What else Cityscapes annotates; such boxes are left out.
@@ -37,12 +39,14 @@ class Truth(NamedTuple):
     """What an annotation holds.
 
     Args:
-        camera: of the image.
+        sensor: the camera.
+        image_size: (height, width) in pixels.
         boxes: of the six classes.
         ignore: `(K, 4)`, regions of the image without annotations, x and y of two corners.
     """
 
-    camera: Camera
+    sensor: Sensor
+    image_size: tuple[int, int]
     boxes: Boxes
     ignore: np.ndarray
 
@@ -68,24 +72,22 @@ def read_truth(data: bytes, file: str) -> Truth:
 sensor, expected {"sensor": {...}, "objects": [...], "ignore": [...]}; get an intact copy of it.
     """
     content = _Content(data, file, '{"sensor": {...}, "objects": [...], "ignore": [...]}')
-    sensor = content.get(content.all, "sensor", dict, "")
-    fx, fy = (content.numbers(sensor, name, 1, "sensor", 0)[0] for name in ("fx", "fy"))
-    u0, v0 = (content.numbers(sensor, name, 1, "sensor")[0] for name in ("u0", "v0"))
-    camera = Camera(fx, fy, u0, v0, content.transform(sensor), content.image_size())
-    boxes = content.boxes(camera)
-    points = corners(boxes.center, boxes.size, rotation_matrices(boxes.rotation))
-    behind = (camera.in_image_frame(points)[..., 2] <= NEAREST).all(-1)
-    if behind.any():
-        place = boxes.center[behind.argmax()].round(2).tolist()
+    sensor, image_size = content.sensor(), content.image_size()
+    boxes = content.boxes(sensor, image_size)
+    front = in_front(corners_of(sensor, boxes.center, boxes.size, boxes.rotation))
+    if not front.all():
+        place = boxes.center[front.argmin()].round(2).tolist()
         content.refuse(f"has a box at {place} that is behind the camera", "boxes in front of it")
     regions = [
         content.numbers(each, "2d", 4, f"ignore[{i}]")
         for i, each in enumerate(content.get(content.all, "ignore", list, ""))
     ]
-    return Truth(camera, boxes, _two_corners(np.array(regions).reshape(-1, 4)))
+    return Truth(sensor, image_size, boxes, _two_corners(np.array(regions).reshape(-1, 4)))
 
 
-def read_predictions(data: bytes, file: str, camera: Camera) -> Boxes:
+def read_predictions(
+    data: bytes, file: str, sensor: Sensor, image_size: tuple[int, int] = IMAGE_SIZE
+) -> Boxes:
     """Reads predicted boxes; their amodal boxes are computed, whatever the file says.
 
     A box without a modal box has the amodal one for it.
@@ -93,19 +95,21 @@ def read_predictions(data: bytes, file: str, camera: Camera) -> Boxes:
     Args:
         data: bytes of the file.
         file: its name, for messages.
-        camera: of the image.
+        sensor: the camera of the image.
+        image_size: (height, width) in pixels.
 
     Raises:
         BrokenFile: if the file is no prediction, or a value in it cannot be.
     """
-    return _Content(data, file, '{"objects": [...]}').boxes(camera, scored=True)
+    return _Content(data, file, '{"objects": [...]}').boxes(sensor, image_size, scored=True)
 
 
 def write_boxes(
     path: str | Path,
     boxes: Boxes,
-    camera: Camera | None = None,
+    sensor: Sensor | None = None,
     ignore: np.ndarray | None = None,
+    image_size: tuple[int, int] = IMAGE_SIZE,
 ) -> None:
     """Writes boxes as the benchmark wants them, a file also where there is none.
 
@@ -113,8 +117,9 @@ def write_boxes(
         path: file to write, such as `aachen_000000_000019_predictions.json`: what stands before
             the last "_" is the name of the image.
         boxes: of the image.
-        camera: given, the file is an annotation, which names its camera.
+        sensor: given, the file is an annotation, which names its camera.
         ignore: `(K, 4)`, regions to ignore of an annotation.
+        image_size: (height, width) in pixels, of an annotation.
 
     Raises:
         NotWritten: if the system refuses; an `OSError`. What was there before stays.
@@ -128,13 +133,13 @@ def write_boxes(
     """
     objects = [_object(boxes, i) for i in range(len(boxes))]
     content: dict[str, Any] = {"objects": objects}
-    if camera is not None:
-        height, width = camera.image_size
+    if sensor is not None:
+        height, width = image_size
         regions = _width_and_height(np.zeros((0, 4)) if ignore is None else ignore)
         content = {
             "imgWidth": width,
             "imgHeight": height,
-            "sensor": camera.sensor(),
+            "sensor": _said(sensor),
             "objects": objects,
             "ignore": [{"2d": region, "label": "ignore"} for region in regions],
         }
@@ -153,6 +158,11 @@ def _object(boxes: Boxes, i: int) -> dict[str, Any]:
         "label": CLASSES[boxes.label[i]],
         "score": float(boxes.score[i]),
     }
+
+
+def _said(sensor: Sensor) -> dict[str, Any]:
+    (fx, _, u0), (_, fy, v0), _ = sensor.camera.tolist()
+    return {"fx": fx, "fy": fy, "u0": u0, "v0": v0, "sensor_T_ISO_8855": sensor.pose.tolist()}
 
 
 def _two_corners(boxes: np.ndarray) -> np.ndarray:
@@ -176,7 +186,7 @@ class _Content:
         if not isinstance(self.all, dict):
             self.refuse(f"holds a {type(self.all).__name__}", expected)
 
-    def refuse(self, found: str, expected: str) -> None:
+    def refuse(self, found: str, expected: str) -> NoReturn:
         raise BrokenFile(f"{self.file} {found}, expected {expected}; get an intact copy of it.")
 
     def get(self, holder: Any, name: str, kind: type, place: str) -> Any:
@@ -207,16 +217,20 @@ class _Content:
             self.refuse(f"has the {path} {value!r:.80}", f"{many}{least}")
         return np.array(values, float)
 
-    def transform(self, sensor: dict) -> np.ndarray:
-        """The camera's place on the vehicle, `(3, 4)`."""
+    def sensor(self) -> Sensor:
+        """The camera and its place on the vehicle."""
+        said = self.get(self.all, "sensor", dict, "")
+        fx, fy = (self.numbers(said, name, 1, "sensor", 0)[0] for name in ("fx", "fy"))
+        u0, v0 = (self.numbers(said, name, 1, "sensor")[0] for name in ("u0", "v0"))
         name = "sensor_T_ISO_8855"
-        rows = self.get(sensor, name, list, "sensor")
+        rows = self.get(said, name, list, "sensor")
         if len(rows) != 3:
             self.refuse(f"has {len(rows)} rows in sensor.{name}", "3 of 4 numbers")
-        found = np.stack([self.numbers({name: row}, name, 4, "sensor") for row in rows])
-        if not np.allclose(found[:, :3] @ found[:, :3].T, np.eye(3), atol=1e-2):
+        pose = np.stack([self.numbers({name: row}, name, 4, "sensor") for row in rows])
+        try:
+            return Sensor([[fx, 0, u0], [0, fy, v0], [0, 0, 1]], pose)
+        except ValueError:
             self.refuse(f"has a sensor.{name} that is no turn and move", "a rotation on its left")
-        return found
 
     def image_size(self) -> tuple[int, int]:
         if "imgHeight" not in self.all and "imgWidth" not in self.all:
@@ -224,7 +238,7 @@ class _Content:
         height, width = (self.numbers(self.all, n, 1, "", 0)[0] for n in ("imgHeight", "imgWidth"))
         return int(height), int(width)
 
-    def boxes(self, camera: Camera, scored: bool = False) -> Boxes:
+    def boxes(self, sensor: Sensor, image_size: tuple[int, int], scored: bool = False) -> Boxes:
         """The objects of the six classes."""
         found = []
         for i, each in enumerate(self.get(self.all, "objects", list, "")):
@@ -242,7 +256,8 @@ class _Content:
         )
         if scored:
             own = np.isnan(modal).any(1)
-            boxes = predicted(camera, label, score, center, size, rotation, _two_corners(modal))
+            modal = _two_corners(modal)
+            boxes = predicted(sensor, image_size, label, score, center, size, rotation, modal)
             boxes.modal[own] = boxes.amodal[own]
             return boxes
         return Boxes(

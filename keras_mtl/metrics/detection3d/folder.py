@@ -95,10 +95,9 @@ def evaluate_boxes(
 
     Example:
 
-    >>> from keras_mtl.metrics.detection3d.camera import Camera
     >>> from keras_mtl.metrics.detection3d.files import write_boxes
-    >>> camera = Camera(2262.5, 2265.3, 1097.0, 513.1, np.eye(3, 4))
-    >>> write_boxes("labels/aachen_0_1_gtBbox3d.json", no_boxes(), camera)
+    >>> sensor = keras_mtl.boxes3d.Sensor([[2262.5, 0, 1097], [0, 2265.3, 513], [0, 0, 1]])
+    >>> write_boxes("labels/aachen_0_1_gtBbox3d.json", no_boxes(), sensor)
     >>> write_boxes("predictions/aachen_0_1_predictions.json", no_boxes())
     >>> evaluate_boxes("predictions", "labels", progress=False).scores.images
     1
@@ -122,7 +121,8 @@ def evaluate_boxes(
         truth = read_truth(_contents(path), str(path))
         boxes = no_boxes()
         if name in found:
-            boxes = read_predictions(_contents(found[name]), str(found[name]), truth.camera)
+            path = found[name]
+            boxes = read_predictions(_contents(path), str(path), truth.sensor, truth.image_size)
         report.scores.add(truth.boxes, boxes, truth.ignore)
     return report
 

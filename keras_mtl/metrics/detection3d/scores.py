@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_mtl.boxes3d import matrix_from_quaternion
 from keras_mtl.metrics.detection3d.boxes import CLASSES, Boxes
-from keras_mtl.metrics.detection3d.camera import rotation_matrices
 from keras_mtl.metrics.detection3d.matching import match, share_inside
 
 QUALITIES = ("center", "size", "yaw", "pitch_roll")
@@ -113,12 +113,11 @@ class DetectionScores:
     Example:
 
     >>> from keras_mtl.metrics.detection3d.boxes import predicted
-    >>> from keras_mtl.metrics.detection3d.camera import Camera
-    >>> camera = Camera(100.0, 100.0, 50.0, 40.0, np.eye(3, 4), (80, 100))
+    >>> sensor = keras_mtl.boxes3d.Sensor([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]])
     >>> scores = DetectionScores()
     >>> for x in (11.0, 21.0):
     ...     a_car = [0], [1.0], [[x, 0, 0]], [[2.0, 2, 2]], [[1.0, 0, 0, 0]]
-    ...     boxes = predicted(camera, *map(np.array, a_car))
+    ...     boxes = predicted(sensor, (80, 100), *map(np.array, a_car))
     ...     scores.add(boxes, boxes)
     >>> round(scores.mDS, 6), scores.of("car").truths
     (100.0, 2)
@@ -269,7 +268,7 @@ def qualities(truth: Boxes, found: Boxes, protocol: Protocol) -> np.ndarray:
 
 def _angles(rotation: np.ndarray) -> np.ndarray:
     """Yaw, pitch and roll `(K, 3)` in the vehicle's frame."""
-    r = rotation_matrices(rotation)
+    r = matrix_from_quaternion(rotation)
     yaw = np.arctan2(-r[:, 0, 1], r[:, 0, 0])
     pitch = np.arcsin(r[:, 0, 2].clip(-1, 1))
     return np.stack([yaw, pitch, np.arctan2(-r[:, 1, 2], r[:, 2, 2])], 1)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from keras_mtl.arguments import check_integer, checked_size
+from keras_mtl.boxes3d import Sensor
 from keras_mtl.metrics.detection3d.boxes import CLASSES, Boxes, no_boxes, predicted
-from keras_mtl.metrics.detection3d.camera import Camera
 from keras_mtl.rooms import ray_casting
 from keras_mtl.rooms.light import openness
 from keras_mtl.rooms.paints import albedo
@@ -46,7 +46,7 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
         "cityscapes_semseg" int32 (H, W), 0..18, those of `CLASS_IDS` in their order;
         "depth" float32 (H, W, 1), metres along the optical axis, 0 in the sky;
         "disparity" float32 (H, W, 1), pixels, 0 in the sky;
-        "camera", a `keras_mtl.metrics.detection3d.camera.Camera`;
+        "sensor", the camera and its place on the vehicle, a `keras_mtl.boxes3d.Sensor`;
         "boxes", a `keras_mtl.metrics.detection3d.boxes.Boxes` of the vehicles that are seen well
         enough; "ignore" float64 (K, 4), around those of which less is seen.
 
@@ -74,8 +74,8 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
     instances = owner[solid]
     classes = np.array([list(CLASS_IDS).index(thing.name) for thing in things], np.int32)
     classes = classes[instances]
-    camera = _camera(eye, view.focal, image_size)
-    boxes, ignore = _boxes(street.vehicles, things, instances, camera)
+    sensor = _sensor(eye, view.focal, image_size)
+    boxes, ignore = _boxes(street.vehicles, things, instances, sensor)
     sky = classes == list(CLASS_IDS).index("sky")
     metres = np.where(sky, 0, depth)
     pixels = np.where(sky, 0, BASELINE * view.focal / np.where(sky, 1, depth))
@@ -86,7 +86,7 @@ def render(seed: int, image_size: tuple[int, int] = (128, 256), index: int = 0) 
         "cityscapes_semseg": classes,
         "depth": metres[..., None].astype(np.float32),
         "disparity": pixels[..., None].astype(np.float32),
-        "camera": camera,
+        "sensor": sensor,
         "boxes": boxes,
         "ignore": ignore,
     }
@@ -107,19 +107,17 @@ def _viewpoint(draw):
     return ray_casting.Camera(position, axes, ZOOM)
 
 
-def _camera(eye, focal, image_size):
+def _sensor(eye, focal, image_size):
     """The camera as files say it: forward, left and up from right, down and forward."""
     right, down, forward = np.array(eye.axes)
     rows = np.stack([forward, -right, -down])
     moved = -dot(rows.T, eye.position)
     height, width = image_size
-    return Camera(
-        focal, focal, (width - 1) / 2, (height - 1) / 2,
-        np.concatenate([rows, moved[:, None]], 1), tuple(image_size),
-    )  # fmt: skip
+    lens = [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+    return Sensor(lens, np.concatenate([rows, moved[:, None]], 1))
 
 
-def _boxes(vehicles, things, instances, camera) -> tuple[Boxes, np.ndarray]:
+def _boxes(vehicles, things, instances, sensor) -> tuple[Boxes, np.ndarray]:
     """Boxes of the vehicles that are seen well enough, and what surrounds those seen less."""
     if not vehicles:
         return no_boxes(), np.zeros((0, 4))
@@ -130,7 +128,8 @@ def _boxes(vehicles, things, instances, camera) -> tuple[Boxes, np.ndarray]:
     sine = np.where(half > 1e-6, turns[:, 1] / np.maximum(2 * half, 1e-6), 1.0)
     zero = np.zeros(len(vehicles))
     boxes = predicted(
-        camera,
+        sensor,
+        instances.shape,
         np.array([CLASSES.index(things[vehicle.thing].name) for vehicle in vehicles]),
         np.ones(len(vehicles)),
         np.array([vehicle.center for vehicle in vehicles]),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_mtl.boxes3d.labels import in_vehicle_frame, sensor_of
 from keras_mtl.data.archives import cityscapes_3d
 from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.streets import write_cityscapes_3d
@@ -71,9 +72,20 @@ def test_streets_come_back(sound, tmp_path):
                 assert near.any()
                 np.testing.assert_allclose(found["depth"][near], depth[near], rtol=5e-3)
                 assert (found["depth"][depth == 0] == 0).all()
-                truth = found["detection3d"]
-                np.testing.assert_allclose(truth.boxes.center, scene["boxes"].center)
-                np.testing.assert_allclose(truth.ignore, scene["ignore"], atol=1e-9)
+                label, boxes = found["detection3d"], scene["boxes"]
+                count = len(boxes)
+                np.testing.assert_array_equal(label["classes"][:count], boxes.label)
+                assert (label["classes"][count:] == -1).all()
+                centers, turned = in_vehicle_frame(
+                    sensor_of(label), label["places"][:count], label["rotations"][:count]
+                )
+                np.testing.assert_allclose(centers, boxes.center, atol=1e-4)
+                same = np.abs((turned * boxes.rotation).sum(1))  # up to the sign
+                np.testing.assert_allclose(same, 1, atol=1e-6)
+                np.testing.assert_allclose(label["boxes"][:count], boxes.modal)
+                np.testing.assert_allclose(
+                    label["ignored"][: len(scene["ignore"])], scene["ignore"], rtol=1e-5
+                )
                 assert cityscapes_3d.name_of(image_id) == f"streets_000000_{number - 1:06d}"
 
 

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from keras_mtl.boxes3d import Sensor
 from keras_mtl.metrics.detection3d.boxes import predicted
-from keras_mtl.metrics.detection3d.camera import Camera
 from keras_mtl.metrics.detection3d.files import (
     BrokenFile,
     read_predictions,
@@ -16,7 +16,8 @@ from keras_mtl.metrics.detection3d.files import (
 )
 
 pytestmark = pytest.mark.once("torch", "needs no backend")
-CAMERA = Camera(100.0, 90.0, 31.0, 17.0, np.eye(3, 4) - np.eye(3, 4, 3), (40, 64))
+SENSOR = Sensor([[100, 0, 31], [0, 90, 17], [0, 0, 1]], np.eye(3, 4) - np.eye(3, 4, 3))
+SIZE = (40, 64)
 FILE = "aachen_000000_000019_gtBbox3d.json"
 
 
@@ -24,29 +25,30 @@ FILE = "aachen_000000_000019_gtBbox3d.json"
 def boxes():
     rotation = np.array([[1.0, 0, 0, 0], [0.6, 0, 0, -0.8]])
     center, size = np.array([[9.0, 1, 0.5], [20, -2, 1]]), np.array([[4.0, 2, 1], [1.8, 0.6, 1]])
-    return predicted(CAMERA, np.array([0, 5]), np.array([0.9, 0.25]), center, size, rotation)
+    return predicted(SENSOR, SIZE, np.array([0, 5]), np.array([0.9, 0.25]), center, size, rotation)
 
 
 @pytest.fixture
 def content(boxes, tmp_path):
-    write_boxes(tmp_path / FILE, boxes, CAMERA, np.array([[1.0, 2, 11, 22]]))
+    write_boxes(tmp_path / FILE, boxes, SENSOR, np.array([[1.0, 2, 11, 22]]), SIZE)
     return json.loads((tmp_path / FILE).read_bytes())
 
 
 def test_what_is_written_is_read(boxes, content, tmp_path):
     truth = read_truth((tmp_path / FILE).read_bytes(), FILE)
-    found = read_predictions((tmp_path / FILE).read_bytes(), FILE, CAMERA)
+    found = read_predictions((tmp_path / FILE).read_bytes(), FILE, SENSOR, SIZE)
     for name, expected in vars(boxes).items():
         np.testing.assert_allclose(getattr(truth.boxes, name), expected, atol=1e-9)
         np.testing.assert_allclose(getattr(found, name), expected, atol=1e-9)
     assert truth.ignore.tolist() == [[1, 2, 11, 22]]
-    np.testing.assert_allclose(truth.camera.matrix, CAMERA.matrix)
-    assert truth.camera.image_size == (40, 64)
+    np.testing.assert_allclose(truth.sensor.camera, SENSOR.camera)
+    np.testing.assert_allclose(truth.sensor.pose, SENSOR.pose)
+    assert truth.image_size == SIZE
     # Of another class of Cityscapes: left out. Without a modal box: the amodal one, recomputed.
     content["objects"][0]["label"] = "caravan"
     del content["objects"][1]["2d"]["modal"]
     content["objects"][1]["2d"]["amodal"] = [0, 0, 1, 1]
-    found = read_predictions(json.dumps(content).encode(), FILE, CAMERA)
+    found = read_predictions(json.dumps(content).encode(), FILE, SENSOR, SIZE)
     np.testing.assert_allclose(found.modal, boxes.amodal[1:], atol=1e-9)
 
 
@@ -112,7 +114,7 @@ def test_broken_annotations(case, content):
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[1]", b'"x"', b"[" * 100_000])
 def test_what_is_no_json_of_boxes(data):
-    for read in (read_truth, lambda *given: read_predictions(*given, CAMERA)):
+    for read in (read_truth, lambda *given: read_predictions(*given, SENSOR)):
         with pytest.raises(BrokenFile, match=FILE):
             read(data, FILE)
 
@@ -121,4 +123,4 @@ def test_a_prediction_needs_a_score(content):
     del content["objects"][0]["score"]
     read_truth(json.dumps(content).encode(), FILE)
     with pytest.raises(BrokenFile, match=r"has no objects\[0\].score"):
-        read_predictions(json.dumps(content).encode(), FILE, CAMERA)
+        read_predictions(json.dumps(content).encode(), FILE, SENSOR, SIZE)

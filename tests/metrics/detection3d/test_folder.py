@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
+from keras_mtl.boxes3d import Sensor
 from keras_mtl.metrics.detection3d.boxes import no_boxes, predicted
-from keras_mtl.metrics.detection3d.camera import Camera
 from keras_mtl.metrics.detection3d.files import write_boxes
 from keras_mtl.metrics.detection3d.folder import main
 from keras_mtl.metrics.detection3d.scores import Protocol
 
 pytestmark = pytest.mark.once("torch", "needs no backend")
-CAMERA = Camera(100.0, 90.0, 31.0, 17.0, np.eye(3, 4), (40, 64))
+SENSOR, SIZE = Sensor([[100, 0, 31], [0, 90, 17], [0, 0, 1]]), (40, 64)
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def run(tmp_path):
     """Two images with a car each, at 9 and 20 m, found as they are; and the command."""
     for i, x in enumerate((9.0, 20.0)):
         a_car = [0], [1.0], [[x, 0, 0]], [[4.0, 2, 1.5]], [[1.0, 0, 0, 0]]
-        boxes = predicted(CAMERA, *map(np.array, a_car))
-        write_boxes(tmp_path / f"gt/aachen/aachen_0_{i}_gtBbox3d.json", boxes, CAMERA)
+        boxes = predicted(SENSOR, SIZE, *map(np.array, a_car))
+        write_boxes(tmp_path / f"gt/aachen/aachen_0_{i}_gtBbox3d.json", boxes, SENSOR, None, SIZE)
         write_boxes(tmp_path / f"found/aachen_0_{i}_predictions.json", boxes)
     folders = ["--labels", tmp_path / "gt", "--predictions", tmp_path / "found"]
     return lambda *more: main([str(each) for each in (*folders, *more)])
@@ -74,7 +74,7 @@ def test_wrong_protocols(wrong):
 
 def test_nothing_annotated(run, tmp_path, capsys):
     for i in range(2):
-        write_boxes(tmp_path / f"gt/aachen/aachen_0_{i}_gtBbox3d.json", no_boxes(), CAMERA)
+        write_boxes(tmp_path / f"gt/aachen/aachen_0_{i}_gtBbox3d.json", no_boxes(), SENSOR)
     assert run("--json", tmp_path / "scores.json") == 0
     assert "mDS nan" in capsys.readouterr().out
     assert json.loads((tmp_path / "scores.json").read_text())["mDS"] is None

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from keras_mtl.boxes3d import matrix_from_quaternion, unproject
 from keras_mtl.metrics.detection3d.boxes import CLASSES
-from keras_mtl.metrics.detection3d.camera import rotation_matrices
 from keras_mtl.rooms import streets
 from keras_mtl.rooms.streets.scenes import BASELINE
 from keras_mtl.tasks import CITYSCAPES_CLASSES, DepthEstimation, SemanticSegmentation, nyud
@@ -32,16 +32,15 @@ def test_a_vehicle_lies_in_its_box(scenes):
     checked = 0
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     for scene in scenes:
-        camera, boxes = scene["camera"], scene["boxes"]
-        pixels = np.stack([columns, rows, np.ones(SIZE)], -1)
-        rays = pixels @ np.linalg.inv(camera.matrix).T
-        points = camera.in_vehicle_frame(rays * scene["depth"])
+        sensor, boxes = scene["sensor"], scene["boxes"]
+        pixels = np.stack([columns, rows, scene["depth"][..., 0]], -1)
+        points = sensor.to_vehicle(unproject(pixels, sensor.camera))
         class_ids = np.array([streets.CLASS_IDS[name] for name in CLASSES])
         left, top, right, bottom = np.moveaxis(boxes.modal[:, None, None], -1, 0)
         inside = (columns >= left) & (columns <= right) & (rows >= top) & (rows <= bottom)
         for i, label in enumerate(boxes.label):
             mine = inside[i] & (scene["label_ids"] == class_ids[label])
-            own = (points[mine] - boxes.center[i]) @ rotation_matrices(boxes.rotation[i])
+            own = (points[mine] - boxes.center[i]) @ matrix_from_quaternion(boxes.rotation[i])
             share = (np.abs(own) <= boxes.size[i] / 2 + 1e-3).all(1).mean()
             if np.all(boxes.modal[i] == boxes.modal[i].clip(1, [SIZE[1] - 2, SIZE[0] - 2] * 2)):
                 assert share > 0.3
@@ -58,7 +57,7 @@ def test_sky_has_no_depth_and_disparity_follows_from_depth(scenes):
         sky = scene["label_ids"] == streets.CLASS_IDS["sky"]
         np.testing.assert_array_equal(scene["depth"][..., 0] == 0, sky)
         product = scene["depth"][~sky] * scene["disparity"][~sky]
-        np.testing.assert_allclose(product, BASELINE * scene["camera"].fx, rtol=1e-5)
+        np.testing.assert_allclose(product, BASELINE * scene["sensor"].camera[0, 0], rtol=1e-5)
         assert np.isfinite(scene["depth"]).all() and scene["image"].dtype == np.uint8
 
 
@@ -74,7 +73,8 @@ def test_there_is_enough_to_learn_from(scenes):
 
 
 def test_as_arrays(scenes):
-    tasks = [SemanticSegmentation(channels=19, labels=CITYSCAPES_CLASSES), DepthEstimation()]
+    tasks = [SemanticSegmentation(channels=19, labels=CITYSCAPES_CLASSES)]
+    tasks.append(DepthEstimation(valid_range=(0, 1000)))
     images, labels = streets.arrays(tasks, 2, SIZE, seed=3)
     for i in range(2):
         np.testing.assert_array_equal(images[i], scenes[i]["image"])

@@ -148,6 +148,24 @@ class Architecture:
             )
 
 
+def architecture_of(
+    name: str, tasks: Sequence[Task], image_size: tuple[int, int] | None = None
+) -> Architecture | published_swin_checkpoints.SwinArchitecture:
+    """What a file must be to hold the weights of a preset.
+
+    Args:
+        name: a preset, see `preset_of`.
+        tasks: list of the tasks it was trained for.
+        image_size: `(height, width)` in pixels it was trained on, if not the preset's.
+    """
+    preset = PRESETS[name]
+    if BACKBONES[preset["backbone"]][0] != "swin_transformer":
+        return Architecture.of_preset(name, tasks, image_size)
+    names = [_published_name(task) for task in tasks]
+    swin = published_swin_checkpoints.SwinArchitecture
+    return swin.of_preset(name, preset, names, image_size)
+
+
 def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path) -> None:
     """Gives published arrays, all of them, to all variables of a model.
 

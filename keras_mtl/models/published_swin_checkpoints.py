@@ -3,7 +3,11 @@
 The layouts are PyTorch's, see `keras_mtl.backbones.weights.layouts`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -17,10 +21,96 @@ from keras_mtl.backbones.keras_hub import (
     relative_positions,
     window_length,
 )
+from keras_mtl.backbones.swin_transformer import SWIN_SIZES
 from keras_mtl.backbones.weights.assign import Entry
 from keras_mtl.backbones.weights.layouts import batch_norm, convolution, dense, norm
 from keras_mtl.layers import PromptedSwinBlock, PromptMerging
+from keras_mtl.models.registry import BACKBONES
 from keras_mtl.tasks import Task
+
+
+@dataclass(frozen=True)
+class SwinArchitecture:
+    """What tells one published network on a Swin Transformer from another.
+
+    Args:
+        name: str, for messages.
+        tasks: names that the tasks were published under.
+        depths: blocks of each stage.
+        width: int, channels of the first stage.
+        image_size: `(height, width)` in pixels.
+        image_scale: float, what the network scales images by.
+        patch_size: int, pixels.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    depths: tuple[int, ...]
+    width: int
+    image_size: tuple[int, int]
+    image_scale: float = 1.0
+    patch_size: int = 4
+
+    @classmethod
+    def of_preset(
+        cls, name: str, preset: Mapping, tasks: Sequence[str], image_size=None
+    ) -> "SwinArchitecture":
+        """The architecture that `TaskPrompter.from_preset` would build.
+
+        Args:
+            name: str.
+            preset: that preset.
+            tasks: names that the tasks were published under.
+            image_size: instead of the preset's.
+        """
+        size = SWIN_SIZES[BACKBONES[preset["backbone"]][1]]
+        size = size | preset.get("backbone_arguments", {})
+        image_size = tuple(image_size or preset["image_size"])
+        scale = preset["arguments"].get("image_scale", 1.0)
+        return cls(name, tuple(tasks), tuple(size["depths"]), size["embed_dim"], image_size, scale)
+
+    @property
+    def patches(self) -> int:
+        """Those of the first stage."""
+        scaled = (round(self.image_scale * length) for length in self.image_size)
+        return math.prod(math.ceil(length / self.patch_size) for length in scaled)
+
+    def check(self, arrays: Mapping[str, np.ndarray], path) -> None:
+        """Refuses the arrays of another network.
+
+        Raises:
+            ValueError: one sentence on what the file holds instead.
+        """
+        prompts, text = arrays.get("backbone.task_prompts"), "\n".join(arrays)
+        tasks = list(dict.fromkeys(re.findall(r"^backbone\.fea_fuse\.0\.(\w+)\.", text, re.M)))
+        blocks = set(re.findall(r"^backbone\.layers\.(\d+)\.blocks\.(\d+)\.", text, re.M))
+        if prompts is None or prompts.ndim != 2 or not tasks or not blocks:
+            raise ValueError(
+                f"{path} holds no published TaskPrompter on a Swin Transformer: it has no "
+                "backbone.task_prompts, backbone.layers and backbone.fea_fuse."
+            )
+        counts = Counter(int(stage) for stage, _ in blocks)
+        depths = tuple(counts[stage] for stage in sorted(counts))
+        if (depths, prompts.shape[1]) != (self.depths, self.width):
+            raise ValueError(
+                f"{path} holds a TaskPrompter of {depths} blocks, the first {prompts.shape[1]} "
+                f"wide, but {self.name} has {self.depths} blocks, the first {self.width} wide; "
+                "choose the configuration it was trained in."
+            )
+        if set(tasks) != set(self.tasks) or len(prompts) != len(tasks):
+            raise ValueError(
+                f"{path} predicts {', '.join(tasks)} with {len(prompts)} prompts, but {self.name} "
+                f"predicts {', '.join(self.tasks)}; choose the configuration and the tasks it was "
+                "trained for."
+            )
+        weight = arrays.get("backbone.layers.0.blocks.0.chan_kv.weight")
+        if weight is not None and weight.shape[-1] != self.patches:
+            raise ValueError(
+                f"{path} was trained on images of {weight.shape[-1]} patches, but an image of "
+                f"{self.image_size[0]}x{self.image_size[1]} has {self.patches}; the released "
+                "network takes images of its training size only: its channel prompts have a weight "
+                "for each patch."
+            )
 
 
 def published_entries(

@@ -98,6 +98,7 @@ class TaskPrompter(MultiTaskModel):
 
     presets = PRESETS
     recipe = {**MultiTaskModel.recipe, "batch_size": 4}  # A.3
+    swin_recipe = {**recipe, "batch_size": 2, "weight_decay": None}  # A.6
 
     def __init__(
         self,
@@ -144,6 +145,8 @@ class TaskPrompter(MultiTaskModel):
         images = normalized_images(inputs, statistics)
         raw = network.outputs(backbone, tasks, images, options)
         super().__init__(inputs, raw, tasks, **kwargs)
+        if network is task_prompter_swin:
+            self.recipe = self.swin_recipe
 
         # === Config ===
         self._config = {
@@ -190,7 +193,7 @@ class TaskPrompter(MultiTaskModel):
         """
         name = published_checkpoints.preset_of(configuration)
         tasks = check_tasks(tasks or cls.preset_tasks(name))
-        expected = published_checkpoints.Architecture.of_preset(name, tasks, image_size)
+        expected = published_checkpoints.architecture_of(name, tasks, image_size)
         arrays = read_weights(path)
         expected.check(arrays, path)
         model = cls.from_preset(name, tasks, image_size)

@@ -38,7 +38,8 @@ class Task(LabelContract):
         ignore: the label value that means "no label here".
         unit: str. Unit of the headline metric.
         output: `"map"`, one fused map of features for the head and an output at the image's size;
-            or `"levels"`, a dict `{stride: features}` for the head and an output of any shape.
+            or `"levels"`, a dict `{stride: features}` for the head (of lists of features where
+            several maps have one stride) and an output of any shape.
         label_dtype: str, `"int32"` by default.
         label_channels: int or `None` (default: a map of class ids without a channel axis).
         label_values: tuple or `None`. All values of a label but `ignore`, where they are few.

@@ -89,6 +89,16 @@ def test_stochastic_depth_rises_and_the_backbones_own_is_left_aside():
     np.testing.assert_allclose([x.drop_path.rate for x in blocks], [0, 0.1, 0.2, 0.3])
 
 
+@pytest.mark.once("torch", "data know no backend")
+def test_recipe():
+    """A.6: Adam at 2e-5 without weight decay, batches of 2."""
+    model = tiny()
+    optimizer = keras_mtl.training.recipe_optimizer(model)
+    assert type(optimizer).__name__ == "Adam" and optimizer.weight_decay is None
+    assert float(optimizer.learning_rate) == pytest.approx(2e-5)
+    assert (model.recipe["batch_size"], keras_mtl.TaskPrompter.recipe["batch_size"]) == (2, 4)
+
+
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_what_is_computed_a_second_time_has_the_same_gradient(variant, training_step):
     images = np.random.default_rng(0).uniform(0, 255, (1, *SIZE, 3)).astype("float32")

@@ -21,7 +21,7 @@ from keras_mtl.backbones.weights.layouts import (
     fused_projections,
     norm,
 )
-from keras_mtl.models import published_swin_checkpoints
+from keras_mtl.models import published_detection_head, published_swin_checkpoints
 from keras_mtl.models.registry import BACKBONES, PRESETS
 from keras_mtl.tasks import Task
 
@@ -174,7 +174,7 @@ def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path)
     """
     assign(
         published_entries(model),
-        arrays,
+        published_detection_head.placed(arrays, published_swin_checkpoints.DETECTION_HEAD),
         f"{path} does not hold this network's weights: ",
         ignore=_UNUSED,
         variables=[v for v in model.weights if not v.path.startswith("image_normalization/")],

@@ -24,9 +24,12 @@ from keras_mtl.backbones.keras_hub import (
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES
 from keras_mtl.backbones.weights.assign import Entry
 from keras_mtl.backbones.weights.layouts import batch_norm, convolution, dense, norm
-from keras_mtl.layers import PromptedSwinBlock, PromptMerging
+from keras_mtl.layers import FCOS3DHead, PromptedSwinBlock, PromptMerging
+from keras_mtl.models import published_detection_head
 from keras_mtl.models.registry import BACKBONES
 from keras_mtl.tasks import Task
+
+DETECTION_HEAD = "heads.3ddet."  # what we call it; files may have it elsewhere
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,8 @@ def published_entries(
             yield from convolution(second, f"heads.{name}.mt_proj.3")
             yield from batch_norm(norm_2, f"heads.{name}.mt_proj.4")
             yield from dense(last, f"heads.{name}.linear_pred")
+        elif isinstance(head := layers.get(f"{task.name}_prediction"), FCOS3DHead):
+            yield from published_detection_head.published_entries(head, DETECTION_HEAD)
 
 
 def _block(layer: PromptedSwinBlock, name: str) -> Iterator[Entry]:

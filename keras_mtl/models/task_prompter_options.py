@@ -1,6 +1,7 @@
 """What a TaskPrompter is told about its network, whichever backbone it stands on."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 
@@ -15,7 +16,7 @@ class PromptOptions:
     variant: str
     spatial_prompts: bool
     channel_prompts: bool
-    channel_windows: tuple[int, int] | None
+    channel_windows: Any  # two numbers, or `None`
     cross_task_reweighting: bool | None
     prompting_levels: int
     task_specific_encoders: bool
@@ -23,7 +24,7 @@ class PromptOptions:
     final_dim: int | None
     stochastic_depth: float
     remat: bool
-    channel_dim: int | None
+    channel_dim: Any  # a number, or `None`
     image_scale: float
 
     @property

@@ -84,7 +84,7 @@ class Level:
 
     block: int
     stride: float
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
     patches: Any
     spatial: Any
     channel: Any

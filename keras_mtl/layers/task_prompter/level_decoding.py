@@ -1,5 +1,7 @@
 """One task's features of one level of a hierarchical backbone, as published on Swin (A.6)."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -48,8 +50,8 @@ class LevelPromptDecoding(keras.layers.Layer):
 
     def __init__(
         self,
-        grid: tuple[int, int],
-        channel_windows: tuple[int, int] = (1, 1),
+        grid: Sequence[int],
+        channel_windows: Sequence[int] = (1, 1),
         decode_dim: int | None = None,
         final_dim: int | None = None,
         upsampling: int = 1,

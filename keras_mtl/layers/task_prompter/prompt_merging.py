@@ -1,6 +1,7 @@
 """Between two stages of a Swin Transformer with task prompts (TaskPrompter, A.6)."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -46,7 +47,7 @@ class PromptMerging(keras.layers.Layer):
     Reference: Ye and Xu, TaskPrompter, ICLR 2023, A.6; affinities as the published code has them.
     """
 
-    def __init__(self, merging: keras.layers.Layer, grid: tuple[int, int], **kwargs):
+    def __init__(self, merging: keras.layers.Layer, grid: Sequence[int], **kwargs):
         super().__init__(**kwargs)
         self.merging = merging
         self.grid = tuple(grid)

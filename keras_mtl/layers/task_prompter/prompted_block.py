@@ -1,6 +1,7 @@
 """What the blocks of TaskPrompter's encoders have in common, whatever attends in them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -35,8 +36,8 @@ class PromptedBlock(keras.layers.Layer):
     def __init__(
         self,
         block: keras.layers.Layer,
-        grid: tuple[int, int],
-        channel_windows: tuple[int, int] | None = None,
+        grid: Sequence[int],
+        channel_windows: Sequence[int] | None = None,
         spatial_prompts: bool = True,
         variant: str = "paper",
         update_prompts: bool = True,

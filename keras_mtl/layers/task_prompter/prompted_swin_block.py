@@ -1,5 +1,7 @@
 """A Swin Transformer's block with spatial-channel task prompt learning (TaskPrompter, A.6)."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import ops
@@ -78,8 +80,8 @@ class PromptedSwinBlock(PromptedBlock):
     def __init__(
         self,
         block: keras.layers.Layer,
-        grid: tuple[int, int],
-        channel_windows: tuple[int, int] = (1, 1),
+        grid: Sequence[int],
+        channel_windows: Sequence[int] = (1, 1),
         channel_dim: int = 256,
         shifted: bool = False,
         variant: str = "paper",

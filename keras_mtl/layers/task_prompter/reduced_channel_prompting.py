@@ -1,6 +1,7 @@
 """Channel task prompt learning in D numbers a channel, as published on Swin (TaskPrompter, A.6)."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -17,7 +18,7 @@ def truncated_dense(units: int, dtype, name: str, use_bias: bool = True) -> kera
     )
 
 
-def channel_plane(dim: int, windows: tuple[int, int]) -> tuple[int, int]:
+def channel_plane(dim: int, windows: Sequence[int]) -> tuple[int, int]:
     """The square that D numbers are read as, which windows must divide.
 
     Args:
@@ -79,7 +80,7 @@ class ReducedChannelTaskPromptLearning(keras.layers.Layer):
     def __init__(
         self,
         dim: int = 256,
-        windows: tuple[int, int] = (1, 1),
+        windows: Sequence[int] = (1, 1),
         update_prompts: bool = True,
         **kwargs,
     ):

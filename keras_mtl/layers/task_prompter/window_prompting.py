@@ -1,6 +1,7 @@
 """Spatial task prompt learning in the windows of a Swin Transformer (TaskPrompter, A.6)."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -67,7 +68,9 @@ class WindowTaskPromptLearning(keras.layers.Layer):
 
     as_written = False  # see as_written.py
 
-    def __init__(self, attention: keras.layers.Layer, grid, shifted: bool = False, **kwargs):
+    def __init__(
+        self, attention: keras.layers.Layer, grid: Sequence[int], shifted: bool = False, **kwargs
+    ):
         super().__init__(**kwargs)
         self.attention = attention
         self.grid = tuple(grid)

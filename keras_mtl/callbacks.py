@@ -9,7 +9,8 @@ from keras_mtl import visualize
 from keras_mtl.arguments import check_integer, check_path
 from keras_mtl.evaluation.evaluation import evaluate
 from keras_mtl.files import make_folder
-from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS, checked_thresholds
+from keras_mtl.metrics.odsf.image import FAST_THRESHOLDS
+from keras_mtl.metrics.odsf.scores import BoundaryScores
 from keras_mtl.models import TaskPrompter
 from keras_mtl.training.read_once import check_read
 from keras_mtl.visualize.panels import check_shown
@@ -118,7 +119,7 @@ class FullEvaluation(keras.callbacks.Callback):
         self.every = every
         self.options = {"batch_size": batch_size, "progress": False}
         if thresholds is not None:
-            self.options["thresholds"] = checked_thresholds(thresholds)
+            self.options["thresholds"] = BoundaryScores(thresholds).thresholds
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every:

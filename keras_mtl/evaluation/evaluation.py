@@ -19,7 +19,7 @@ from keras_mtl.models import MultiTaskModel
 from keras_mtl.models.photographs import check_outputs, fit
 from keras_mtl.tasks import Task
 from keras_mtl.tasks.labels import each_array
-from keras_mtl.training.arrays import check_image_values
+from keras_mtl.training.arrays import as_numpy, check_image_values
 from keras_mtl.training.read_once import read_once
 
 _PACKAGES = ("keras-hub", "numpy", "jax", "tensorflow", "torch")
@@ -184,7 +184,7 @@ def _examples(elements: Iterable) -> Iterator[dict]:
     number = 0
     for element in elements:
         if isinstance(element, Mapping):
-            one = {key: each_array(np.asarray, value) for key, value in element.items()}
+            one = {key: each_array(as_numpy, value) for key, value in element.items()}
             given = one.get("id")
             one["id"] = str(number) if given is None else _text(given)
             yield one
@@ -202,6 +202,8 @@ def _examples(elements: Iterable) -> Iterator[dict]:
 
 
 def _as_array(values) -> np.ndarray:
+    if isinstance(values, np.ndarray):
+        return as_numpy(values)
     return np.asarray(keras.ops.convert_to_numpy(values))
 
 

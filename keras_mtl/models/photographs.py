@@ -17,7 +17,7 @@ from keras_mtl.arguments import check_integer
 from keras_mtl.boxes3d import Sensor
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.pictures import as_photograph
-from keras_mtl.training.arrays import check_image_values
+from keras_mtl.training.arrays import as_numpy, check_image_values
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def fit(photograph: np.ndarray, image_size: tuple[int, int], enlarge: bool = Tru
     Raises:
         ValueError: if the photograph is not an RGB array.
     """
-    photograph = np.asarray(photograph)
+    photograph = as_numpy(photograph)
     if photograph.dtype.kind == "O":
         raise ValueError("A photograph is no array of numbers; expected (height, width, 3), RGB.")
     if photograph.ndim != 3 or photograph.shape[-1] != 3 or 0 in photograph.shape:

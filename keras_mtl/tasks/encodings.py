@@ -240,12 +240,14 @@ METRES = (
     Encoding("grey levels of 8 bits", "store metres", grey_levels),
     Encoding(
         "centimetres",
-        "divide by 100, or give the task a valid_range if they are metres",
+        "divide by 100 (whole numbers as KITTI's by 256), or give the task a valid_range if they "
+        "are metres",
         _median_beyond(0, 1000),
     ),
     Encoding(
         "millimetres",
-        "divide by 1000, or give the task a valid_range if they are metres",
+        "divide by 1000 (whole numbers as TUM's by 5000), or give the task a valid_range if they "
+        "are metres",
         _median_beyond(1000, np.inf),
     ),
     Encoding(

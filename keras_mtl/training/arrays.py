@@ -101,7 +101,15 @@ def as_numpy(values: Any) -> np.ndarray:
 
     Args:
         values: array or tensor.
+
+    Raises:
+        ValueError: if it is an array of NumPy's with a mask, which would get lost.
     """
+    if np.ma.is_masked(values):
+        raise ValueError(
+            "An array has a mask, which would get lost; fill it with what means that there is no "
+            "label, as in label.filled(task.ignore)."
+        )
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 

@@ -400,6 +400,7 @@ def test_no_dataset_to_evaluate(models):
         (None, {}, "The dataset is a NoneType"),
         ((images, labels), {"batch_size": 0}, "batch_size is 0, expected an integer >= 1"),
         ((images, labels), {"threads": -1}, "threads is -1, expected an integer >= 1"),
+        ((images, {"depth": np.ma.masked_less(labels["depth"], 2)}), {}, "would get lost"),
         ((images, labels), {"thresholds": 10}, "thresholds is 10; expected probabilities"),
         ((images, labels), {"thresholds": [2.0]}, r"thresholds is \[2.0\]; expected probabil"),
     ]
@@ -413,7 +414,8 @@ def test_no_dataset_to_evaluate(models):
 def test_diverged_weights():
     tasks = nyud("depth")
     model = OneLayer(tasks)
-    model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan))
     with pytest.raises(ValueError, match="'depth' is not finite on image 0000"):
         keras_mtl.evaluate(model, scenes(tasks, SIZE, 1), progress=False)
 

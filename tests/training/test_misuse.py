@@ -68,6 +68,12 @@ WRONG = {
     "a negative class": (IMAGES, spoilt("semseg", -1), "'semseg' hold the value -1"),
     "depth of nan": (IMAGES, spoilt("depth", np.nan), "'depth' hold the value nan"),
     "negative depth": (IMAGES, spoilt("depth", -1.0), "'depth' hold the value -1.0"),
+    "a masked label": (
+        IMAGES,
+        {**LABELS, "depth": np.ma.masked_less(LABELS["depth"] * [[[1], [0]] * 12], 1)},
+        "which would get lost",
+    ),
+    "masked images": (np.ma.masked_less(IMAGES, 9), LABELS, "which would get lost"),
     "none": (IMAGES[:0], {n: label[:0] for n, label in LABELS.items()}, "no images"),
 }
 DOORS = {
@@ -147,11 +153,13 @@ def misuses(model):
     yield "a dataset halved", lambda: model.fit(iter([(IMAGES, LABELS)]), **halved), "not split"
     four = (IMAGES, LABELS, None, None)
     yield "predict four parts", lambda: model.predict(iter([four]), verbose=0), "have 4 parts"
-    for name in ("no numbers", "infinite", "text", "small", "grey", "none"):
+    for name in ("no numbers", "infinite", "text", "small", "grey", "masked images", "none"):
         images, _, part = WRONG[name]
         for call in (model.predict, model.predict_on_batch):
             yield f"{call.__name__} {name}", lambda call=call, x=images: call(x), part
-    for number, data in enumerate((*NO_DATA[:4], IMAGES[:2, ..., :2], IMAGES[0] * np.nan)):
+    masked = WRONG["masked images"][0][0]
+    photographs = (IMAGES[:2, ..., :2], IMAGES[0] * np.nan, masked)
+    for number, data in enumerate((*NO_DATA[:4], *photographs)):
         yield f"predict_maps {number}", lambda data=data: model.predict_maps(data), ""
     for value in (0, -1, 2.5, "2"):
         for call in (model.predict, model.predict_maps):

@@ -4,7 +4,7 @@ Nothing here is random, and images do not know of each other: `evaluate_image` m
 threads side by side, for its compiled part, which takes most of the time, lets others run.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,7 +70,11 @@ def evaluate_image(
     ((2,), True)
     """
     matching = load_matching()
-    thresholds = checked_thresholds(thresholds)
+    thresholds = np.asarray(thresholds, "float32")
+    if thresholds.ndim != 1 or not thresholds.size or (np.diff(thresholds) < 0).any():
+        raise ValueError("The thresholds must be one or more numbers in ascending order.")
+    if not thresholds[0] >= 0:
+        raise ValueError(f"The thresholds begin with {thresholds[0]}, expected 0 or more.")
     prediction, label = _as_uint8(prediction), np.asarray(label)
     expected = "one shape (H, W) of both"
     of_label = label.shape
@@ -92,31 +96,6 @@ def evaluate_image(
         return Counts(right, predicted, labelled, found)
     counts = matching.count_matches(suppress(prediction), boundaries, thresholds, radius)
     return Counts(counts[:, 0], counts[:, 1], labelled)
-
-
-def checked_thresholds(thresholds: Any) -> np.ndarray:
-    """Thresholds as float32.
-
-    Args:
-        thresholds: ascending numbers, each 0 or more.
-
-    Raises:
-        ValueError: if they are others.
-
-    Example:
-
-    >>> checked_thresholds([0.25, 0.5])
-    array([0.25, 0.5 ], dtype=float32)
-    """
-    try:
-        found = np.asarray(thresholds, "float32")
-    except (TypeError, ValueError):
-        found = np.empty(0, "float32")
-    if found.ndim != 1 or not found.size or not (np.diff(found) >= 0).all():
-        raise ValueError("The thresholds must be one or more numbers in ascending order.")
-    if not found[0] >= 0:
-        raise ValueError(f"The thresholds begin with {found[0]}, expected 0 or more.")
-    return found
 
 
 def suppress(prediction: np.ndarray, fade: bool = True) -> np.ndarray:

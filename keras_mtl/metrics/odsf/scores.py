@@ -42,7 +42,10 @@ class BoundaryScores:
     """
 
     def __init__(self, thresholds: np.ndarray = THRESHOLDS):
-        self.thresholds = np.asarray(thresholds, "float32")
+        try:
+            self.thresholds = np.asarray(thresholds, "float32")
+        except (TypeError, ValueError):  # no numbers
+            self.thresholds = np.empty(0, "float32")
         shares = (self.thresholds >= 0) & (self.thresholds <= 1)
         if self.thresholds.ndim != 1 or not self.thresholds.size or not shares.all():
             raise ValueError(

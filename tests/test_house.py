@@ -19,7 +19,7 @@ KINDS = {
     for name, value in vars(keras_mtl.tasks).items()
     if inspect.isclass(value) and issubclass(value, keras_mtl.tasks.Task)
 }
-NAMES = {task.name for task in (*keras_mtl.tasks.nyud(), *keras_mtl.tasks.pascal_context())}
+NAMES = {task.name for each in keras_mtl.tasks.DATASETS.values() for task in each.tasks()}
 
 # Pure data, which is not read from top to bottom: path and reason.
 LONG = {}

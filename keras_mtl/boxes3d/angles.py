@@ -28,9 +28,9 @@ def angles_of(matrices: Any, slots: str = "roll_pitch_yaw") -> np.ndarray:
 
     Example:
 
-    >>> turned = rotation_from([0.0, 0.0, 0.5])  # half a radian to the right
+    >>> turned = rotation_from([0.1, 0.2, 0.5])  # half a radian to the right
     >>> angles_of(turned).round(3).tolist(), angles_of(turned, "published").round(3).tolist()
-    ([0.0, 0.0, 0.5], [3.142, 0.0, -2.642])
+    ([0.1, 0.2, 0.5], [-2.941, 0.098, -2.662])
     """
     m = np.asarray(matrices, "float64")
     if not _published(slots):

@@ -122,8 +122,9 @@ class Sensor:
             except (TypeError, ValueError):
                 found = np.zeros(0)
             if found.shape != shape or not np.isfinite(found).all():
+                shown = given.tolist() if isinstance(given, np.ndarray) else given
                 raise ValueError(
-                    f"A {name} is {given!r}; expected {shape[0]} rows of {shape[1]} finite numbers."
+                    f"A {name} is {shown!r}; expected {shape[0]} rows of {shape[1]} finite numbers."
                 )
             object.__setattr__(self, name, found)
         focal = self.camera[0, 0], self.camera[1, 1]

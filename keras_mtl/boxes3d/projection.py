@@ -42,7 +42,7 @@ def unproject(uvd: Any, camera: Any) -> np.ndarray:
 
     Example:
 
-    >>> unproject([50.0, 35.0, 10.0], [[100.0, 0, 40], [0, 100, 30], [0, 0, 1]]).tolist()
+    >>> unproject([50.0, 35.0, 10.0], [[100.0, 0, 40], [0, 100, 30], [0, 0, 1]]).round(6).tolist()
     [1.0, 0.5, 10.0]
     """
     uvd, camera = np.asarray(uvd, "float64"), np.asarray(camera, "float64")

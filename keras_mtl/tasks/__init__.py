@@ -13,10 +13,18 @@ from keras_mtl.tasks.classes import (
     PART_CLASSES,
     PASCAL_CLASSES,
 )
-from keras_mtl.tasks.datasets import DATASETS, Dataset, PublishedRow, nyud, pascal_context
+from keras_mtl.tasks.datasets import (
+    DATASETS,
+    Dataset,
+    PublishedRow,
+    cityscapes_3d,
+    nyud,
+    pascal_context,
+)
 from keras_mtl.tasks.dense import MapEvaluator
 from keras_mtl.tasks.depth import DepthEstimation
 from keras_mtl.tasks.detection3d import Detection3D
+from keras_mtl.tasks.disparity import DisparityEstimation
 from keras_mtl.tasks.labels import ArraySpec
 from keras_mtl.tasks.normals import SurfaceNormals
 from keras_mtl.tasks.saliency import SaliencyDetection
@@ -32,6 +40,7 @@ __all__ = [
     "Dataset",
     "DepthEstimation",
     "Detection3D",
+    "DisparityEstimation",
     "HumanParts",
     "MapEvaluator",
     "NYUD_CLASSES",
@@ -44,6 +53,7 @@ __all__ = [
     "SurfaceNormals",
     "Task",
     "check_tasks",
+    "cityscapes_3d",
     "nyud",
     "pascal_context",
 ]

@@ -22,9 +22,8 @@ CITYSCAPES_COLOURS = """
     804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 dc143c ff0000
     00008e 000046 003c64 005064 0000e6 770b20
 """.split()
-VEHICLE_CLASSES = "car, truck, bus, train, motorcycle, bicycle".split(", ")
-# Told apart on photographs, dark and bright.
-VEHICLE_COLOURS = "00d5ff ffaa00 ff40ff 80ff00 ff4040 ffff00".split()
+# Of boxes: told apart on photographs, dark and bright.
+BOX_COLOURS = "00d5ff ffaa00 ff40ff 80ff00 ff4040 ffff00".split()
 PASCAL_CLASSES = (
     "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
     "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"

@@ -15,7 +15,8 @@ from keras_mtl.boxes3d.angles import check_slots
 from keras_mtl.boxes3d.drawing import drawn
 from keras_mtl.boxes3d.points import BESIDES, boxes_of_points
 from keras_mtl.layers.fcos3d.head import FCOS3DHead
-from keras_mtl.tasks.classes import VEHICLE_CLASSES, VEHICLE_COLOURS
+from keras_mtl.metrics.detection3d.boxes import CLASSES
+from keras_mtl.tasks.classes import BOX_COLOURS
 from keras_mtl.tasks.detection_scores import DetectionEvaluator
 from keras_mtl.tasks.labels import ArraySpec
 from keras_mtl.tasks.task import Task
@@ -72,7 +73,7 @@ class Detection3D(Task):
     def __init__(
         self,
         name: str = "detection3d",
-        labels: Sequence[str] = VEHICLE_CLASSES,
+        labels: Sequence[str] = CLASSES,
         loss_weight: float = 1.0,
         angles: str = "roll_pitch_yaw",
         most: tuple[int, int] = (100, 50),
@@ -241,7 +242,7 @@ class Detection3D(Task):
         return drawn(final, photograph, self._colours())
 
     def _colours(self) -> list[tuple[int, int, int]]:
-        own = [VEHICLE_COLOURS[k % len(VEHICLE_COLOURS)] for k in range(len(self.labels))]
+        own = [BOX_COLOURS[k % len(BOX_COLOURS)] for k in range(len(self.labels))]
         return [(int(each[:2], 16), int(each[2:4], 16), int(each[4:], 16)) for each in own]
 
     def legend(self, shown):

@@ -111,8 +111,8 @@ def focal_loss(labels: Tensor, logits: Tensor) -> Tensor:
 
     Example:
 
-    >>> float(focal_loss(keras.ops.ones(()), keras.ops.zeros(())))  # log 2 / 16
-    0.04332169890403748
+    >>> round(float(focal_loss(keras.ops.ones(()), keras.ops.zeros(()))), 6)  # log 2 / 16
+    0.043322
 
     Reference: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. 5.
     """

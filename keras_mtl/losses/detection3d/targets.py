@@ -136,7 +136,7 @@ def angles_of_quaternions(quaternions: Tensor, slots: str) -> Tensor:
     Example:
 
     >>> a_quarter = keras.ops.convert_to_tensor([0.7071068, 0.0, 0.7071068, 0.0])
-    >>> np.array(angles_of_quaternions(a_quarter, "roll_pitch_yaw")).round(3).tolist()
+    >>> [round(float(x), 3) for x in angles_of_quaternions(a_quarter, "roll_pitch_yaw")]
     [0.0, 0.0, 1.571]
     """
     w, x, y, z = (quaternions[..., k] for k in range(4))

@@ -81,6 +81,7 @@ class Dataset:
         images: on how many images the published figures are measured; 0 if there are none.
         remarks: by task, a sentence on what the published procedure does differently.
         rows: what has been published.
+        make_others: a function that makes tasks of the dataset that are had by their names only.
 
     Example:
 
@@ -98,6 +99,7 @@ class Dataset:
     images: int = 0
     remarks: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[PublishedRow, ...] = ()
+    make_others: Callable[[], list[Task]] = list
 
     def tasks(self, *names: str) -> list[Task]:
         """New tasks of the dataset.
@@ -109,7 +111,7 @@ class Dataset:
             ValueError: if a name is not a task of the dataset.
         """
         tasks = self.make_tasks()
-        known = {task.name: task for task in tasks}
+        known = {task.name: task for task in (*tasks, *self.make_others())}
         for name in names:
             if not isinstance(name, str) or name not in known:
                 raise ValueError(f"Unknown task {name!r}; {self.title} has {', '.join(known)}.")

@@ -115,6 +115,20 @@ def test_another_method_and_dataset(run, tmp_path):
 
 
 @once
+def test_streets(run, not_exported, tmp_path):
+    """Scenes of another kind, a task whose output is no map, and its own score."""
+    arguments = "--model baseline --backbone vit_pico --head-width 8 --image-size 32 64"
+    arguments += " --scenes 4 --held-out 2 --steps 2 --epochs 1 --batch-size 2"
+    done = run("train_cityscapes3d.py", *arguments.split(), "--output", tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "renders 4 streets to train on" in done.stdout
+    scores = json.loads((tmp_path / "results.json").read_text())
+    assert {"semseg_mIoU", "depth_RMSE", "detection3d_mDS"} <= set(scores)
+    table = (tmp_path / "results.md").read_text()
+    assert "| detection3d | mDS [%]" in table and (tmp_path / "panel.png").is_file()
+
+
+@once
 def test_pretrained_weights(run, not_exported, tmp_path):
     import keras_mtl
 

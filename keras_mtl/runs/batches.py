@@ -1,4 +1,4 @@
-"""The batches of a run: of prepared data or of generated rooms, in an order that a seed settles."""
+"""The batches of a run: of prepared data or generated scenes, in an order that a seed settles."""
 
 import argparse
 import contextlib
@@ -63,26 +63,35 @@ def of_data(options: argparse.Namespace, tasks: Sequence[Task], validation, begi
     )
 
 
-def of_rooms(options: argparse.Namespace, tasks: Sequence[Task], begin: int) -> Batches:
-    """Batches of generated rooms, which are rendered first, or read if they are kept.
+def of_scenes(options: argparse.Namespace, tasks: Sequence[Task], begin: int) -> Batches:
+    """Batches of generated scenes, which are rendered first, or read if they are kept.
 
     Args:
         options: of a run.
         tasks: whose labels are rendered.
         begin: training steps that are done.
     """
-    size = tuple(options.image_size)
-    how = {"progress": True, "keep": not options.no_cache}
-    scenes = _tensors(rooms.arrays(tasks, options.scenes, size, seed=0, **how))
-    validation = rooms.dataset(
-        tasks, options.held_out, size, seed=1, batch_size=options.batch_size, **how
-    )
+    import tensorflow as tf
+
+    scenes = _tensors(_rendered(options, tasks, options.scenes, seed=0))
+    held_out = _rendered(options, tasks, options.held_out, seed=1)
+    validation = tf.data.Dataset.from_tensor_slices(held_out).batch(options.batch_size)
+    validation = validation.prefetch(tf.data.AUTOTUNE)
     return Batches(
         training=distribution.of_this_process(_shuffled(scenes, options, begin), tasks),
         held_out=distribution.of_this_process(validation, tasks),
         validation=validation,
         some=_shuffled(scenes, options, 0),
     )
+
+
+def _rendered(options, tasks, count, seed):
+    """Images and labels of rooms or streets."""
+    how: dict[str, Any] = {"seed": seed, "progress": True}
+    if options.generated == "streets":
+        return rooms.streets.arrays(tasks, count, tuple(options.image_size), **how)
+    how["keep"] = not options.no_cache
+    return rooms.arrays(tasks, count, tuple(options.image_size), **how)
 
 
 def read(data: str, split: str, tasks: Sequence[Task], image_size: Sequence[int], **how):

@@ -28,7 +28,11 @@ def tasks_named(names: Sequence[str] | None, tasks: Sequence[Task]) -> list[Task
     """
     if names is None:
         return list(tasks)
-    known = {task.name: task for dataset in DATASETS.values() for task in dataset.tasks()}
+    known = {
+        task.name: task
+        for dataset in DATASETS.values()
+        for task in (*dataset.make_others(), *dataset.tasks())
+    }
     known |= {task.name: task for task in tasks}
     unknown = [name for name in names if name not in known and ":" not in name]
     if unknown:

@@ -60,7 +60,11 @@ def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.Multi
 
 
 def parse(
-    tasks: Sequence[Task], dataset: str, description: str, arguments: Sequence[str] | None = None
+    tasks: Sequence[Task],
+    dataset: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+    generated: str = "rooms",
 ) -> argparse.Namespace:
     """What the command line says, with the recipe's defaults for all that it does not.
 
@@ -70,6 +74,7 @@ def parse(
             preset for it is the default.
         description: of the script, for `--help`.
         arguments: list of str. By default those of the running script.
+        generated: what is trained on without data, `"rooms"` or `"streets"`.
 
     Raises:
         SystemExit: after `--help`, and if an argument is refused.
@@ -86,9 +91,10 @@ def parse(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_what_is_trained(parser, tasks)
-    defaults, output = _settle(parser, dataset, arguments)
-    _add_training(parser, defaults, output)
+    parser.set_defaults(generated=generated)
+    _add_what_is_trained(parser, tasks, generated)
+    defaults, output = _settle(parser, dataset, arguments, generated)
+    _add_training(parser, defaults, output, generated)
     _add_devices(parser)
     _add_network(parser)
     options = parser.parse_args(arguments)
@@ -114,7 +120,7 @@ def parse(
     return options
 
 
-def _add_what_is_trained(parser, tasks):
+def _add_what_is_trained(parser, tasks, generated):
     backbones, presets = keras_mtl.presets.BACKBONES, keras_mtl.presets.PRESETS
     text = "architecture (default taskprompter, or the preset's)"
     parser.add_argument("--model", choices=list(RECIPES), help=text)
@@ -132,7 +138,7 @@ def _add_what_is_trained(parser, tasks):
     parser.add_argument(
         "--data",
         metavar="DIR",
-        help="prepared dataset, to run the paper's recipe on; default: generated rooms",
+        help=f"prepared dataset, to run the paper's recipe on; default: generated {generated}",
     )
     one_of = parser.add_mutually_exclusive_group()
     one_of.add_argument(
@@ -155,7 +161,7 @@ def _add_what_is_trained(parser, tasks):
     start.add_argument("--from-scratch", action="store_true", help=text)
 
 
-def _settle(parser, dataset, arguments) -> tuple[dict, str]:
+def _settle(parser, dataset, arguments, generated) -> tuple[dict, str]:
     """Model, preset and backbone, on which the other defaults depend; and those."""
     given = [argument for argument in arguments if argument not in ("-h", "--help")]
     known = parser.parse_known_args(given)[0]
@@ -169,9 +175,10 @@ def _settle(parser, dataset, arguments) -> tuple[dict, str]:
             )
     model, backbone = recipe.name, known.backbone
     said = (known.data, preset, backbone, known.pretrained, known.from_scratch)
-    trunk = None if any(said) else recipe.trunk
+    streets = generated == "streets"
+    trunk = None if streets or any(said) else recipe.trunk
     parser.set_defaults(pretrained=trunk)
-    defaults = recipe.defaults(bool(known.data), bool(trunk), known.level)
+    defaults = recipe.defaults(bool(known.data), bool(trunk), known.level, streets)
     if known.data:
         papers = recipe.preset(dataset)
         if not (papers or preset):
@@ -206,12 +213,12 @@ def _option(group, name, default, text, **kwargs):
     group.add_argument(name, default=default, help=text.replace("%d", str(shown)), **kwargs)
 
 
-def _add_training(parser, defaults, output):
+def _add_training(parser, defaults, output, generated):
     def option(name, default, text, **kwargs):
         _option(parser, name, default, text, **kwargs)
 
-    option("--scenes", defaults["scenes"], "rooms to train on (default %d)")
-    option("--held-out", 100, "rooms to test on (default %d)")
+    option("--scenes", defaults["scenes"], f"{generated} to train on (default %d)")
+    option("--held-out", 100, f"{generated} to test on (default %d)")
     parser.add_argument(
         "--no-cache", action="store_true", help="render rooms anew, and keep none for the next run"
     )

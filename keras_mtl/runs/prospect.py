@@ -19,7 +19,8 @@ def plan(options: argparse.Namespace, tasks: Sequence[Task]) -> str:
     height, width = options.image_size
     first = f"reads {options.data}"
     if not options.data:
-        first = f"renders {options.scenes:,} rooms to train on and {options.held_out:,} to test on"
+        first = f"renders {options.scenes:,} {options.generated} to train on and "
+        first += f"{options.held_out:,} to test on"
     begin = f"the weights of {options.pretrained}" if options.pretrained else "random weights"
     names = ", ".join(task.name for task in tasks)
     return (

@@ -1,4 +1,5 @@
-"""How each architecture is trained by the scripts: in minutes on rooms, and as in its paper."""
+"""How each architecture is trained by the scripts: in minutes on generated scenes, and as in its
+paper."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,12 @@ FROM_TRUNK = {
     "steps": 700,
     "loss_weights": {**ROOMS_LOSS_WEIGHTS, "semseg": 4.0},
 }
+# Streets: wider, of more depth, and with boxes, whose loss is the largest by far.
+ON_STREETS = {
+    "image_size": (96, 192),
+    "scenes": 600,
+    "loss_weights": {"semseg": 4.0, "depth": 0.2},
+}
 ON_DATA = {"epochs": 20, "loss_weights": {}}  # and the settings of the architecture's own recipe
 
 
@@ -77,17 +84,26 @@ class Recipe:
 
     def preset(self, dataset: str) -> str | None:
         """The paper's configuration for a dataset, by the name of its list of tasks."""
-        wanted = (self.model.__name__, self.papers_backbone)
+        found = {}
         for name, preset in PRESETS.items():
             tasks = preset["tasks"]
             of_dataset = tasks[0] if isinstance(tasks, tuple) else tasks
-            if (preset["model"], preset["backbone"]) == wanted and of_dataset == dataset:
-                return name
-        return None
+            if preset["model"] == self.model.__name__ and of_dataset == dataset:
+                found.setdefault(preset["backbone"], name)
+        # Where the paper has another backbone for a dataset, it is the only one there.
+        return found.get(self.papers_backbone) or next(iter(found.values()), None)
 
-    def defaults(self, prepared: bool, from_trunk: bool = False, level: str | None = None) -> dict:
-        """Defaults of the scripts' options, on prepared data or on rooms, from there or scratch."""
+    def defaults(
+        self,
+        prepared: bool,
+        from_trunk: bool = False,
+        level: str | None = None,
+        streets: bool = False,
+    ) -> dict:
+        """Defaults of the scripts' options, on prepared data or scenes, from there or scratch."""
         on_rooms = ON_ROOMS | {"steps": self.steps}
+        if streets and not prepared:
+            return on_rooms | ON_STREETS
         if self.image_size:
             on_rooms["image_size"] = self.image_size
         if prepared:

@@ -5,8 +5,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+import keras_mtl
+from keras_mtl.evaluation import evaluate
 from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task
+
+
+def headlines(model: keras_mtl.MultiTaskModel, validation) -> dict[str, float]:
+    """The scores that papers report of tasks whose output is no map, such as mDS.
+
+    They are no metrics of training, as `keras_mtl.evaluate` alone computes them.
+
+    Args:
+        model: the network.
+        validation: `tf.data.Dataset` of batches.
+    """
+    others = [task for task in model.tasks if task.output != "map"]
+    if not others:
+        return {}
+    found = evaluate(model, validation, progress=False).headlines
+    return {f"{task.name}_{task.headline}": found[task.name] for task in others}
 
 
 class Guess(NamedTuple):
@@ -24,6 +42,8 @@ class Guess(NamedTuple):
 def best_guesses(tasks: Sequence[Task], training, validation) -> dict[str, Guess]:
     """The best guess that does not look at the image, of each task's `constants`, by task name.
 
+    Of a task whose output is no map there is none.
+
     The guess comes from 200 images to train on: as many labels fit into memory at any size. The
     best is the one that scores best on them.
 
@@ -32,6 +52,7 @@ def best_guesses(tasks: Sequence[Task], training, validation) -> dict[str, Guess
         training: `tf.data.Dataset` of batches.
         validation: batches to score the guess on.
     """
+    tasks = [task for task in tasks if task.output == "map"]
     seen = [labels for _, labels in training.unbatch().take(200)]
     guesses = {}
     for task in tasks:
@@ -65,7 +86,7 @@ def table(tasks: Sequence[Task], scores: Mapping[str, float], guesses: Mapping[s
 
     Args:
         tasks: a row each.
-        scores: of `model.evaluate(..., return_dict=True)`.
+        scores: of `model.evaluate(..., return_dict=True)`, and of `headlines`.
         guesses: of `best_guesses`.
 
     Example:
@@ -78,10 +99,11 @@ def table(tasks: Sequence[Task], scores: Mapping[str, float], guesses: Mapping[s
     """
     rows = [("task", "metric", "this model", "best constant", "")]
     for task in tasks:
-        measure = task.metrics()[0].name
-        ours, floor = scores[f"{task.name}_{measure}"], guesses[task.name]
+        measure = task.metrics()[0].name if task.output == "map" else task.headline
+        ours, floor = scores[f"{task.name}_{measure}"], guesses.get(task.name)
         better = "higher" if task.higher_is_better else "lower"
-        constant = f"{floor.score:.3f} ({floor.words})"
+        constant = f"{floor.score:.3f} ({floor.words})" if floor else "–"
+        shown = "–" if ours is None else f"{ours:.3f}"
         metric = f"{measure} [{task.unit}]"
-        rows.append((task.name, metric, f"{ours:.3f}", constant, f"{better} is better"))
+        rows.append((task.name, metric, shown, constant, f"{better} is better"))
     return markdown(rows)

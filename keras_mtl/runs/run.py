@@ -55,7 +55,12 @@ DEVICES = ("devices", "model_parallel", "coordinator", "processes", "process")
 
 
 def main(
-    tasks: Sequence[Task], dataset: str, description: str, arguments: Sequence[str] | None = None
+    tasks: Sequence[Task],
+    dataset: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
+    generated: str = "rooms",
+    lighter: Sequence[Task] = (),
 ) -> None:
     """The command line of a training script.
 
@@ -65,11 +70,17 @@ def main(
             preset for it is the default.
         description: of the script, for `--help`.
         arguments: list of str. By default those of the running script.
+        generated: what is trained on without data, `"rooms"` or `"streets"`.
+        lighter: tasks that take the place of those of the same names there, such as with smaller
+            heads.
 
     Raises:
         SystemExit: with one sentence, if something does not fit.
     """
-    options = parse(tasks, dataset, description, arguments)
+    options = parse(tasks, dataset, description, arguments, generated)
+    if not options.data:
+        others = {task.name: task for task in lighter}
+        tasks = [others.get(task.name, task) for task in tasks]
     find_devices()  # TensorFlow reads the data on every backend
     tasks = tasks_named(options.tasks, tasks)
     out = Path(options.output)
@@ -198,15 +209,15 @@ def _run(options, tasks, out) -> dict[str, float]:
         with refusals():
             data = batches.of_data(options, tasks, validation, epoch * steps)
     else:
-        if not options.no_cache:
+        if options.generated == "rooms" and not options.no_cache:
             print(f"Rooms are kept in {files.cache_folder() / 'rooms'}: the next run reads them")
-        data = batches.of_rooms(options, tasks, epoch * steps)
+        data = batches.of_scenes(options, tasks, epoch * steps)
 
     # === Training ===
     if not epoch:
         _clear(out)  # also what a run left that did not reach its first checkpoint
     images, labels = next(iter(data.validation.unbatch().batch(3)))
-    images, labels = images.numpy(), {name: label.numpy() for name, label in labels.items()}
+    images, labels = keras.tree.map_structure(lambda values: values.numpy(), (images, labels))
     panels = keras_mtl.callbacks.PredictionPanels(out / "tensorboard", images, labels)
     start = time.perf_counter()
     if epoch < epochs:  # or it was interrupted afterwards
@@ -250,7 +261,7 @@ def _compile(model, options, tasks):
 
 def _settings(options: argparse.Namespace) -> dict:
     """What a run depends on, which one that goes on must share."""
-    aside = ("output", "restart", "no_cache", "loss_weights", *DEVICES)
+    aside = ("output", "restart", "no_cache", "loss_weights", "generated", *DEVICES)
     settings = {k: v for k, v in vars(options).items() if k not in aside}
     if options.data:
         settings["processes"] = distribution.process()[1]  # each draws from its own part
@@ -263,6 +274,7 @@ def _results(tasks, data, images, labels, out) -> dict[str, float]:
     model = keras_mtl.load_model(out / "model.keras")
     model.compile()
     scores = model.evaluate(data.held_out, return_dict=True, verbose=0)
+    scores |= report.headlines(model, data.validation)
     maps = model.predict_maps(list(images))
     guesses = report.best_guesses(tasks, data.some, data.validation)
     table = report.table(tasks, scores, guesses)

@@ -1,8 +1,8 @@
-"""The batches of a run on rooms."""
+"""The batches of a run on generated scenes."""
 
 import pytest
 
-from keras_mtl.runs.batches import of_rooms
+from keras_mtl.runs.batches import of_scenes
 from keras_mtl.runs.options import parse
 from keras_mtl.tasks import nyud
 
@@ -14,7 +14,7 @@ def test_rooms_are_kept_unless_not_wanted(monkeypatch, tmp_path):
     small = "--scenes 3 --held-out 2 --batch-size 2 --image-size 24 32 --from-scratch".split()
     tasks = nyud("depth")
     for given, kept in ((["--no-cache"], 0), ([], 2)):  # of two seeds
-        batches = of_rooms(parse(tasks, "nyud", "", [*small, *given]), tasks, 0)
+        batches = of_scenes(parse(tasks, "nyud", "", [*small, *given]), tasks, 0)
         images, labels = next(iter(batches.training))
         assert (images.shape, labels["depth"].shape) == ((2, 24, 32, 3), (2, 24, 32, 1))
         assert sum(1 for _ in tmp_path.rglob("*.npz")) == kept

@@ -88,7 +88,7 @@ class PromptedSwinBlock(PromptedBlock):
         **kwargs,
     ):
         super().__init__(block, grid, channel_windows, variant=variant, **kwargs)
-        self.plane = channel_plane(channel_dim, self.channel_windows)
+        self.plane = channel_plane(channel_dim, tuple(channel_windows))
         self.channel_dim = channel_dim
         self.shifted = shifted
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     """Refuses what is no integer from `least` on, up to `most`.
@@ -49,6 +51,35 @@ def check_number(name: str, value: Any, below: float = math.inf) -> float:
         span = "from 0 on" if below == math.inf else f"from 0 to below {below:g}"
         raise ValueError(f"{name} is {value!r}, expected a number {span}.")
     return float(value)
+
+
+def check_numbers(name: str, values: Any, example: Sequence[float]) -> tuple[float, ...]:
+    """Refuses what are no finite numbers, of any sign, or not as many as the example has.
+
+    Example:
+
+    >>> check_numbers("temperature", [1, 0.5], (1.0, 0.05))
+    (1.0, 0.5)
+    """
+    good = isinstance(values, Sequence) and len(values) == len(example)
+    if not good or not all(isinstance(x, numbers.Real) and math.isfinite(x) for x in values):
+        raise ValueError(
+            f"{name} is {values!r}, expected {len(example)} numbers, such as {example}."
+        )
+    return tuple(map(float, values))
+
+
+def check_switch(name: str, value: Any) -> bool:
+    """Refuses what is neither true nor false; text such as "no" would count as true.
+
+    Example:
+
+    >>> check_switch("remat", np.True_)
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} is {value!r}, expected True or False.")
+    return bool(value)
 
 
 def check_path(name: str, value: Any) -> Path:

@@ -110,3 +110,50 @@ def test_such_as():
     for value, such in ((40.0, 40), (-1, 1), (2.5, 1), (np.float32(3), 3)):
         with pytest.raises(ValueError, match=rf", such as count={such}\.$"):
             arguments.check_integer("count", value, 1)
+
+
+def on_hrnet(architecture):
+    def build(tasks=None, **how):
+        backbone = keras_mtl.backbones.hrnet("18_small", (32, 64, 3))
+        return architecture(backbone, tasks or nyud("depth", "edge"), **how)
+
+    return build
+
+
+PAIR = "expected 2 numbers, such as"
+SWITCH = "expected True or False"
+OTHERS = [
+    *((tpanet, name, "no", SWITCH) for name in ("task_prior", "task_mixing", "cross_attention")),
+    *((prompter, name, 3, SWITCH) for name in ("channel_prompts", "remat")),
+    (prompter, "cross_task_reweighting", "no", SWITCH),
+    (prompter, "image_scale", "1", "expected a number from 0 on"),
+    (on_hrnet(keras_mtl.PADNet), "light", "no", SWITCH),
+    (on_hrnet(keras_mtl.PADNet), "auxiliary_tasks", 3, "expected a list of keras_mtl.tasks.Task"),
+    (on_hrnet(keras_mtl.MTINet), "auxiliary_tasks", ["edge"], "expected a list of keras_mtl"),
+    (on_hrnet(keras_mtl.PAP), "full_matrices", 1, SWITCH),
+    (on_hrnet(keras_mtl.PAP), "initial_predictions", None, SWITCH),
+    (on_hrnet(keras_mtl.InvPT), "unused_weights", 0, SWITCH),
+    (on_hrnet(keras_mtl.MQTransformer), "unused_weights", "", SWITCH),
+    *((on_hrnet(keras_mtl.ATRC), "padding", value, "1 numbers") for value in ("x", np.nan)),
+    (on_hrnet(keras_mtl.ATRCSearch), "temperature", 1.0, PAIR),
+    (on_hrnet(keras_mtl.ATRCSearch), "entropy_weight", [1.0], PAIR),
+    *((on_hrnet(keras_mtl.MTFormer), "num_heads", value, "an integer") for value in (0, "4")),
+    (on_hrnet(keras_mtl.MTFormer), "cross_scale", "1", "expected a number from 0 on"),
+]
+
+
+@pytest.mark.parametrize("make, name, value, part", OTHERS)
+def test_other_arguments(make, name, value, part):
+    with pytest.raises(ValueError, match=rf"^{name} is [^\n]*{part}[^\n]*\.$"):
+        make(**{name: value})
+
+
+def test_a_slip_of_the_pen():
+    """Keras would take it for something that it knows, and drop it."""
+    for make, name, meant in ((baseline, "head_widht", "head_width"), (tpanet, "dimm", "dim")):
+        with pytest.raises(ValueError, match=rf"has no argument '{name}' \(did you mean '{meant}'"):
+            make(**{name: 4})
+    assert baseline(head_width=4, name="mine", trainable=False).name == "mine"
+    with pytest.raises(ValueError, match="all_pixels has 3; the tasks are depth"):
+        backbone = keras_mtl.backbones.se_resnet("26", (32, 64, 3))
+        keras_mtl.ASTMT(backbone, nyud("depth"), all_pixels=3)

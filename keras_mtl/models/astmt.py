@@ -136,7 +136,8 @@ class ASTMT(MultiTaskModel):
         if discriminator is not None:
             discriminator = check_number("discriminator", discriminator, below=1)
         names = [task.name for task in tasks]
-        unknown = [str(name) for name in all_pixels if name not in names]
+        listed = all_pixels if isinstance(all_pixels, (list, tuple)) else [all_pixels]
+        unknown = [str(name) for name in listed if name not in names]
         if unknown:
             raise ValueError(
                 f"all_pixels has {', '.join(unknown)}; the tasks are {', '.join(names)}."

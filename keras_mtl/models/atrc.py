@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_mtl.arguments import check_number
+from keras_mtl.arguments import check_number, check_numbers
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers.atrc.context_pooling import ContextPooling, check_window
@@ -136,6 +136,8 @@ class ATRC(MultiTaskModel):
         found = checked_genotype(genotype, [task.name for task in maps])
         window = check_window(window)
         dropout = check_number("dropout", dropout, below=1)
+        if padding is not None:
+            (padding,) = check_numbers("padding", [padding], (0.0,))
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
 

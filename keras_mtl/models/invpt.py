@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_switch
 from keras_mtl.backbones import FeaturePyramid, PatchMap, feature_pyramid
 from keras_mtl.backbones.stages import patch_maps
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
@@ -125,6 +125,7 @@ class InvPT(MultiTaskModel):
                 f"width + prediction_width is {dim}, which the stages halve twice and split into "
                 f"{num_heads} heads; use a sum that is a multiple of {4 * num_heads}."
             )
+        unused_weights = check_switch("unused_weights", unused_weights)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
         if not isinstance(pyramid, PatchMap):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.arguments import check_integer, check_number, check_switch
 from keras_mtl.backbones import FeaturePyramid, PatchMap, feature_pyramid
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers import MultiQueryTransformer
@@ -130,6 +130,7 @@ class MQTransformer(MultiTaskModel):
                 ("cross_task_stochastic_depth", cross_task_stochastic_depth),
             )
         )
+        unused_weights = check_switch("unused_weights", unused_weights)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone)
         if isinstance(pyramid, PatchMap):
@@ -141,7 +142,7 @@ class MQTransformer(MultiTaskModel):
             dropout,
             stochastic_depth,
             cross_task_stochastic_depth,
-            bool(unused_weights),
+            unused_weights,
             name="multi_query_transformer",
         )
 

@@ -139,6 +139,9 @@ class MTFormer(MultiTaskModel):
         width = check_integer("width", width, 1)
         embedding_width = check_integer("embedding_width", embedding_width, 1)
         measured_width = check_integer("measured_width", measured_width, 1)
+        num_heads = check_integer("num_heads", num_heads, 1)
+        if cross_scale is not None:
+            cross_scale = check_number("cross_scale", cross_scale)
         if contrast is not None:
             contrast = check_number("contrast", contrast)
         statistics = statistics_of(backbone, image_statistics)

@@ -108,7 +108,7 @@ class MTINet(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        supervised = check_tasks([*tasks, *auxiliary_tasks])
+        supervised = check_tasks(tasks, auxiliary_tasks)
         statistics = statistics_of(backbone, image_statistics)
         pyramid = feature_pyramid(backbone, strides=STRIDES)
         maps = [task for task in supervised if task.output == "map"]

@@ -66,7 +66,7 @@ class MultiTaskModel(NetworkParts):
                 "keras.config.set_dtype_policy before you build the backbone."
             )
         tasks, size = check_tasks(tasks), inputs.shape[1:3]
-        auxiliary_tasks = check_tasks([*tasks, *auxiliary_tasks])[len(tasks) :]
+        auxiliary_tasks = check_tasks(tasks, auxiliary_tasks)[len(tasks) :]
         finished = finish_outputs(outputs, tasks, size)
         given = (auxiliary or {}, auxiliary_weights or {}, auxiliary_losses or {})
         only_training, described = finish_auxiliary(*given, tasks, size, auxiliary_tasks)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mtl.arguments import check_integer
+from keras_mtl.arguments import check_integer, check_switch
 from keras_mtl.backbones import FeaturePyramid, PatchMap, feature_pyramid
 from keras_mtl.backbones.stages import patch_maps
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
@@ -119,7 +119,8 @@ class PADNet(MultiTaskModel):
         **kwargs,
     ):
         tasks = check_tasks(tasks)
-        supervised = check_tasks([*tasks, *auxiliary_tasks])
+        supervised = check_tasks(tasks, auxiliary_tasks)
+        light = check_switch("light", light)
         if light and len(supervised) > len(tasks):
             raise ValueError(
                 "light leaves the initial predictions out, the only ones that auxiliary_tasks "

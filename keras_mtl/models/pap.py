@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.arguments import check_integer, check_number, check_switch
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers.convolutions import convolution
@@ -128,6 +128,8 @@ class PAP(MultiTaskModel):
         tasks = check_tasks(tasks)
         if width is not None:
             width = check_integer("width", width, 1)
+        full_matrices = check_switch("full_matrices", full_matrices)
+        initial_predictions = check_switch("initial_predictions", initial_predictions)
         if initial_predictions and width is not None and width % 8:
             raise ValueError(
                 f"width is {width}, which initial predictions halve and then split in four; use a "

@@ -1,10 +1,12 @@
 """The parts of a network: its backbone, what its tasks share, and what is one task's own."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
+from keras_mtl.arguments import did_you_mean
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.stages import BackbonePart
 from keras_mtl.computation.sublayers import every_layer
@@ -23,6 +25,16 @@ class NetworkParts(TaskTrainer):
     all_outputs: Mapping[str, Any]
 
     def __init__(self, *args, **kwargs):
+        # Keras would drop an argument that a slip of the pen has made.
+        unknown = [
+            name for name in kwargs if name not in ("inputs", "outputs", "name", "trainable")
+        ]
+        if unknown:
+            known = inspect.signature(type(self).__init__).parameters
+            raise ValueError(
+                f"{type(self).__name__} has no argument {unknown[0]!r}"
+                f"{did_you_mean(unknown, known)}; leave it out."
+            )
         super().__init__(*args, **kwargs)
         claim_weights(self)
 

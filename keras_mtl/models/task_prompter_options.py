@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.arguments import check_integer, check_number, check_switch
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 
 
@@ -39,6 +39,18 @@ class PromptOptions:
             ValueError: one sentence on what does not fit.
         """
         check_variant(self.variant)
+        switches = {
+            name: check_switch(name, getattr(self, name))
+            for name in (
+                "spatial_prompts",
+                "channel_prompts",
+                "cross_task_reweighting",
+                "task_specific_encoders",
+                "remat",
+            )
+            if name != "cross_task_reweighting" or self.cross_task_reweighting is not None
+        }
+        check_number("image_scale", self.image_scale)
         if not self.spatial_prompts and not self.channel_prompts:
             raise ValueError(
                 "spatial_prompts and channel_prompts are both off, which leaves nothing of "
@@ -48,7 +60,7 @@ class PromptOptions:
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), 1)
         rate = check_number("stochastic_depth", self.stochastic_depth, below=1)
-        return replace(self, stochastic_depth=rate)
+        return replace(self, stochastic_depth=rate, **switches)
 
 
 def check_encoder(backbone: keras.Model) -> None:

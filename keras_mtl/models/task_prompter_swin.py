@@ -56,7 +56,8 @@ def check_options(backbone: keras.Model | SwinTransformer, options: PromptOption
         )
     if not check_number("image_scale", options.image_scale):
         raise ValueError("image_scale is 0, expected a positive number, such as 0.75.")
-    windows = check_integers("channel_windows", options.channel_windows or (1, 1), (1, 1))
+    given = (1, 1) if options.channel_windows is None else options.channel_windows
+    windows = check_integers("channel_windows", given, (1, 1))
     channel_dim = options.channel_dim or 256
     channel_plane(channel_dim, windows)
     return replace(

@@ -38,7 +38,8 @@ def check_options(backbone: keras.Model, options: PromptOptions) -> PromptOption
         )
     windows = None
     if options.channel_prompts:
-        windows = _checked_windows(backbone, options.channel_windows or (4, 4))
+        given = (4, 4) if options.channel_windows is None else options.channel_windows
+        windows = _checked_windows(backbone, given)
     reweighting = options.cross_task_reweighting
     most = min(4, backbone.num_layers)
     return replace(

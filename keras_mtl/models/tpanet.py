@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.arguments import check_integer, check_number, check_switch
 from keras_mtl.backbones import FeaturePyramid, feature_pyramid
 from keras_mtl.backbones.feature_pyramid import concatenate_features
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
@@ -127,6 +127,9 @@ class TPANet(MultiTaskModel):
         key_value_pooling = check_integer("key_value_pooling", key_value_pooling, 1)
         dropout = check_number("dropout", dropout, below=1)
         stochastic_depth = check_number("stochastic_depth", stochastic_depth, below=1)
+        task_prior = check_switch("task_prior", task_prior)
+        task_mixing = check_switch("task_mixing", task_mixing)
+        cross_attention = check_switch("cross_attention", cross_attention)
         statistics = statistics_of(backbone, image_statistics)
         if (task_mixing or cross_attention) and not task_prior:
             raise ValueError(

@@ -348,11 +348,12 @@ class Task(LabelContract):
 LOG_NAMES = ("loss", "epoch", "lr", "learning_rate")  # Keras' own
 
 
-def check_tasks(tasks: Iterable[Task]) -> list[Task]:
+def check_tasks(tasks: Iterable[Task], auxiliary_tasks: Iterable[Task] = ()) -> list[Task]:
     """The tasks as a list, after refusing what no model can be built for.
 
     Args:
         tasks: tasks in any iterable.
+        auxiliary_tasks: more of them, or none.
 
     Raises:
         ValueError: if they are no tasks, there is none, or a name is not right or not unique.
@@ -363,6 +364,12 @@ def check_tasks(tasks: Iterable[Task]) -> list[Task]:
             f"tasks is {tasks!r}; expected a list of keras_mtl.tasks.Task, such as "
             "keras_mtl.tasks.nyud()."
         )
+    more = list(auxiliary_tasks) if isinstance(auxiliary_tasks, Iterable) else [auxiliary_tasks]
+    if not all(isinstance(task, Task) for task in more):
+        raise ValueError(
+            f"auxiliary_tasks is {auxiliary_tasks!r}; expected a list of keras_mtl.tasks.Task."
+        )
+    found += more
     names = [task.name for task in found]
     if len(set(names)) < len(names):
         raise ValueError(f"Task names are {names}; give every task a name of its own.")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.arguments import check_integer, check_number
+from keras_mtl.arguments import check_integer, check_number, check_numbers
 from keras_mtl.layers.atrc.context_pooling import POOLED
 
 TYPES = 1 + len(POOLED)  # the first one is none
@@ -77,8 +77,8 @@ class ArchitectureWeights(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = check_integer("tasks", tasks, 1)
         self.steps = check_integer("steps", steps, 1)
-        self.temperature = tuple(map(float, temperature))
-        self.entropy_weight = tuple(map(float, entropy_weight))
+        self.temperature = check_numbers("temperature", temperature, (1.0, 0.05))
+        self.entropy_weight = check_numbers("entropy_weight", entropy_weight, (-0.02, 0.06))
         self.gap = check_number("gap", gap)
         self.seed, self.seed_generator = seed, keras.random.SeedGenerator(seed)
 

@@ -598,6 +598,21 @@ def test_model_outputs(model, tasks, expected):
     assert model.image_size == SIZE
 
 
+@pytest.mark.once("torch", "a graph is cut alike on every backend")
+def test_branches_compute_what_the_model_does(model, tasks, scenes, expected):
+    """What tasks share, then each task's branch: where gradients are balanced."""
+    if len(tasks) == 1:
+        pytest.skip("one task shares nothing with another")
+    branches = model.branches
+    features = keras.tree.flatten(branches.shared(scenes[0], training=False))
+    assert list(branches.own) == [task.name for task in model.supervised_tasks]
+    for task in tasks:
+        places, branch = branches.own[task.name]
+        taken = [features[place] for place in places]
+        found = branch(taken if len(taken) > 1 else taken[0], training=False)
+        assert_same(found[task.name], expected[task.name])
+
+
 @pytest.mark.parametrize(
     ("image_size", "patch_size"),
     [((16, 16), 16), ((16, 80), 16), ((49, 35), 7)],

@@ -11,6 +11,7 @@ from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.stages import BackbonePart
 from keras_mtl.computation.sublayers import every_layer
 from keras_mtl.models import files
+from keras_mtl.models.branches import Branches
 from keras_mtl.models.sharing import claim_weights
 from keras_mtl.training.trainer import TaskTrainer
 
@@ -23,6 +24,7 @@ class NetworkParts(TaskTrainer):
     """
 
     all_outputs: Mapping[str, Any]
+    _branches: Branches | None = None
 
     def __init__(self, *args, **kwargs):
         # Keras would drop an argument that a slip of the pen has made.
@@ -151,11 +153,33 @@ class NetworkParts(TaskTrainer):
             raise ValueError(f"The model has no task {name!r}; it has {', '.join(names)}.")
         return self._variables_of(lambda found: found == {name})
 
+    @property
+    def branches(self) -> Branches:
+        """What the tasks share and what is each one's own, as parts that run one after the other.
+
+        Raises:
+            ValueError: if they share no layer.
+        """
+        if self._branches is None:
+            outputs: dict = {task.name: {} for task in self.supervised_tasks}
+            for name, symbol in self.all_outputs.items():
+                outputs[self.task_of_output(name)][name] = symbol
+            self._branches = Branches(self.input, outputs)
+        return self._branches
+
+    def task_of_output(self, name: str) -> str:
+        """The name of the task that an output belongs to.
+
+        Args:
+            name: the output's, also of an auxiliary one.
+        """
+        return self.auxiliary[name].task if name in self.auxiliary else name
+
     def _variables_of(self, wanted: Callable[[set], bool]) -> list[keras.Variable]:
         """Those whose tasks' names are wanted, in the order of `weights`."""
         tasks_of = {id(variable): set() for variable in self.weights}
         for output, symbol in self.all_outputs.items():
-            task = self.auxiliary[output].task if output in self.auxiliary else output
+            task = self.task_of_output(output)
             for operation in keras.Function(self.input, symbol).operations:
                 for variable in getattr(operation, "weights", ()):  # of layers
                     tasks_of[id(variable)].add(task)

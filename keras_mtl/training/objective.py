@@ -12,7 +12,7 @@ from keras import ops
 from keras_mtl import distribution
 from keras_mtl.arguments import did_you_mean
 from keras_mtl.tasks import Task
-from keras_mtl.training.balancing import LossWeighting
+from keras_mtl.training.balancing import BalancingRule, LossWeighting
 
 # === Names in the logs ===
 
@@ -105,6 +105,8 @@ class Objective:
         auxiliary: dict of `AuxiliaryOutput` by name.
         auxiliary_tasks: list of tasks that have auxiliary outputs only; in evaluation, where there
             are none, their losses are 0.
+        balancing: the rule, where it is no `LossWeighting`, for which there must be a loss for
+            each task, too.
 
     Attributes:
         loss, loss_weights: what `compile` was given, for a saved model.
@@ -129,6 +131,7 @@ class Objective:
         loss_weights: Mapping | LossWeighting | str | None = "auto",
         auxiliary: Mapping[str, AuxiliaryOutput] | None = None,
         auxiliary_tasks: Sequence[Task] = (),
+        balancing: BalancingRule | None = None,
     ):
         predicted = [task.name for task in tasks]
         tasks = [*tasks, *auxiliary_tasks]
@@ -163,7 +166,10 @@ class Objective:
         self._losses = {name: _loss_of(name, self.loss[name]) for name in own_weights}
         self._losses = {name: found for name, found in self._losses.items() if found is not None}
         self._weights = {name: weights[name] for name in self._losses}
-        if not self._losses or (self.weighting is not None and len(self._losses) < len(tasks)):
+        if balancing is not None and balancing is not self.weighting:
+            balancing.prepare({name: float(weight) for name, weight in weights.items()})
+        balanced = self.weighting is not None or balancing is not None
+        if not self._losses or (balanced and len(self._losses) < len(tasks)):
             raise ValueError(
                 f"There is no loss for {', '.join(n for n in own_weights if n not in self._losses)}"
                 f"; expected 'auto', or a dict with a loss for each of {names}."
@@ -227,10 +233,7 @@ class Objective:
             extra: losses of the model's layers, such as regularization.
             training: bool. Whether it is a training step.
         """
-        terms = self.terms(y, y_pred, sample_weight)
-        for name, value in terms.items():
-            size = ops.shape(keras.tree.flatten(y_pred[name])[0])[0]  # known in the step only
-            self._means[name].update_state(value, sample_weight=size)
+        terms = self._measured(y, y_pred, sample_weight)
         weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
         for name, each in self._auxiliary.items():
@@ -244,6 +247,29 @@ class Objective:
             if keras.backend.backend() != "torch":
                 self.end_step()
         return total / distribution.replicas_in_step()  # Keras sums what the replicas return
+
+    def loss_of_task(self, task: str, y: Mapping, y_pred: Mapping, sample_weight: Any = None):
+        """One task's part of the loss to minimize, which a rule weighs by its gradient.
+
+        What the logs show is updated. All auxiliary outputs of a task are part of it.
+
+        Args:
+            task: its name.
+            y, sample_weight: see `terms`.
+            y_pred: the task's outputs by name, no others.
+        """
+        terms = self._measured(y, y_pred, sample_weight)
+        total = self._weights[task] * self._with_auxiliary(task, terms)
+        alone = [n for n, each in self._auxiliary.items() if each.alone and n in terms]
+        return sum((self._auxiliary[name].weight * terms[name] for name in alone), total)
+
+    def _measured(self, y: Mapping, y_pred: Mapping, sample_weight: Any) -> dict[str, Any]:
+        """The terms, which the logs are told."""
+        terms = self.terms(y, y_pred, sample_weight)
+        for name, value in terms.items():
+            size = ops.shape(keras.tree.flatten(y_pred[name])[0])[0]  # known in the step only
+            self._means[name].update_state(value, sample_weight=size)
+        return terms
 
     def _with_auxiliary(self, task: str, terms: Mapping) -> Any:
         total = terms.get(task, 0.0)
@@ -328,19 +354,3 @@ class _MeanOfFunction(keras.losses.Loss):
         values = function(y_true, y_pred)
         # One value an image, where the weights of maps have three axes.
         return ops.reshape(values, (-1, 1, 1)) if maps and len(values.shape) == 1 else values
-
-
-class BalanceEachEpoch(keras.callbacks.Callback):
-    """Tells a model's `LossWeighting` what the tasks' losses were.
-
-    Args:
-        weighting: `LossWeighting`.
-        objective: what the losses are measured by.
-    """
-
-    def __init__(self, weighting: LossWeighting, objective: Objective):
-        super().__init__()
-        self.weighting, self.objective = weighting, objective
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.weighting.on_epoch_end(self.objective.losses_of_epoch(logs))

@@ -59,7 +59,15 @@ def _is_labelled(model, name: str, labels):
     return ops.any(labelled_places(ops.convert_to_tensor(labels[name]), ignore))
 
 
-def _logs(model, data, outputs, total):
+def update_logs(model, data, outputs, total) -> dict:
+    """What the logs hold after a step, metrics updated.
+
+    Args:
+        model: `TaskTrainer`.
+        data: images, labels and sample weights.
+        outputs: dict by name.
+        total: scalar tensor, the loss.
+    """
     images, labels, sample_weight = data
     for metric in model.metrics:
         if metric.name == "loss":
@@ -81,7 +89,7 @@ def _step_torch(model, data):
         variables = model.pass_variables(name)
         with torch.no_grad():
             model.optimizer.apply([each.value.grad for each in variables], variables)
-    return _logs(model, data, outputs, total)
+    return update_logs(model, data, outputs, total)
 
 
 def _step_tensorflow(model, data):
@@ -102,7 +110,7 @@ def _step_tensorflow(model, data):
             return True
 
         tf.cond(_is_labelled(model, name, data[1]), update, lambda: False)
-    return _logs(model, data, outputs, total)
+    return update_logs(model, data, outputs, total)
 
 
 def _step_jax(model, state, data):
@@ -131,8 +139,8 @@ def _step_jax(model, state, data):
         )
     mapping = list(zip(model.metrics_variables, metrics, strict=True))
     with keras.StatelessScope(state_mapping=mapping) as scope:
-        logs = _logs(model, data, outputs, total)
-    return logs, (trainable, others, optimizer, _values(scope, mapping))
+        logs = update_logs(model, data, outputs, total)
+    return logs, (trainable, others, optimizer, values_after(scope, mapping))
 
 
 def _objective_jax(model, name, data, trainable, others, metrics, optimizer):
@@ -148,10 +156,15 @@ def _objective_jax(model, name, data, trainable, others, metrics, optimizer):
     with keras.StatelessScope(state_mapping=sum(states, [])) as scope:
         found, loss = _measured(model, name, data)
         scaled = model.optimizer.scale_loss(loss)
-    return scaled, (found, loss, _values(scope, states[1]), _values(scope, states[2]))
+    return scaled, (found, loss, values_after(scope, states[1]), values_after(scope, states[2]))
 
 
-def _values(scope, state: Iterable) -> list:
-    """What variables have become in a scope, or were."""
+def values_after(scope: keras.StatelessScope, state: Iterable) -> list:
+    """What variables have become in a scope, or were.
+
+    Args:
+        scope: where they may have been assigned.
+        state: pairs of a variable and its value before.
+    """
     found = [(scope.get_current_value(variable), value) for variable, value in state]
     return [value if new is None else new for new, value in found]

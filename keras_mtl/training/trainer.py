@@ -12,7 +12,10 @@ import keras
 
 from keras_mtl import distribution
 from keras_mtl.tasks import Task
-from keras_mtl.training.balancing import LossWeighting
+from keras_mtl.training.balanced_step import train_balanced
+from keras_mtl.training.balancing import BalancingRule, GradientWeighting
+from keras_mtl.training.balancing_epochs import balancing_callbacks
+from keras_mtl.training.balancing_rule import rule_of
 from keras_mtl.training.call_arguments import (
     check_arguments,
     check_compiled,
@@ -26,7 +29,6 @@ from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.kept_arrays import KeptStep
 from keras_mtl.training.objective import (
     AuxiliaryOutput,
-    BalanceEachEpoch,
     Objective,
     named_by_task,
     output_of_loss,
@@ -76,12 +78,19 @@ class TaskTrainer(keras.Model):
         return 1
 
     @property
-    def balancing(self) -> LossWeighting | None:
-        """The `LossWeighting` that `compile` was given, if any."""
+    def balancing(self) -> BalancingRule | None:
+        """The rule that `compile` was given, if any."""
         return self._balancing[0] if self._balancing else None
 
     def compile(
-        self, optimizer="auto", loss="auto", *, loss_weights="auto", metrics="auto", **kwargs
+        self,
+        optimizer="auto",
+        loss="auto",
+        *,
+        loss_weights="auto",
+        metrics="auto",
+        balancing=None,
+        **kwargs,
     ):
         """Configures training; whatever is `"auto"` comes from the tasks.
 
@@ -93,10 +102,12 @@ class TaskTrainer(keras.Model):
                 backbone; with Adam one from scratch wants a learning rate of about 1e-3; see
                 `keras_mtl.training.recipe_optimizer`) or a Keras optimizer.
             loss: `"auto"`, or a dict by task name of Keras losses, one for each task.
-            loss_weights: `"auto"`, a dict by task name, or a
-                `keras_mtl.balancing.LossWeighting`, which changes them during training.
+            loss_weights: `"auto"`, a dict by task name, or `None` for ones.
             metrics: `"auto"`, or a dict by task name. Of an output or a label that is a dict, they
                 are given a read-only one.
+            balancing: rule of `keras_mtl.balancing` that says during training how much each task
+                counts: a `LossWeighting`, which may also be given as `loss_weights`, or a
+                `GradientWeighting`, on top of `loss_weights`.
             **kwargs: as in `keras.Model.compile`.
 
         Raises:
@@ -111,28 +122,25 @@ class TaskTrainer(keras.Model):
         if isinstance(metrics, str) and metrics == "auto":
             metrics = {task.name: task.metrics() for task in self.tasks}
         metrics = checked_metrics(metrics, self.tasks)
+        loss_weights, balancing = rule_of(loss, loss_weights, balancing, self)
         objective = None
         if loss is not None:
-            objective = Objective(
-                self.tasks, loss, loss_weights, self.auxiliary, self.auxiliary_tasks
-            )
-        elif isinstance(loss_weights, LossWeighting):
-            raise ValueError(
-                "loss is None, and loss_weights a LossWeighting, which has nothing to weigh then; "
-                "expected loss='auto', or a dict with a loss for each task."
-            )
+            given = (loss, loss_weights, self.auxiliary, self.auxiliary_tasks, balancing)
+            objective = Objective(self.tasks, *given)
         super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
         self._objective = objective  # after all that may be refused
         self._trained = None
         self._balancing.clear()
-        if isinstance(loss_weights, LossWeighting):
-            self._balancing.append(loss_weights)
+        if balancing is not None:
+            self._balancing.append(balancing)
         distribution.synchronize_normalization(self)
 
     def train_step(self, *arguments):
         """One step; see `keras.Model.train_step`."""
         if distribution.runs_on_replicas(self):
             return distribution.train_replica(self, *arguments)
+        if isinstance(self.balancing, GradientWeighting):
+            return train_balanced(self, *arguments)
         return super().train_step(*arguments)
 
     @property
@@ -143,11 +151,21 @@ class TaskTrainer(keras.Model):
         """The loss to minimize; see `keras.Model.compute_loss`."""
         if self._objective is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
+        sample_weight = self._weights_of_checked(x, y, sample_weight, training)
+        return self._objective(y, y_pred, sample_weight, self.losses, training)
+
+    def loss_of_task(self, task: str, x, y, y_pred, sample_weight=None):
+        """One task's part of the loss to minimize; see `Objective.loss_of_task`."""
+        sample_weight = self._weights_of_checked(x, y, sample_weight, training=True)
+        return self._objective.loss_of_task(task, y, y_pred, sample_weight)
+
+    def _weights_of_checked(self, x, y, sample_weight, training):
+        """The sample weights as losses take them, after a look at the batch's shapes."""
         tasks = self.supervised_tasks if training else self.tasks
         Inputs(tasks, self.image_size).check_shapes(x.shape, y)
-        if sample_weight is not None:
-            sample_weight = weights_of(sample_weight, y, tasks, self.image_size)
-        return self._objective(y, y_pred, sample_weight, self.losses, training)
+        if sample_weight is None:
+            return None
+        return weights_of(sample_weight, y, tasks, self.image_size)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """What the logs hold; see `keras.Model.compute_metrics`."""
@@ -170,6 +188,8 @@ class TaskTrainer(keras.Model):
             for name in ("loss", "loss_weights"):
                 given = getattr(self._objective, name)
                 config[name] = keras.saving.serialize_keras_object(given)
+            if isinstance(self.balancing, GradientWeighting):
+                config["balancing"] = keras.saving.serialize_keras_object(self.balancing)
         return config
 
     def compile_from_config(self, config):
@@ -200,8 +220,7 @@ class TaskTrainer(keras.Model):
         choose_modes(
             given, self, validation_data is not None or bool(kwargs.get("validation_split"))
         )
-        if self.balancing is not None:
-            given = [BalanceEachEpoch(self.balancing, self._objective), *given]
+        given = [*balancing_callbacks(self.balancing, self._objective), *given]
         kwargs["callbacks"] = [*given, CheckOptimizerEachEpoch()]  # after what sets learning rates
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)  # a dataset shuffles itself; Keras warns otherwise

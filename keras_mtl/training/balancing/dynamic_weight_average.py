@@ -39,13 +39,8 @@ class DynamicWeightAverage(LossWeighting):
         self.temperature = temperature
 
     def build(self, tasks):
-        def variable(start, name):
-            return self.add_weight(
-                shape=(tasks,), initializer=start, trainable=False, dtype="float32", name=name
-            )
-
-        self.factors = variable("ones", "factors")
-        self.last_losses = variable("zeros", "last_losses")  # 0: there was no such epoch
+        self.factors = self.add_state("factors", (tasks,), "ones")
+        self.last_losses = self.add_state("last_losses", (tasks,))  # 0: there was no such epoch
 
     def total(self, losses):
         return ops.sum(self.factors * ops.stack(losses))

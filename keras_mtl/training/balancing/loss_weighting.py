@@ -1,12 +1,13 @@
 """The contract of rules that weigh the tasks' losses during training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import keras
 from keras import ops
 
+from keras_mtl.training.balancing.rule import BalancingRule
 
-class LossWeighting(keras.layers.Layer):
+
+class LossWeighting(BalancingRule):
     """Turns the losses of the tasks into the one that is minimized; subclass it for another rule.
 
     Its variables belong to the model from `compile` on, and are saved with it. A subclass defines
@@ -16,10 +17,6 @@ class LossWeighting(keras.layers.Layer):
     Args:
         **kwargs: `name` and the like, for `keras.layers.Layer`.
 
-    Attributes:
-        fixed: dict by task name of the fixed weights that the rule is applied on top of, the tasks'
-            `loss_weight`s.
-
     Example:
 
     >>> class Largest(keras_mtl.balancing.LossWeighting):  # only the worst task learns
@@ -28,31 +25,6 @@ class LossWeighting(keras.layers.Layer):
     >>> float(Largest().total([1.0, 3.0]))
     3.0
     """
-
-    fixed: dict[str, float] | None = None
-
-    def prepare(self, fixed: Mapping[str, float]) -> None:
-        """Called by `compile` with the tasks' own weights.
-
-        Args:
-            fixed: `loss_weight` by task name.
-
-        Raises:
-            ValueError: if it belongs to a model of other tasks.
-        """
-        if self.fixed is None:
-            self.fixed = dict(fixed)
-            if not self.built:  # as one from a file is
-                self.build(len(self.fixed))
-        elif list(self.fixed) != list(fixed):
-            raise ValueError(
-                f"This {type(self).__name__} belongs to a model of {', '.join(self.fixed)}; give "
-                "another model one of its own."
-            )
-
-    def load_own_variables(self, store):
-        if store.keys():  # a file saved without a balancing leaves this one as it is
-            super().load_own_variables(store)
 
     def total(self, losses: Sequence) -> object:
         """The loss to minimize.

@@ -118,7 +118,7 @@ def choose_boxes(
 class _NumPy:
     """What of `keras.ops` the boxes of points are made of."""
 
-    concatenate, mod = np.concatenate, np.mod
+    concatenate, mod, where = np.concatenate, np.mod, np.where
 
     @staticmethod
     def sigmoid(x):

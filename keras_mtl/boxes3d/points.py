@@ -151,10 +151,10 @@ def boxes_of_points(raw: Any, ops: Any) -> PointBoxes:
 
     Args:
         raw: array or tensor `(..., P, classes + 25)`.
-        ops: `keras.ops`, or what has its `sigmoid`, `concatenate` and `mod`.
+        ops: `keras.ops`, or what has its `sigmoid`, `concatenate`, `mod` and `where`.
     """
     found = parts_of_raw(raw)
-    ahead = (found.direction[..., 1::2] > found.direction[..., ::2]) * 1.0
+    ahead = ops.where(found.direction[..., 1::2] > found.direction[..., ::2], 1.0, 0.0)
     near, far = found.box[..., :2] * found.stride, found.box[..., 2:] * found.stride
     return PointBoxes(
         places=ops.concatenate([found.point - found.offset * found.stride, found.depth], axis=-1),

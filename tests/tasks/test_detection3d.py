@@ -183,9 +183,11 @@ def test_moved_boxes_still_lie_on_their_image(task, mirrored):
     none = task.erase({name: tf.constant(x) for name, x in label.items()})
     assert not task.is_labelled({name: x.numpy() for name, x in none.items()})
     assert not task.is_labelled(task.move(task.no_label(*SIZE), change))
-    # Cropped away.
+    # Cropped away, but for what reaches into the corner.
     far = Change(*(np.array(x) for x in (SIZE, SIZE, (0, 0), (4, 4))), (4, 4))
-    assert (task.move(label, far)["classes"] == NOTHING).all()
+    away = {**label, "boxes": np.array([[9, 9, 20, 20], [3.5, 0, 9, 9], [0, 0, 2, 2], [0] * 4])}
+    away["boxes"], away["classes"] = away["boxes"].astype("float32"), np.array([0, 1, 1, -1])
+    assert task.move(away, far)["classes"].tolist() == [NOTHING, NOTHING, 1, NOTHING]
 
 
 # === Training ===

@@ -86,19 +86,18 @@ def choose_boxes(
     found = PointBoxes(*(each[places].astype("float64") for each in found))
     centers = unproject(found.places, camera)
     rectangles = bird_eye_rectangles(centers, found.sizes, found.angles)
-    kept, classes = [], []
+    chosen = []
     for number in range(found.scores.shape[-1]):
         (of_class,) = np.nonzero(found.scores[:, number] > np.float32(choice.least_score))
-        # One more than are kept in the end: then all classes are put in order together.
-        chosen = rotated_nms(
+        best_ones = rotated_nms(
             rectangles[of_class],
             found.scores[of_class, number],
             choice.most_overlap,
-            choice.most + 1,
+            choice.most + 1,  # of more than are kept all classes are put in order together
         )
-        kept.append(of_class[chosen])
-        classes.append(np.full(len(chosen), number))
-    kept, classes = np.concatenate(kept), np.concatenate(classes)
+        chosen.append(of_class[best_ones])
+    kept = np.concatenate(chosen)
+    classes = np.repeat(np.arange(len(chosen)), [len(each) for each in chosen])
     scores = found.scores[kept, classes]
     if len(kept) > choice.most:
         order = np.argsort(-scores, kind="stable")[: choice.most]

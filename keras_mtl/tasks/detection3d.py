@@ -81,7 +81,7 @@ class Detection3D(Task):
         class_branch: Sequence[int] = (256, 128),
         groups: int = 32,
     ):
-        named = not isinstance(labels, str) and all(isinstance(each, str) for each in labels)
+        named = isinstance(labels, (list, tuple)) and all(isinstance(each, str) for each in labels)
         if not named or not labels or len(set(labels)) < len(labels):
             raise ValueError(
                 f"labels of task {name!r} is {labels!r}; expected the names of classes, each once, "
@@ -90,8 +90,13 @@ class Detection3D(Task):
         super().__init__(name, len(labels) + BESIDES, loss_weight)
         self.labels = list(labels)
         self.angles = check_slots(angles)
-        self.most = check_integers("most", most, (100, 50))
-        self._head = {"width": width, "class_branch": class_branch, "groups": groups}
+        objects, regions = check_integers("most", most, (100, 50))
+        self.most = objects, regions
+        self._head: dict[str, Any] = {
+            "width": width,
+            "class_branch": class_branch,
+            "groups": groups,
+        }
         # What does not fit is refused now, and not when a model is built.
         self._head["class_branch"] = FCOS3DHead(len(labels), **self._head).class_branch
 

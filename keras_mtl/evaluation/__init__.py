@@ -10,6 +10,7 @@ _PLACES = {
     "BoundaryScores": "keras_mtl.metrics.odsf.scores",
     "DetectionScores": "keras_mtl.metrics.detection3d.scores",
     "Evaluation": "keras_mtl.evaluation.result",
+    "boxes_from_prediction": "keras_mtl.metrics.detection3d.boxes",
     "evaluate": "keras_mtl.evaluation.evaluation",
     "comparison": "keras_mtl.evaluation.comparison_table",
     "delta_m": "keras_mtl.evaluation.single_task",

@@ -50,7 +50,7 @@ FROM_TRUNK = {
 }
 # Streets: wider, of more depth, and with boxes, whose loss is the largest by far.
 ON_STREETS = {
-    "image_size": (96, 192),
+    "image_size": (64, 128),
     "scenes": 600,
     "loss_weights": {"semseg": 4.0, "depth": 0.2},
 }

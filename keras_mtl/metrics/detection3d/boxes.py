@@ -1,10 +1,17 @@
 """Boxes of one image in the arrays that the score is computed from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from keras_mtl.boxes3d import Sensor, amodal_boxes, box_corners, matrix_from_quaternion
+from keras_mtl.boxes3d import (
+    Sensor,
+    amodal_boxes,
+    box_corners,
+    matrix_from_quaternion,
+    quaternion_from_matrix,
+)
 from keras_mtl.boxes3d.projection import NEAREST
 
 IMAGE_SIZE = (1024, 2048)  # of every image of Cityscapes, (height, width)
@@ -92,6 +99,44 @@ def predicted(
     amodal[front] = amodal_boxes(corners[front], sensor.camera, image_size)
     modal = amodal.copy() if modal is None else modal
     return Boxes(label, score, center, size, rotation, modal, amodal)
+
+
+def boxes_from_prediction(
+    final: Mapping[str, np.ndarray],
+    sensor: Sensor,
+    image_size: tuple[int, int],
+    classes: Sequence[str] = CLASSES,
+) -> Boxes:
+    """What `predict_maps` found in a photograph, in the vehicle's frame, for files and scores.
+
+    Args:
+        final: the prediction of `keras_mtl.tasks.Detection3D`: a dict of `"classes"`, `"scores"`,
+            `"centers"`, `"sizes"`, `"rotations"` and `"boxes"`, in the camera's frame.
+        sensor: the camera.
+        image_size: (height, width) of the photograph in pixels.
+        classes: names of the task's classes.
+
+    Example:
+
+    >>> final = {"classes": [0], "scores": [0.9], "centers": [[0.0, 0, 10]], "sizes": [[2.0, 2, 2]]}
+    >>> final |= {"rotations": [[1.0, 0, 0, 0]], "boxes": [[40.0, 30, 60, 50]]}
+    >>> sensor = Sensor([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]])
+    >>> found = boxes_from_prediction({k: np.array(v) for k, v in final.items()}, sensor, (80, 100))
+    >>> found.center.tolist(), found.score.tolist()
+    ([[10.0, 0.0, 0.0]], [0.9])
+    """
+    numbers = np.array([CLASSES.index(name) for name in classes])
+    turned = matrix_from_quaternion(np.reshape(final["rotations"], (-1, 4)))
+    return predicted(
+        sensor,
+        image_size,
+        numbers[final["classes"]],
+        np.asarray(final["scores"], "float64"),
+        sensor.to_vehicle(final["centers"]),
+        np.asarray(final["sizes"], "float64"),
+        quaternion_from_matrix(sensor.rotation_to_vehicle(turned)),
+        np.asarray(final["boxes"], "float64"),
+    )
 
 
 def corners_of(

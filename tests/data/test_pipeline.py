@@ -12,7 +12,13 @@ import pytest
 from keras_mtl import rooms
 from keras_mtl.data import load, tasks_of
 from keras_mtl.images import IMAGE_MEAN
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
+from keras_mtl.tasks import (
+    DepthEstimation,
+    SemanticSegmentation,
+    cityscapes_3d,
+    nyud,
+    pascal_context,
+)
 from tests.data.stored import colours_of_normals, run_script
 
 tf = pytest.importorskip("tensorflow")
@@ -387,6 +393,22 @@ def test_rooms_in_training_are_augmented():
     assert_equal(
         first(read("rooms", "train", (24, 32), count=3, batch_size=3, training=True), 3), batches
     )
+
+
+@once
+def test_streets():
+    tasks = cityscapes_3d()
+    ((images, labels),) = first(read("streets", "val", (32, 64), tasks, count=2, batch_size=2), 9)
+    expected, expected_labels = rooms.streets.arrays(tasks, 2, (32, 64), seed=1)
+    np.testing.assert_array_equal(images, expected)
+    near = expected_labels["depth"] < 80
+    np.testing.assert_array_equal(labels["depth"], np.where(near, expected_labels["depth"], 0))
+    for name, values in labels["detection3d"].items():
+        np.testing.assert_array_equal(values, expected_labels["detection3d"][name])
+    # In training boxes and their camera move with the image.
+    ((_, moved),) = first(read("streets", "train", (32, 64), tasks, count=2, batch_size=2,
+                               training=True), 1)  # fmt: skip
+    assert moved["detection3d"]["camera"].shape == (2, 3, 3)
 
 
 # === Errors ===

@@ -15,6 +15,7 @@ from keras_mtl.data.archives.decoding import ArchiveError
 from keras_mtl.data.archives.streets import write_cityscapes_3d
 from keras_mtl.data.archives.verify import main, verify
 from keras_mtl.rooms import streets
+from keras_mtl.tasks import DATASETS
 
 pytestmark = pytest.mark.once("torch", "needs no backend")
 
@@ -87,6 +88,13 @@ def test_streets_come_back(sound, tmp_path):
                     label["ignored"][: len(scene["ignore"])], scene["ignore"], rtol=1e-5
                 )
                 assert cityscapes_3d.name_of(image_id) == f"streets_000000_{number - 1:06d}"
+
+
+def test_the_archive_holds_what_the_table_of_its_dataset_says():
+    dataset = DATASETS["cityscapes_3d"]
+    assert cityscapes_3d.LAYOUT.name == dataset.archive
+    assert set(cityscapes_3d.TASKS) == {t.name for t in (*dataset.tasks(), *dataset.make_others())}
+    assert cityscapes_3d.SPLITS["val"] == dataset.images
 
 
 def test_label_rules():

@@ -300,6 +300,7 @@ PUBLISHED = [
     ("taskprompter_vit_large_pascal", 5, 401.10, 496.6),
     ("taskprompter_vit_base_pascal", 5, 418.33, 1153.4),
     ("taskprompter_vit_large_nyud", 4, 513.51, 839.7),
+    ("taskprompter_swin_base_cityscapes3d", 3, 303.67, 2184.2),
 ]
 BUILT = {("taskprompter_vit_large_pascal", 2), ("taskprompter_vit_large_nyud", 4)}
 

@@ -9,8 +9,13 @@ import math
 from pathlib import Path
 
 from keras_mtl.arguments import check_path
-from keras_mtl.models import MultiTaskModel, TaskPrompter
-from keras_mtl.models.published_checkpoints import configurations, preset_of, published_entries
+from keras_mtl.models import TaskPrompter
+from keras_mtl.models.published_checkpoints import (
+    configurations,
+    preset_of,
+    published_entries,
+    published_tasks,
+)
 from keras_mtl.models.registry import PRESETS
 
 
@@ -54,7 +59,7 @@ def convert(
     name = preset_of(configuration)
     chosen = None
     if tasks:
-        known = {task.name: task for task in MultiTaskModel.preset_tasks(name)}
+        known = {task.name: task for task in published_tasks(name)}
         unknown = [task for task in tasks if task not in known]
         if unknown:
             raise ValueError(f"{name} has no task {unknown[0]!r}; it has {', '.join(known)}.")
@@ -93,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.list:
         for name in configurations():
-            tasks = ", ".join(task.name for task in MultiTaskModel.preset_tasks(name))
+            tasks = ", ".join(task.name for task in published_tasks(name))
             print("{:30} {}x{}  {}".format(name, *PRESETS[name]["image_size"], tasks))
         return
     for wanted in ("checkpoint", "configuration", "output"):

@@ -22,7 +22,7 @@ from keras_mtl.backbones.weights.layouts import (
     norm,
 )
 from keras_mtl.models import published_detection_head, published_swin_checkpoints
-from keras_mtl.models.registry import BACKBONES, PRESETS
+from keras_mtl.models.registry import BACKBONES, PRESETS, preset_tasks
 from keras_mtl.tasks import Task
 
 # Counters of training steps in batch normalizations, and what follows from the sizes of windows;
@@ -33,7 +33,7 @@ _UNUSED = (r".*\.num_batches_tracked", r".*\.relative_position_index", r".*\.att
 _PROMPTS = ("semseg", "depth", "human_parts", "sal", "normals", "edge", "3ddet")
 
 # The names that tasks were published under, where they are others.
-_PUBLISHED_NAMES = {"detection3d": "3ddet"}
+_PUBLISHED_NAMES = {"detection3d": "3ddet", "disparity": "depth"}
 
 
 def configurations() -> list[str]:
@@ -76,6 +76,21 @@ def preset_of(configuration: str) -> str:
     raise ValueError(
         f"Unknown configuration {configuration!r}; choose one of {', '.join(configurations())}."
     )
+
+
+def published_tasks(name: str) -> list[Task]:
+    """The tasks that the published checkpoints of a preset have learned, all of them.
+
+    Args:
+        name: a preset, see `preset_of`.
+
+    Example:
+
+    >>> [task.name for task in published_tasks("taskprompter_swin_base_cityscapes3d")]
+    ['semseg', 'disparity', 'detection3d']
+    """
+    listed = PRESETS[name].get("published_tasks")
+    return listed() if listed else preset_tasks(name)
 
 
 # === What a file must be ===

@@ -45,6 +45,8 @@ def register_architecture(architecture: type) -> type:
             - `image_size`: `(height, width)` in pixels;
             - `tasks`: name of a function of `keras_mtl.tasks`, a tuple of such a name and of tasks
               of its, or a function that lists tasks;
+            - `published_tasks`: a function that lists tasks, may be left out: those that published
+              checkpoints have learned, where they are others;
             - `arguments`: dict, those of the architecture besides backbone and tasks;
             - `as_published`: dict, may be left out: arguments under which it computes as its paper
               counts it, where that is another cost;

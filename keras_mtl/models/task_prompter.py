@@ -174,7 +174,9 @@ class TaskPrompter(MultiTaskModel):
                 `.safetensors` or `.npz`.
             configuration: the preset that was trained, `"taskprompter_vit_large_nyud"`, or
                 `"nyud_vit_large"` for short.
-            tasks: list of the tasks it was trained for, if they are not the dataset's.
+            tasks: list of the tasks it was trained for, if they are not those that the preset's
+                checkpoints have learned: the dataset's, of Cityscapes-3D with disparity in place
+                of depth and the published angles.
             image_size: `(height, width)` in pixels it was trained on, if not the preset's.
 
         Raises:
@@ -192,7 +194,7 @@ class TaskPrompter(MultiTaskModel):
         Source: https://github.com/prismformore/Multi-Task-Transformer.
         """
         name = published_checkpoints.preset_of(configuration)
-        tasks = check_tasks(tasks or cls.preset_tasks(name))
+        tasks = check_tasks(tasks or published_checkpoints.published_tasks(name))
         expected = published_checkpoints.architecture_of(name, tasks, image_size)
         arrays = read_weights(path)
         expected.check(arrays, path)

@@ -1,5 +1,13 @@
 """TaskPrompter's published configurations."""
 
+from keras_mtl.tasks import Detection3D, DisparityEstimation, Task, cityscapes_3d
+
+
+def _published_cityscapes_3d() -> list[Task]:
+    """What checkpoints have learned: disparity, and angles in slots of their own."""
+    return [*cityscapes_3d("semseg"), DisparityEstimation(), Detection3D(angles="published")]
+
+
 # The published position tables carry an entry for a class token that nobody reads.
 _VIT = {"use_class_token": True}
 
@@ -53,6 +61,22 @@ PRESETS = {
             "final_dim": 768,
             "channel_windows": (4, 4),
             "cross_task_reweighting": False,
+        },
+    },
+    # A.6, Table 4: images of 1024x2048, which the network scales to 768x1536.
+    "taskprompter_swin_base_cityscapes3d": {
+        "backbone": "swin_base",
+        "backbone_arguments": {"window_size": 12},
+        "image_size": (1024, 2048),
+        "tasks": "cityscapes_3d",
+        "published_tasks": _published_cityscapes_3d,
+        "arguments": {
+            "variant": "released",
+            "channel_windows": (1, 1),
+            "channel_dim": 256,
+            "image_scale": 0.75,
+            "decode_dim": 256,
+            "final_dim": 450,
         },
     },
 }

@@ -10,7 +10,13 @@ import pytest
 import keras_mtl
 from keras_mtl import presets
 from keras_mtl.backbones.swin_transformer import SWIN_SIZES
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
+from keras_mtl.models import published_checkpoints
+from keras_mtl.tasks import (
+    DepthEstimation,
+    Detection3D,
+    DisparityEstimation,
+    SemanticSegmentation,
+)
 from tests.golden_files import AS_THEY_ARE
 
 pytestmark = pytest.mark.once("torch", "what is read from files are NumPy arrays")
@@ -88,6 +94,38 @@ def test_every_weight_finds_its_place(tmp_path, state, values):
     assert difference < 1e-4 * np.abs(expected).max()
     for task, value in keras_mtl.load_model(again).predict_on_batch(images).items():
         np.testing.assert_allclose(value, found[task], atol=1e-5)
+
+
+def test_with_boxes_in_space(tmp_path, values):
+    """The whole network, its third task among them, whose head another golden file has."""
+    with np.load(GOLDEN.parent / "golden_fcos3d.npz") as other:
+        config = json.loads(str(other["head/config/json"]))
+        head = {k: v for k, v in other.items() if k.startswith("head/state/")}
+    state = {k.removeprefix("state/"): v for k, v in values.items() if k.startswith("state/")}
+    state |= {k.replace("head/state/", "det_head.bbox."): v for k, v in head.items()}
+    arguments = {"width": config["feat"], "class_branch": config["cls_branch"]}
+    boxes = Detection3D(angles="published", groups=config["gn_groups"], **arguments)
+    tasks = [SemanticSegmentation(channels=19), DisparityEstimation(), boxes]
+    model = loaded(tmp_path, state, tasks=tasks)
+    found = model.predict_on_batch(np.moveaxis(values["input"], 1, -1))
+    levels = [np.moveaxis(values[f"out/3ddet_level{n}"], 1, -1) for n in range(4)]
+    head = model.get_layer("detection3d_prediction")
+    expected = head({8: levels[0], 16: levels[1], 32: levels[2:]})
+    expected = keras.ops.convert_to_numpy(expected)
+    assert np.abs(found["detection3d"] - expected).max() < 1e-4 * np.abs(expected).max()
+    # The file's maps are half as large as the image.
+    half = keras.layers.Resizing(64, 96, interpolation="bilinear")
+    for name, published in (("semseg", "semseg"), ("disparity", "depth")):
+        expected = half(np.moveaxis(values[f"out/{published}"], 1, -1))
+        expected = keras.ops.convert_to_numpy(expected)
+        assert np.abs(found[name] - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_tasks_that_checkpoints_have_learned():
+    semseg, disparity, boxes = published_checkpoints.published_tasks(
+        published_checkpoints.preset_of("cityscapes3d_swin_base")
+    )
+    assert (semseg.channels, disparity.name, boxes.angles) == (19, "disparity", "published")
 
 
 def without(state, part):

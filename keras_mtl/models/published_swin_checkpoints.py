@@ -7,7 +7,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -144,7 +145,7 @@ def published_entries(
             yield from _block(layer, place)
         elif isinstance(layer, PromptMerging):  # "prompt_merging_1"
             stage = int(name.removeprefix("prompt_merging_"))
-            yield from _merging(layer, f"backbone.layers.{stage - 1}.downsample")
+            yield from _merging(layer, f"backbone.layers.{stage - 1}.downsample", rows)
     yield from norm(layers["norm"], "backbone.norm")
     for task in model.tasks:
         name = published(task)
@@ -199,14 +200,25 @@ def _in_the_middle(values: np.ndarray, window: int, full: int) -> np.ndarray:
     return table.reshape((2 * full - 1) ** 2, -1)
 
 
-def _merging(layer: PromptMerging, name: str) -> Iterator[Entry]:
+def _merging(layer: PromptMerging, name: str, rows: Sequence[int]) -> Iterator[Entry]:
     """What halves the grid and doubles the channels after a stage."""
     its_norm, reduction = merging_layers(layer.merging)
     yield from norm(its_norm, f"{name}.norm")
     yield from dense(reduction, f"{name}.reduction")
     yield from dense(layer.widen, f"{name}.task_prompts_up")
     yield from dense(layer.widen_affinity, f"{name}.process_chan_attn")
-    yield from convolution(layer.halve_affinity, f"{name}.spa_attn_ds")
+    # Its channels are heads by tasks, and ours may have the tasks in another order.
+    maps, name = layer.halve_affinity.bias.shape[0], f"{name}.spa_attn_ds"
+    order = [first + row for first in range(0, maps, len(rows)) for row in rows]
+    for entry in convolution(layer.halve_affinity, name):
+        yield replace(entry, convert=partial(_of_tasks, entry.convert, order))
+
+
+def _of_tasks(convert: Callable, order: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """A kernel or bias with its channels, both in and out, in another order."""
+    for axis in range(min(values.ndim, 2)):
+        values = np.take(values, order, axis=axis)
+    return convert(values)
 
 
 def _decoding(layer, place: str) -> Iterator[Entry]:

@@ -97,7 +97,7 @@ def test_every_weight_finds_its_place(tmp_path, state, values):
 
 
 def test_with_boxes_in_space(tmp_path, values):
-    """The whole network, its third task among them, whose head another golden file has."""
+    """The whole network, its tasks in another order; the third one's head is in another file."""
     with np.load(GOLDEN.parent / "golden_fcos3d.npz") as other:
         config = json.loads(str(other["head/config/json"]))
         head = {k: v for k, v in other.items() if k.startswith("head/state/")}
@@ -105,7 +105,7 @@ def test_with_boxes_in_space(tmp_path, values):
     state |= {k.replace("head/state/", "det_head.bbox."): v for k, v in head.items()}
     arguments = {"width": config["feat"], "class_branch": config["cls_branch"]}
     boxes = Detection3D(angles="published", groups=config["gn_groups"], **arguments)
-    tasks = [SemanticSegmentation(channels=19), DisparityEstimation(), boxes]
+    tasks = [boxes, SemanticSegmentation(channels=19), DisparityEstimation()]
     model = loaded(tmp_path, state, tasks=tasks)
     found = model.predict_on_batch(np.moveaxis(values["input"], 1, -1))
     levels = [np.moveaxis(values[f"out/3ddet_level{n}"], 1, -1) for n in range(4)]

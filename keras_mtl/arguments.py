@@ -83,7 +83,7 @@ def check_switch(name: str, value: Any) -> bool:
 
 
 def check_path(name: str, value: Any) -> Path:
-    """Refuses what is no path, such as `None` where a file was not found.
+    """Refuses what is no path, such as `None` where a file was not found, and what names no file.
 
     Example:
 
@@ -92,7 +92,12 @@ def check_path(name: str, value: Any) -> Path:
     """
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"{name} is {value!r}; expected a path, as text or a pathlib.Path.")
-    return Path(value)
+    path = Path(os.fsdecode(value))
+    longest = max(map(len, map(os.fsencode, path.parts)), default=0)
+    if "\0" in str(path) or longest > 255:
+        what = "a zero byte" if "\0" in str(path) else f"a name of {longest} bytes"
+        raise ValueError(f"{name} has {what}, which no file may have; give it another name.")
+    return path
 
 
 def did_you_mean(given: Iterable[str], known: Iterable[str]) -> str:

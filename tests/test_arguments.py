@@ -157,3 +157,13 @@ def test_a_slip_of_the_pen():
     with pytest.raises(ValueError, match="all_pixels has 3; the tasks are depth"):
         backbone = keras_mtl.backbones.se_resnet("26", (32, 64, 3))
         keras_mtl.ASTMT(backbone, nyud("depth"), all_pixels=3)
+
+
+@pytest.mark.parametrize(
+    "path, part", [("a\0b.keras", "a zero byte"), ("ä" * 150 + ".keras", "a name of 306 bytes")]
+)
+def test_names_that_no_file_may_have(path, part):
+    model = baseline(head_width=4)
+    for call in (model.save, model.load_weights, keras_mtl.load_model, model.save_to_preset):
+        with pytest.raises(ValueError, match=rf"^file\w* has {part}|^folder has {part}"):
+            call(path)

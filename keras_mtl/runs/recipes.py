@@ -61,6 +61,8 @@ ON_DATA = {"epochs": 20, "loss_weights": {}}  # and the settings of the architec
 class Recipe:
     """An architecture as the training scripts know it; how it was published stands with it.
 
+    Most are published on HRNet-18, and train on rooms from scratch with it: that is the default.
+
     Args:
         name: what `--model` says.
         model: the architecture.
@@ -76,10 +78,10 @@ class Recipe:
     name: str
     model: Any  # a class derived from MultiTaskModel, with arguments of its own
     arguments: tuple[str, ...] = ()
-    backbone: str = "vit_pico"
-    steps: int = 4000
+    backbone: str = "hrnet18"
+    steps: int = 1200
     image_size: tuple[int, int] | None = None
-    papers_backbone: str | None = None
+    papers_backbone: str | None = "hrnet18"
     trunk: str | None = None
 
     def preset(self, dataset: str) -> str | None:
@@ -131,38 +133,22 @@ RECIPES = {
             name="tpanet",
             model=TPANet,
             arguments=("dim", "groups", "head_width", "key_value_pooling", "stochastic_depth"),
-            backbone="hrnet18",
-            steps=1200,
             papers_backbone="swin_tiny",
         ),
         Recipe(
             name="baseline",
             model=MultiTaskBaseline,
             arguments=("head_width",),
-            backbone="hrnet18",
-            steps=1200,
             papers_backbone="swin_tiny",
         ),
-        Recipe(
-            name="pad_net",
-            model=PADNet,
-            arguments=("width",),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
-        Recipe(
-            name="mti_net",
-            model=MTINet,
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
+        Recipe(name="pad_net", model=PADNet, arguments=("width",)),
+        Recipe(name="mti_net", model=MTINet),
         Recipe(
             name="invpt",
             model=InvPT,
             arguments=("width",),
             backbone="vit_pico",
+            steps=4000,
             image_size=(64, 96),  # patches of 8 pixels, four to a side of a stage's
             papers_backbone="vit_large",
         ),
@@ -170,68 +156,23 @@ RECIPES = {
             name="mq_transformer",
             model=MQTransformer,
             arguments=("width",),
-            backbone="hrnet18",
-            steps=1200,
             papers_backbone="swin_tiny",
         ),
-        Recipe(name="pap", model=PAP, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
-        Recipe(name="psd", model=PSD, backbone="hrnet18", steps=1200, papers_backbone="hrnet18"),
-        Recipe(
-            name="atrc",
-            model=ATRC,
-            arguments=("genotype",),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
-        Recipe(
-            name="atrc_search",
-            model=ATRCSearch,
-            arguments=("steps",),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
-        Recipe(
-            name="cross_stitch",
-            model=CrossStitch,
-            arguments=("level", "width"),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
-        Recipe(
-            name="nddr_cnn",
-            model=NDDRCNN,
-            arguments=("level", "width"),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
-        Recipe(
-            name="mtan",
-            model=MTAN,
-            arguments=("head_width",),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="hrnet18",
-        ),
+        Recipe(name="pap", model=PAP),
+        Recipe(name="psd", model=PSD),
+        Recipe(name="atrc", model=ATRC, arguments=("genotype",)),
+        Recipe(name="atrc_search", model=ATRCSearch, arguments=("steps",)),
+        Recipe(name="cross_stitch", model=CrossStitch, arguments=("level", "width")),
+        Recipe(name="nddr_cnn", model=NDDRCNN, arguments=("level", "width")),
+        Recipe(name="mtan", model=MTAN, arguments=("head_width",)),
         Recipe(
             name="astmt",
             model=ASTMT,
             arguments=("width",),
             backbone="se_resnet26",
-            steps=1200,
             papers_backbone="se_resnet50",
         ),
-        Recipe(
-            name="mtformer",
-            model=MTFormer,
-            arguments=("width",),
-            backbone="hrnet18",
-            steps=1200,
-            papers_backbone="swin_small",
-        ),
+        Recipe(name="mtformer", model=MTFormer, arguments=("width",), papers_backbone="swin_small"),
     )
 }
 
@@ -240,7 +181,7 @@ def recipe_of(preset: str) -> Recipe:
     """The recipe of the architecture that a preset configures."""
     model = ARCHITECTURES[PRESETS[preset]["model"]]
     found = [recipe for recipe in RECIPES.values() if recipe.model is model]
-    return found[0] if found else Recipe(model.__name__, model)
+    return found[0] if found else Recipe(model.__name__, model, steps=4000, papers_backbone=None)
 
 
 def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):

@@ -12,18 +12,19 @@ CHUNK = 128
 BLOCK = 1024
 
 
-def dot_product_attention(query, key, value):
+def dot_product_attention(query, key, value, chunk: int = CHUNK):
     """Scaled dot-product attention, `softmax(q k^T / sqrt(d)) v`, for thousands of tokens.
 
     The scores of all queries with all keys are never stored together, neither forward nor for the
     gradient. PyTorch has fused kernels for that on the CPU and on GPUs, JAX on GPUs in bfloat16 and
-    float16. Elsewhere `CHUNK` queries attend after another, and again in the gradient. Takes
+    float16. Elsewhere `chunk` queries attend after another, and again in the gradient. Takes
     tensors, not a symbolic `keras.Input`: call it inside a layer.
 
     Args:
         query: float tensor `(B, Q, heads, d)`.
         key: float tensor `(B, K, heads, d)`.
         value: float tensor `(B, K, heads, d)`.
+        chunk: int, queries.
 
     Returns:
         Tensor `(B, Q, heads, d)` of the query's dtype; the softmax is taken in float32.
@@ -46,7 +47,7 @@ def dot_product_attention(query, key, value):
             if keras.backend.backend() == "torch":
                 raise
             # JAX says only here that the GPU is too old, or its libraries.
-    return _chunked(query, key, value, CHUNK)
+    return _chunked(query, key, value, chunk)
 
 
 def attention_as_written(query, key, value):

@@ -39,7 +39,7 @@ class PromptOptions:
             ValueError: one sentence on what does not fit.
         """
         check_variant(self.variant)
-        switches = {
+        switches: dict[str, Any] = {
             name: check_switch(name, getattr(self, name))
             for name in (
                 "spatial_prompts",

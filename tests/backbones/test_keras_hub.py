@@ -15,7 +15,6 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.backbones import keras_hub as inside
-from keras_mtl.backbones.keras_hub_layers import serialize_block
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
 
@@ -182,7 +181,7 @@ def test_gated_perceptrons(small, options, names):
 
 def test_a_vits_block_from_its_configuration(made):
     block = inside.blocks_of(made("vit"))[0]
-    twin = keras.saving.deserialize_keras_object(serialize_block(block))
+    twin = keras.saving.deserialize_keras_object(inside.serialize_block(block))
     if not twin.built:
         twin.build((None, 5, 16))
     assert [weight.shape for weight in twin.weights] == [weight.shape for weight in block.weights]

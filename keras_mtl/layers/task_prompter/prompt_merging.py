@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import merge_patches
-from keras_mtl.backbones.keras_hub_layers import build_swin_merging
+from keras_mtl.backbones.keras_hub import build_swin_merging, merge_patches
 from keras_mtl.layers.convolutions import convolution
 from keras_mtl.layers.task_prompter.reduced_channel_prompting import truncated_dense
 

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import parts_of
-from keras_mtl.backbones.keras_hub_layers import serialize_block
+from keras_mtl.backbones.keras_hub import parts_of, serialize_block
 from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 

@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import parts_of
-from keras_mtl.backbones.keras_hub_layers import build_swin_block
+from keras_mtl.backbones.keras_hub import build_swin_block, parts_of
 from keras_mtl.layers.task_prompter.prompted_block import PromptedBlock
 from keras_mtl.layers.task_prompter.reduced_channel_prompting import (
     ReducedChannelTaskPromptLearning,

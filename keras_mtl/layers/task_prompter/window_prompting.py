@@ -7,8 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import fused_projections, relative_positions, window_length
-from keras_mtl.backbones.keras_hub_layers import build_window_attention, serialize_window_attention
+from keras_mtl.backbones.keras_hub import (
+    build_window_attention,
+    fused_projections,
+    relative_positions,
+    serialize_window_attention,
+    window_length,
+)
 from keras_mtl.computation.as_written import roll_by_cutting
 from keras_mtl.computation.windows import (
     join_windows,

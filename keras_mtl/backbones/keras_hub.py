@@ -83,14 +83,9 @@ def patch_norm(swin: keras.Model) -> keras.layers.LayerNormalization | None:
     return swin.patch_embedding.norm
 
 
-def is_patch_embedding(layer: keras.layers.Layer) -> bool:
-    """Whether a layer is what makes a Swin Transformer's patches tokens."""
-    return type(layer).__name__ == "PatchEmbedding"
-
-
-def patch_layers(layer: keras.layers.Layer) -> tuple[keras.layers.Conv2D, Any]:
-    """What such a layer projects and normalises patches with; the latter may be `None`."""
-    return layer.proj, layer.norm
+def patch_layers(layer: keras.layers.Layer) -> Any:
+    """What makes a Swin's patches tokens: projection and norm, if any; `None` of other layers."""
+    return (layer.proj, layer.norm) if type(layer).__name__ == "PatchEmbedding" else None
 
 
 def position_embedding(vit: keras.Model) -> keras.layers.Embedding:
@@ -275,41 +270,13 @@ def swin_stages(swin: keras.Model) -> list[SwinStageParts]:
 
 
 def serialize_window_attention(attention: keras.layers.Layer) -> dict:
-    """A Swin block's attention without its weights, for a configuration.
-
-    keras-hub writes what it does not take back, and a layer in place of a rate.
-    """
+    """A Swin block's attention without its weights; keras-hub writes what it does not take."""
     config = keras.saving.serialize_keras_object(attention)
     own = config["config"]
     for name in ("win_h", "win_w", "attn_dim"):
         own.pop(name, None)
-    own["qk_scale"] = own.pop("scale", None)
-    own["proj_drop"] = attention.proj_drop_rate
+    own |= {"qk_scale": own.pop("scale", None), "proj_drop": attention.proj_drop_rate}
     return config
-
-
-def build_window_attention(attention: keras.layers.Layer) -> None:
-    """Makes the weights of a Swin block's attention, as of one from a configuration."""
-    width = (None, None, attention.dim)
-    _build_all([attention], width)
-    _build_all(fused_projections(attention), width)
-
-
-def build_swin_block(block: keras.layers.Layer) -> None:
-    """Makes the weights of a Swin block, as of one from a configuration."""
-    norm1, attention, norm2, mlp = parts_of(block)
-    build_window_attention(attention)
-    fc1, fc2 = dense_layers(mlp).values()
-    _build_all([norm1, norm2, fc1], (None, None, attention.dim))
-    _build_all([fc2], (None, None, fc1.units))
-    mlp.built = block.built = True
-
-
-def _build_all(layers, shape) -> None:
-    """Keras builds a layer from a configuration, but not the layers that keras-hub has in it."""
-    for layer in layers:
-        if not layer.built:
-            layer.build(shape)
 
 
 def attend(attention: keras.layers.Layer, windows, mask=None):
@@ -354,12 +321,6 @@ def merge_patches(merging: keras.layers.Layer, tokens, grid: tuple[int, int]):
 def merging_layers(merging: keras.layers.Layer) -> tuple[keras.layers.Layer, keras.layers.Dense]:
     """The LayerNorm and the linear map of a stage's patch merging."""
     return merging.norm, merging.reduction
-
-
-def build_swin_merging(merging: keras.layers.Layer) -> None:
-    """Makes the weights of a patch merging, as of one from a configuration."""
-    _build_all(merging_layers(merging), (None, None, None, 4 * merging.dim))
-    merging.built = True
 
 
 def fused_projections(attention: keras.layers.Layer) -> tuple[keras.layers.Dense, ...]:

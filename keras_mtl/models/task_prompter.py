@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 
 from keras_mtl.backbones import PatchTokens, SwinTransformer
-from keras_mtl.backbones.keras_hub import is_patch_embedding, kind_of
+from keras_mtl.backbones.keras_hub import kind_of, patch_layers
 from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers import PromptMerging
@@ -213,7 +213,7 @@ class TaskPrompter(MultiTaskModel):
                 layers.append(layer.merging)
             elif isinstance(layer, (PatchTokens, keras.layers.LayerNormalization)):
                 layers.append(layer)
-            elif is_patch_embedding(layer):
+            elif patch_layers(layer):
                 layers.append(layer)
         return layers
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import build_swin_merging, merge_patches
+from keras_mtl.backbones.keras_hub import merge_patches
+from keras_mtl.backbones.swin_layers import build_merging
 from keras_mtl.layers.convolutions import convolution
 from keras_mtl.layers.task_prompter.reduced_channel_prompting import truncated_dense
 
@@ -60,7 +61,7 @@ class PromptMerging(keras.layers.Layer):
         spatial_affinity_shape=None,
         channel_affinity_shape=None,
     ):
-        build_swin_merging(self.merging)
+        build_merging(self.merging, patches_shape[-1])
         channels, dtype = prompts_shape[-1], self.dtype_policy
         self.widen = truncated_dense(2 * channels, dtype, "widen", use_bias=False)
         self.widen.build(prompts_shape)

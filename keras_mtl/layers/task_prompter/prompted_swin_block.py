@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import build_swin_block, parts_of
+from keras_mtl.backbones.keras_hub import parts_of
+from keras_mtl.backbones.swin_layers import build_block
 from keras_mtl.layers.task_prompter.prompted_block import PromptedBlock
 from keras_mtl.layers.task_prompter.reduced_channel_prompting import (
     ReducedChannelTaskPromptLearning,
@@ -93,7 +94,7 @@ class PromptedSwinBlock(PromptedBlock):
         self.shifted = shifted
 
     def build(self, prompts_shape, patches_shape):
-        build_swin_block(self.block)
+        build_block(self.block, patches_shape[-1])
         self.spatial = WindowTaskPromptLearning(
             parts_of(self.block).attention,
             self.grid,

@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from keras_mtl.backbones.keras_hub import (
-    build_window_attention,
     fused_projections,
     relative_positions,
     serialize_window_attention,
     window_length,
 )
+from keras_mtl.backbones.swin_layers import build_window_attention
 from keras_mtl.computation.as_written import roll_by_cutting
 from keras_mtl.computation.windows import (
     join_windows,
@@ -77,7 +77,7 @@ class WindowTaskPromptLearning(keras.layers.Layer):
         self.shifted = shifted
 
     def build(self, prompts_shape, patches_shape):
-        build_window_attention(self.attention)
+        build_window_attention(self.attention, patches_shape[-1])
         self.window = min(window_length(self.attention), *self.grid)
         whole = self.window == min(self.grid)  # there are no neighbours to shift to
         self.shift = 0 if whole or not self.shifted else self.window // 2

@@ -38,7 +38,11 @@ def photographs(folder: str | Path) -> list[Path]:
 
 
 def save_prediction(
-    model, photograph: np.ndarray, stem: str | Path, prompts: bool = False
+    model,
+    photograph: np.ndarray,
+    stem: str | Path,
+    prompts: bool = False,
+    lens: Sequence[float] | None = None,
 ) -> dict[str, np.ndarray]:
     """Predicts a photograph and writes STEM-panel.png and STEM-maps.npz.
 
@@ -47,6 +51,8 @@ def save_prediction(
         photograph: array `(H, W, 3)`, RGB in 0..255, of any size.
         stem: what the files' names begin with, with their folder, which is made.
         prompts: whether to write STEM-affinity.png, too: where a TaskPrompter's prompts look.
+        lens: for boxes in space, the focal lengths across and down and the principal point (u, v)
+            of the photograph's camera, pixels; `None`: a guess.
 
     Returns:
         Decoded maps at the photograph's size, by task name.
@@ -55,12 +61,16 @@ def save_prediction(
         ValueError: if prompts are asked for of a model that has none.
         OSError: if a file cannot be written.
     """
-    maps = model.predict_maps(photograph)
+    camera = None
+    if lens is not None:
+        fx, fy, u0, v0 = lens
+        camera = np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1]], "float64")
+    maps = model.predict_maps(photograph, cameras=camera)
     rows = {name: [each] for name, each in maps.items()}
     figure = panel(photograph[None], rows, model.tasks, legend=True)
     write_figure(figure, f"{stem}-panel.png", dpi=200)
     with whole(f"{stem}-maps.npz") as fresh:
-        np.savez_compressed(fresh, **maps)
+        np.savez_compressed(fresh, **_named_arrays(maps))
     if prompts:
         write_figure(affinity(model, photograph), f"{stem}-affinity.png", dpi=200)
     return maps
@@ -72,6 +82,7 @@ def save_predictions(
     output: str | Path,
     prompts: bool = False,
     report: Callable[[str], None] = print,
+    lens: Sequence[float] | None = None,
 ) -> int:
     """Predicts image files one by one; one that cannot be read does not keep it from the others.
 
@@ -82,6 +93,7 @@ def save_predictions(
             in the names, to be told apart.
         prompts: as there.
         report: called at the end with a sentence for each file that cannot be read.
+        lens: of all photographs, as there.
 
     Returns:
         How many could be read.
@@ -96,7 +108,16 @@ def save_predictions(
             faults.append(str(error))
             continue
         name = path.stem if stems.count(path.stem) == 1 else path.name
-        save_prediction(model, photograph, Path(output) / name, prompts)
+        save_prediction(model, photograph, Path(output) / name, prompts, lens)
     for fault in faults:
         report(fault)
     return len(paths) - len(faults)
+
+
+def _named_arrays(maps: dict) -> dict[str, np.ndarray]:
+    """Each map, and each of several arrays of one task as "TASK/NAME"."""
+    found = {}
+    for task, each in maps.items():
+        several = each.items() if isinstance(each, dict) else [("", each)]
+        found |= {f"{task}/{name}" if name else task: values for name, values in several}
+    return found

@@ -16,6 +16,7 @@ from keras_mtl.boxes3d.labels import (
 from keras_mtl.boxes3d.points import parts_of_raw, points_of
 from keras_mtl.data.geometry import Change
 from keras_mtl.models.photographs import Place
+from keras_mtl.visualize.predictions import save_prediction
 from tests import small
 
 SIZE = (48, 96)
@@ -266,6 +267,16 @@ def test_predicted_restored_and_drawn(task, scenes, trained):
     labels = {task.name: {name: x[:1] for name, x in scenes[1][task.name].items()}}
     figure = keras_mtl.visualize.panel([photograph], maps, [task], labels, legend=True)
     assert len(figure.axes) == 3 and figure.legends
+
+
+def test_saved_as_pictures_and_arrays(task, scenes, trained, tmp_path):
+    photograph, (fx, fy, u0, v0) = scenes[0][0].astype("uint8"), (100.0, 100.0, 50.0, 20.0)
+    final = save_prediction(trained[0], photograph, tmp_path / "a", lens=(fx, fy, u0, v0))
+    with np.load(tmp_path / "a-maps.npz") as arrays:
+        assert set(arrays) == {f"{task.name}/{name}" for name in final[task.name]}
+        np.testing.assert_array_equal(arrays[f"{task.name}/camera"], SENSOR.camera)
+        np.testing.assert_array_equal(arrays[f"{task.name}/boxes"], final[task.name]["boxes"])
+    assert (tmp_path / "a-panel.png").stat().st_size > 1000
 
 
 def test_scored(task, scenes, trained):

@@ -78,7 +78,7 @@ test-next: ## The tests with nightlies and release candidates, in .venv-next (BA
 	$(NEXT)/bin/python -m pip install --quiet --pre --no-deps keras-nightly keras-hub-nightly
 	@echo "=== pytest on the $(BACKEND) backend, with the libraries of tomorrow ==="
 	@$(NEXT)/bin/python -m pip list 2>/dev/null | grep -i -E '^(keras|jax|tensorflow|torch)'
-	@$(call QUICKLY,$(NEXT)/bin) KERAS_BACKEND=$(BACKEND) $(NEXT)/bin/pytest -n $(WORKERS) $(ARGS)
+	@$(call QUICKLY,$(NEXT)/bin) KERAS_BACKEND=$(BACKEND) $(NEXT)/bin/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Check style, formatting, directions of imports and types
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ They need no labels, so they are pictures and not an evaluation; videos are in
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def save_predictions(
     return len(paths) - len(faults)
 
 
-def _named_arrays(maps: dict) -> dict[str, np.ndarray]:
+def _named_arrays(maps: dict) -> dict[str, Any]:
     """Each map, and each of several arrays of one task as "TASK/NAME"."""
     found = {}
     for task, each in maps.items():

@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BACKEND ?= jax
 MODEL ?= taskprompter
+DATASET ?= nyud
 WORKERS ?= 2
 ARGS ?=
 
@@ -45,8 +46,8 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[jax,tensorflow,data,evaluation,weights,export,exr,tuning,dev]"
 	@touch $@
 
-train: $(INSTALLED) ## Train on generated rooms (MODEL=taskprompter|tpanet|baseline and others that --help names, BACKEND=jax|tensorflow|torch, ARGS="--help")
-	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_nyud.py --model $(MODEL) $(ARGS)
+train: $(INSTALLED) ## Train on generated scenes (MODEL=taskprompter|tpanet|baseline and others that --help names, DATASET=nyud|pascal_context|cityscapes3d, BACKEND=jax|tensorflow|torch, ARGS="--help")
+	KERAS_BACKEND=$(BACKEND) $(BIN)/python examples/train_$(DATASET).py --model $(MODEL) $(ARGS)
 
 test: lint test-jax test-tensorflow test-torch ## Lint, then the tests on every backend
 

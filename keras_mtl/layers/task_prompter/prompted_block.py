@@ -80,22 +80,28 @@ class PromptedBlock(keras.layers.Layer):
         if training and self.stochastic_depth:
             branches = [patches, patches, *[prompts, prompts] * self.update_prompts]
             kept = [self._kept(tokens) for tokens in branches]
-        compute = remat(self._compute) if self.remat and training else self._compute
-        return compute(prompts, patches, *kept)
+        if self.remat and training:
+            return remat(self._compute)(prompts, patches, *kept)
+        perceptron = self.perceptron if training else None
+        return self._compute(prompts, patches, *kept, perceptron=perceptron)
 
-    def _compute(self, prompts, patches, *kept):
+    def _compute(self, prompts, patches, *kept, perceptron=None):
         prompt_update, patch_update, affinities = self.learn(prompts, patches)
-        out = {**affinities, "patches": self._refine(patches, patch_update, kept[:2])}
+        perceptron = perceptron or parts_of(self.block).mlp
+        out = {**affinities, "patches": self._refine(patches, patch_update, kept[:2], perceptron)}
         if self.update_prompts:
-            out["prompts"] = self._refine(prompts, prompt_update, kept[2:])
+            out["prompts"] = self._refine(prompts, prompt_update, kept[2:], perceptron)
         return out
 
-    def _refine(self, tokens, update, kept):
+    def _refine(self, tokens, update, kept, perceptron):
         """The residual, LayerNorm and MLP of an ordinary Transformer block."""
         tokens = tokens + (kept[0] * update if kept else update)
-        parts = parts_of(self.block)
-        update = parts.mlp(parts.norm2(tokens))
+        update = perceptron(parts_of(self.block).norm2(tokens))
         return tokens + (kept[1] * update if kept else update)
+
+    def perceptron(self, tokens):
+        """The block's perceptron in training; a subclass may keep less of it for the gradient."""
+        return parts_of(self.block).mlp(tokens)
 
     def _kept(self, tokens):
         """For every image 0 if its branch is dropped, and else more than 1, (B, 1, 1)."""

@@ -1,8 +1,10 @@
 """A ViT block whose attention is spatial-channel task prompt learning (TaskPrompter, Fig. 2)."""
 
 import keras
+from keras import ops
 
-from keras_mtl.backbones.keras_hub import parts_of
+from keras_mtl.backbones.keras_hub import dense_layers, parts_of
+from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.task_prompter.prompted_block import PromptedBlock
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
     ChannelTaskPromptLearning,
@@ -88,3 +90,11 @@ class PromptedEncoderBlock(PromptedBlock):
             if self.update_prompts:
                 prompt_update = prompt_update + channel["prompts"]  # Eq. 5
         return prompt_update, patch_update, affinities
+
+    def perceptron(self, tokens):
+        """The MLP, whose GELU is computed again for the gradient: it is four times as wide."""
+        first, second = dense_layers(parts_of(self.block).mlp).values()
+        hidden = ops.matmul(tokens, ops.cast(first.kernel, tokens.dtype))
+        if first.use_bias:
+            hidden = hidden + ops.cast(first.bias, tokens.dtype)
+        return remat(lambda hidden: second(first.activation(hidden)))(hidden)

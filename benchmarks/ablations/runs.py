@@ -1,6 +1,7 @@
 """One run of an ablation: its rooms, its network, its training and its result on the disk."""
 
 import dataclasses
+import gc
 import json
 import math
 import random
@@ -21,6 +22,7 @@ from benchmarks.training_step import device_peak, host_memory
 from keras_mtl import cost, files
 from keras_mtl.metrics import BoundaryF
 from keras_mtl.runs.recipes import ROOMS_LOSS_WEIGHTS
+from keras_mtl.training.compiler_memory import give_memory_back
 from keras_mtl.training.divergence import StopOnDivergence
 
 FORMAT = "keras_mtl ablation 1"
@@ -262,6 +264,8 @@ class Work:
 
     def _measure(self, name, seed):
         counted = Path("/proc/self/clear_refs")  # Linux's: the peak begins anew
+        gc.collect()
+        give_memory_back()  # else what was freed before is used again, and nothing is added
         if counted.exists():
             counted.write_text("5")
             before, _ = host_memory()

@@ -41,7 +41,7 @@ class Branches:
     >>> heads = {name: keras.layers.Dense(1, name=name)(features) for name in ("depth", "edge")}
     >>> branches = Branches(image, {name: {name: head} for name, head in heads.items()})
     >>> branches.shared.output_shape, branches.own["edge"].model.layers[-1].name
-    ([(None, 4, 6, 8)], 'edge')
+    ((None, 4, 6, 8), 'edge')
     """
 
     def __init__(self, inputs: Any, outputs: Mapping[str, Mapping[str, Any]]):

@@ -218,8 +218,10 @@ class SemanticSegmentation(Task):
     def difference(self, raw, found, decoded):
         if not decoded:
             return super().difference(raw, found, decoded)
-        scores = np.take_along_axis(raw, found[..., None].astype(int), axis=-1)[..., 0]
-        return raw.max(axis=-1) - scores, np.abs(raw).max()
+        classes = found.astype(int)
+        known = (classes >= 0) & (classes < raw.shape[-1])
+        scores = np.take_along_axis(raw, np.where(known, classes, 0)[..., None], axis=-1)[..., 0]
+        return np.where(known, raw.max(axis=-1) - scores, np.inf), np.abs(raw).max()
 
     def colours(self):
         return {"classes": self.palette.tolist()}

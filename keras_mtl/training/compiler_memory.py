@@ -34,7 +34,7 @@ def compiler_memory_given_back() -> Iterator[None]:
 
     def compiled(event, seconds, **_):
         if event == _COMPILED and seconds > _LONG:
-            _trim()
+            give_memory_back()
 
     jax.monitoring.register_event_duration_secs_listener(compiled)
     try:
@@ -44,7 +44,8 @@ def compiler_memory_given_back() -> Iterator[None]:
             jax.monitoring.unregister_event_duration_listener(compiled)
 
 
-def _trim() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+def give_memory_back() -> None:
+    """Lets the C library give back what was freed and it keeps; glibc's alone can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

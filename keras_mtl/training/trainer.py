@@ -273,8 +273,9 @@ class TaskTrainer(keras.Model):
                 "The model was compiled with optimizer=None and cannot train; compile it with "
                 "'auto' or an optimizer."
             )
-        with self._arrays_of_this_thread():
-            check_optimizer(self.optimizer)
+        if self.compiled:
+            with self._arrays_of_this_thread():
+                check_optimizer(self.optimizer)
         trained = tuple(variable.path for variable in self.trainable_variables)
         if self._trained not in (None, trained):
             raise ValueError(

@@ -29,7 +29,7 @@ def compile_anew():
 def given_back(monkeypatch):
     """What was given back: `[1, 1]` after two times."""
     times = []
-    monkeypatch.setattr(compiler_memory, "_trim", lambda: times.append(1))
+    monkeypatch.setattr(compiler_memory, "give_memory_back", lambda: times.append(1))
     return times
 
 
@@ -70,12 +70,12 @@ def resident() -> float:
 def test_trim_gives_memory_back():
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("another C library than glibc")
-    compiler_memory._trim()
+    compiler_memory.give_memory_back()
     # Small pieces with one in between that stays: nothing is returned by itself.
     pieces = [bytearray(60_000) for _ in range(4000)]
     stay = pieces[::400]
     full = resident()
     del pieces
-    compiler_memory._trim()
+    compiler_memory.give_memory_back()
     assert resident() < full - 150
     assert len(stay) == 10

@@ -194,6 +194,7 @@ def test_with_a_scaled_loss(scenes):
         whole = tiny(optimizer_of("SGD", clip=None))
         whole.train_on_batch(*half)
         expected = weights_of(whole) - start
-        assert np.linalg.norm(found - expected) < 8 * 2**-10 * np.linalg.norm(expected)
+        # Half of it if the batch that overflowed counted; float16 is off by less than 2 %.
+        assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)
     finally:
         keras.config.set_dtype_policy(before)

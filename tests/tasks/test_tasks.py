@@ -81,7 +81,7 @@ def test_serialization(task):
 def test_metrics(task):
     first = task.metrics()[0]
     assert first.higher_is_better is task.higher_is_better
-    assert task.unit in ("%", "m", "degrees")
+    assert task.unit in ("%", "m", "px", "degrees")
     names = [metric.name for metric in task.metrics()]
     assert len(set(names)) == len(names)
     assert task.metrics()[0] is not first  # new ones for every model

@@ -8,9 +8,9 @@ import keras
 def remat(function: Callable) -> Callable:
     """A function of tensors that keeps only its arguments for the gradient.
 
-    It is `keras.remat`, except for TensorFlow and for JAX on a CPU. There XLA takes out what
-    separates the second computation from the first, sees that both are the same, and keeps what the
-    first one made after all.
+    It is `keras.remat`, except for JAX on a CPU. There XLA takes the barriers out that separate the
+    second computation from the first, sees that both are the same, and keeps what the first one
+    made after all.
 
     Args:
         function: of tensors, returning a tensor or a dict of tensors; it may read variables.
@@ -25,45 +25,16 @@ def remat(function: Callable) -> Callable:
     >>> float(square(keras.ops.convert_to_tensor(3.0)))
     9.0
     """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        return _in_tensorflow(function)
-    if backend == "jax":
-        import jax
+    if keras.backend.backend() != "jax":
+        return keras.remat(function)
+    import jax
 
-        if jax.default_backend() == "cpu":
-            return _in_jax(function)
-    return keras.remat(function)
+    return (
+        _after_its_gradient(function) if jax.default_backend() == "cpu" else keras.remat(function)
+    )
 
 
-# Both add nothing to the arguments, but XLA cannot know: the second computation is another than
-# the first one, and begins when the gradient of the result is there.
-
-
-def _in_tensorflow(function):
-    import tensorflow as tf
-
-    def compute(*args):
-        @tf.custom_gradient
-        def once(*args):
-            def backward(*gradient, variables=()):
-                nothing = 0.0 * sum(tf.cast(tf.reshape(x, [-1])[0], "float32") for x in gradient)
-                kept = [x + tf.cast(nothing, x.dtype) for x in args]
-                with tf.GradientTape() as tape:
-                    tape.watch(kept)
-                    found = tf.nest.flatten(function(*kept))
-                wanted = (kept, list(variables))
-                of_args, of_variables = tape.gradient(found, wanted, list(gradient))
-                return (of_args, of_variables) if variables else of_args
-
-            return function(*args), backward
-
-        return once(*args)
-
-    return compute
-
-
-def _in_jax(function):
+def _after_its_gradient(function):
     import jax
 
     def compute(*args):
@@ -79,6 +50,8 @@ def _in_jax(function):
             return once(args, read), (args, read)
 
         def backward(kept, gradient):
+            # Nothing is added, but XLA cannot know: this is another computation than the first
+            # one, and begins when the gradient of the result is there.
             nothing = 0.0 * sum(x.ravel()[0].astype("float32") for x in jax.tree.leaves(gradient))
             kept = jax.tree.map(lambda x: x + nothing.astype(x.dtype), kept)
             return jax.vjp(lambda args, read: pure(*args, *read), *kept)[1](gradient)

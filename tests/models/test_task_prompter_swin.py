@@ -116,8 +116,10 @@ def test_what_is_computed_a_second_time_has_the_same_gradient(variant, training_
         found.append((total, [gradients[id(v)] for v in model.trainable_variables]))
     (again, gradients), (once, expected) = found
     assert again == pytest.approx(once, rel=1e-4)
+    # Where terms cancel, what is left is rounding, of what the largest gradients are made of.
+    largest = max(np.abs(b).max() for b in expected)
     for a, b in zip(gradients, expected, strict=True):
-        assert np.abs(a - b).max() <= 1e-3 * max(np.abs(b).max(), 1e-4)
+        assert np.abs(a - b).max() <= 1e-3 * np.abs(b).max() + 1e-6 * largest
 
 
 @pytest.mark.once("torch", "pictures know no backend")

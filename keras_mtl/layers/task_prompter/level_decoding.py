@@ -91,6 +91,9 @@ class LevelPromptDecoding(keras.layers.Layer):
         self.fuse.build((None, *size, 2 * decode_dim))
 
     def call(self, patches, spatial_affinity, channel_affinity, training=False):
+        # In a batch of unknown size TensorFlow no longer knows how many windows gave.
+        height, width = self.grid
+        patches = ops.reshape(patches, (-1, height * width, patches.shape[-1]))
         prompted = [  # A * X + X = (A + 1) * X
             spatial_task_prompting(patches, spatial_affinity + 1),  # Eq. 6: F^s_t
             channel_task_prompting(  # Eq. 7: F^c_t

@@ -155,6 +155,9 @@ def test_a_broken_archive_leaves_nothing(tmp_path, capsys):
 
 
 def test_no_archive(tmp_path):
+    with pytest.raises(ValueError, match="is empty; name the folder that holds the archive"):
+        prepare(BUILDERS / "nyud_v2", tmp_path, tmp_path / "data")
+    (tmp_path / "notes.txt").write_text("nothing else")
     with pytest.raises(ValueError, match="holds neither a folder NYUDv2 nor NYUDv2.tar.gz"):
         prepare(BUILDERS / "nyud_v2", tmp_path, tmp_path / "data")
 

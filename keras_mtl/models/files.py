@@ -15,6 +15,7 @@ import numpy as np
 from keras_mtl import declared
 from keras_mtl.arguments import check_path
 from keras_mtl.computation.declared_network import check_network
+from keras_mtl.computation.overwritten_weights import drawn_for_a_file
 from keras_mtl.files import make_folder, sweep, whole, whole_folder
 from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.training.given_weights import check_finite
@@ -245,7 +246,8 @@ def load_model(filepath, compile: bool = False):
     try:
         content = look_at(filepath)
         _check_network(filepath, content.config | {"compile_config": None}, content.size)
-        model = keras.saving.load_model(filepath, compile=compile)
+        with drawn_for_a_file(content.size):
+            model = keras.saving.load_model(filepath, compile=compile)
     except declared.Refused:
         raise
     except Exception as error:
@@ -317,9 +319,11 @@ def read_preset(folder: str | Path, architecture: type, changes: Mapping):
         config = declared.read_json(folder / "config.json")
     except Exception as error:
         raise _unreadable(folder, "model of keras_mtl", error) from error
-    _check_network(folder, config, (folder / "model.weights.h5").stat().st_size)
+    size = (folder / "model.weights.h5").stat().st_size
+    _check_network(folder, config, size)
     try:
-        model = keras.saving.deserialize_keras_object(config)
+        with drawn_for_a_file(size):
+            model = keras.saving.deserialize_keras_object(config)
     except Exception as error:
         raise _unreadable(folder, "model of keras_mtl", error) from error
     _checked(model, folder).load_weights(folder / "model.weights.h5")

@@ -1,6 +1,7 @@
 """Backbones from folders in keras-hub's format, their tables of positions resized."""
 
 import inspect
+import math
 import warnings
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from keras_mtl.backbones.pretrained.index import listed_files
 from keras_mtl.backbones.stemmed_vit import stemmed_vit
 from keras_mtl.backbones.swin_transformer import relative_position_table
 from keras_mtl.backbones.vision_transformer import dinov2_positions, grid_of, position_table
+from keras_mtl.computation.overwritten_weights import drawn_for_a_file
 
 
 def from_keras_hub(folder, config, image_shape, overrides):
@@ -67,7 +69,10 @@ def from_keras_hub(folder, config, image_shape, overrides):
         trained = tuple(stored["position_embedding_shape"][:2])
         native |= {"image_shape": (*trained, 3), "position_embedding_shape": trained}
 
-    backbone = build(cls, native, overrides, folder)
+    weights = folder / "model.weights.h5"
+    # Several files instead of this one hold a large network.
+    with drawn_for_a_file(weights.stat().st_size if weights.is_file() else math.inf):
+        backbone = build(cls, native, overrides, folder)
     _load_stored(backbone, folder, cls)
     if any(native[key] != wanted[key] for key in wanted):
         backbone = _carried(backbone, build(cls, wanted, overrides, folder), folder)

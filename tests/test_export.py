@@ -15,8 +15,14 @@ from PIL import Image
 
 import keras_mtl
 from keras_mtl.export import agreement, export_model
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation, nyud, pascal_context
-from tests.small import resnet
+from keras_mtl.tasks import (
+    DepthEstimation,
+    Detection3D,
+    SemanticSegmentation,
+    nyud,
+    pascal_context,
+)
+from tests.small import resnet, vit
 
 pytest.importorskip("tensorflow", reason="every format is written by TensorFlow")
 
@@ -120,6 +126,18 @@ def test_other_networks(build, tmp_path, format):
     keras.utils.set_random_seed(0)
     exported = export_model(build(), tmp_path / NAMES[format], format, decoded=build is baseline)
     assert max(exported.differences.values()) < 1e-5
+
+
+@once
+@pytest.mark.parametrize("format", FORMATS)
+def test_boxes_in_space(tmp_path, format):
+    """A head of deformable convolutions, and a task without a final map."""
+    keras.utils.set_random_seed(0)
+    boxes = Detection3D(width=4, class_branch=(4,), groups=2)
+    model = keras_mtl.MultiTaskBaseline(vit((16, 24)), [DepthEstimation(), boxes], head_width=2)
+    exported = export_model(model, tmp_path / NAMES[format], format, decoded=format == "litert")
+    assert 0 < exported.differences["detection3d"] < 1e-5
+    assert exported.size < 2_000_000  # mostly operations
 
 
 @once

@@ -163,3 +163,40 @@ def boxes_of_points(raw: Any, ops: Any) -> PointBoxes:
         boxes=ops.concatenate([found.point - near, found.point + far], axis=-1),
         scores=ops.sigmoid(found.classes) * ops.sigmoid(found.centerness),
     )
+
+
+def differences_of_points(raw: Any, wanted: Any, found: Any) -> np.ndarray:
+    """How far numbers at points are from others, each kind of number by itself.
+
+    An angle turns by half a turn where both ways score the same, and where it passes a half turn.
+
+    Args:
+        raw: array `(..., P, classes + 25)`, what both were made of.
+        wanted: array `(..., P, n)`, the raw numbers themselves, or a box for each point as
+            `keras_mtl.tasks.Detection3D.decode` gives them.
+        found: array of the same shape.
+
+    Returns:
+        `(..., P, n)`, in units of the largest wanted number of the kind, or of 1 if it is larger.
+
+    Example:
+
+    >>> raw = np.zeros((3, 26))
+    >>> float(differences_of_points(raw, raw, raw + 0.5).max())
+    0.5
+    """
+    wanted, found = np.asarray(wanted, "float64"), np.asarray(found, "float64")
+    parts = parts_of_raw(np.asarray(raw, "float64"))
+    classes, decoded = parts.classes.shape[-1], wanted.shape[-1] != raw.shape[-1]
+    lengths = [3, 3, 3, 4, classes] if decoded else [classes, *LENGTHS.values()]
+    ends = np.cumsum(lengths)[:-1]
+    errors = []
+    pairs = zip(np.split(wanted, ends, -1), np.split(found, ends, -1), strict=True)
+    for kind, (a, b) in enumerate(pairs):
+        if decoded and kind == 2:
+            tie = np.abs(parts.direction[..., 1::2] - parts.direction[..., ::2])
+            tie = np.minimum(tie, np.abs(np.sin(parts.angles)))
+            errors.append(np.abs(np.sin(a - b)) + tie * (np.cos(a - b) < 0))
+        else:
+            errors.append(np.abs(a - b) / max(np.abs(a).max(), 1.0))
+    return np.concatenate(errors, axis=-1)

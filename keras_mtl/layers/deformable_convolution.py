@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_mtl.arguments import check_integer
@@ -17,8 +18,9 @@ class DeformableConvolution(keras.layers.Layer):
     of the same input gives each tap of the kernel an offset and a mask (a sigmoid). What lies
     between pixels is bilinear, and zero outside of the map. It begins with offsets 0 and masks 1/2.
 
-    Whole rows of channels are gathered, tap by tap, and gathered again for the gradient: memory is
-    linear in the size of the map, and no larger than an ordinary convolution's as a matrix product.
+    Whole rows of channels are gathered, in training tap by tap, and gathered again for the
+    gradient: memory is linear in the size of the map, and no larger than an ordinary convolution's
+    as a matrix product.
 
     Args:
         filters: int. Channels of the answer.
@@ -69,13 +71,14 @@ class DeformableConvolution(keras.layers.Layer):
         )
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
 
-    def call(self, x):
+    def call(self, x, training=None):
         taps, around = self.size**2, self.size // 2
         padded = ops.pad(x, [[0, 0], [around, around], [around, around], [0, 0]])
         moved = ops.cast(self.offsets(padded), "float32")
         offsets, masks = moved[..., : 2 * taps], ops.sigmoid(moved[..., 2 * taps :])
         kernel = ops.cast(self.kernel, self.compute_dtype)
-        y = deformable_convolution(x, offsets, masks, kernel, self.strides)
+        # Without a gradient nothing is kept, and a graph is a tenth as large.
+        y = deformable_convolution(x, offsets, masks, kernel, self.strides, one_by_one=training)
         return y + ops.cast(self.bias, self.compute_dtype)
 
     def compute_output_shape(self, x_shape):
@@ -93,7 +96,9 @@ class DeformableConvolution(keras.layers.Layer):
         }
 
 
-def deformable_convolution(x: Any, offsets: Any, masks: Any, kernel: Any, strides: int = 1) -> Any:
+def deformable_convolution(
+    x: Any, offsets: Any, masks: Any, kernel: Any, strides: int = 1, one_by_one: bool | None = True
+) -> Any:
     """What `DeformableConvolution` computes of its offsets and masks, but for the bias.
 
     Args:
@@ -103,6 +108,8 @@ def deformable_convolution(x: Any, offsets: Any, masks: Any, kernel: Any, stride
         masks: float32 tensor `(B, h, w, n^2)`.
         kernel: tensor `(n, n, C, filters)`.
         strides: int.
+        one_by_one: bool. Whether one tap at a time is in memory, and computed again for the
+            gradient, or all at once.
 
     Returns:
         Tensor `(B, h, w, filters)`.
@@ -123,24 +130,29 @@ def deformable_convolution(x: Any, offsets: Any, masks: Any, kernel: Any, stride
     pixels = ops.reshape(pixels, (-1, channels))
     down = ops.arange(rows, dtype="float32")[:, None] * strides - size // 2
     right = ops.arange(columns, dtype="float32") * strides - size // 2
-    taps = range(size**2)
-    ys = ops.stack([down + k // size + offsets[..., 2 * k] for k in taps])
-    xs = ops.stack([right + k % size + offsets[..., 2 * k + 1] for k in taps])
+    taps = np.arange(size**2)
+    ys = down[..., None] + (taps // size).astype("float32") + offsets[..., ::2]
+    xs = right[:, None] + (taps % size).astype("float32") + offsets[..., 1::2]
 
-    def tap(pixels, weights, y, x, mask):
-        """One tap's part of the answer."""
-        y, x = ops.clip(y, -1.0, float(height)), ops.clip(x, -1.0, float(width))
-        top, left = ops.floor(y), ops.floor(x)
-        low, far = y - top, x - left
+    def part(pixels, weights, ys, xs, masks):
+        """The part of the answer of some taps, which are the last axis."""
+        ys, xs = ops.clip(ys, -1.0, float(height)), ops.clip(xs, -1.0, float(width))
+        top, left = ops.floor(ys), ops.floor(xs)
+        low, far = ys - top, xs - left
         shares = [(1 - low) * (1 - far), (1 - low) * far, low * (1 - far), low * far]
-        image = ops.arange(ops.shape(y)[0], dtype="int32")[:, None, None] * (tall * wide)
+        image = ops.arange(ops.shape(ys)[0], dtype="int32")[:, None, None, None] * (tall * wide)
         place = image + ops.cast(top + 1, "int32") * wide + ops.cast(left + 1, "int32")
         place, found = ops.reshape(place, (-1,)), 0.0
         for share, further in zip(shares, (0, 1, wide, wide + 1), strict=True):
-            share = ops.reshape(ops.cast(share * mask, weights.dtype), (-1, 1))
+            share = ops.reshape(ops.cast(share * masks, weights.dtype), (-1, 1))
             found = found + share * ops.take(pixels, place + further, axis=0)
-        return ops.matmul(found, weights)
+        return ops.matmul(ops.reshape(found, (-1, weights.shape[0])), weights)
 
-    weights = ops.reshape(kernel, (size**2, channels, filters))
-    answer = sum_one_by_one(tap, pixels, (weights, ys, xs, ops.moveaxis(masks, -1, 0)))
+    if one_by_one:
+        weights = ops.reshape(kernel, (size**2, channels, filters))
+        each = (ops.moveaxis(values, -1, 0)[..., None] for values in (ys, xs, masks))
+        answer = sum_one_by_one(part, pixels, (weights, *each))
+    else:
+        weights = ops.reshape(kernel, (size**2 * channels, filters))
+        answer = part(pixels, weights, ys, xs, masks)
     return ops.reshape(answer, (-1, rows, columns, filters))

@@ -13,7 +13,7 @@ from keras_mtl.boxes3d import choose_boxes, quaternion_from_matrix, rotation_fro
 from keras_mtl.boxes3d import labels as arrays
 from keras_mtl.boxes3d.angles import check_slots
 from keras_mtl.boxes3d.drawing import drawn
-from keras_mtl.boxes3d.points import BESIDES, boxes_of_points
+from keras_mtl.boxes3d.points import BESIDES, boxes_of_points, differences_of_points
 from keras_mtl.layers.fcos3d.head import FCOS3DHead
 from keras_mtl.metrics.detection3d.boxes import CLASSES
 from keras_mtl.tasks.classes import BOX_COLOURS
@@ -136,6 +136,10 @@ class Detection3D(Task):
         """
         raw = ops.cast(raw, "float32")
         return ops.concatenate(boxes_of_points(raw, ops), axis=-1)
+
+    def difference(self, raw, found, decoded):
+        wanted = ops.convert_to_numpy(self.decode(raw)) if decoded else raw
+        return differences_of_points(raw, wanted, found), 1.0
 
     def restore(self, raw, place):
         """Boxes of a photograph, of the camera that `place` knows or a guess; see `camera_for`."""

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from keras import ops
 
-from keras_mtl import boxes3d
+from keras_mtl import boxes3d, tasks
 from keras_mtl.boxes3d.points import points_of, spans
 
 pytestmark = pytest.mark.once("torch", "geometry is NumPy")
@@ -153,3 +154,25 @@ def test_points_and_spans():
         for j in range(w)
     ]
     np.testing.assert_array_equal(found, np.array(expected, "float32"))
+
+
+def test_differences_of_points():
+    """Each kind of number by itself: where points lie reaches 1e8, and says nothing of scores."""
+    task = tasks.Detection3D(labels=["car", "bus"], width=8, class_branch=(8,), groups=2)
+    raw = np.zeros((4, 27), "float32")
+    raw[:, 4] = 20.0  # metres away
+    raw[:, 8:11] = 0.5  # radians
+    raw[:, 15] = 2.0  # which way the first one points
+    raw[:, 22:] = points_of([(2, 2)], [8.0])
+    for channel, by, expected in ((0, 0.1, 0.1), (4, 1.0, 0.05), (8, 0.3, 0.3), (22, 6.0, 0.5)):
+        other = raw.copy()
+        other[1, channel] += by
+        errors, scale = task.difference(raw, other, decoded=False)
+        np.testing.assert_allclose(errors.max() / scale, expected, rtol=1e-5)
+    own = ops.convert_to_numpy(task.decode(raw))
+    turned = own.copy()
+    turned[2, 7] += np.pi  # of an angle that may point either way
+    assert task.difference(raw, turned, decoded=True)[0].max() < 1e-6
+    turned[2, 6] += np.pi  # and of the first, which may not
+    errors, _ = task.difference(raw, turned, decoded=True)
+    np.testing.assert_allclose(errors.max(), np.sin(0.5), rtol=1e-5)

@@ -44,10 +44,11 @@ def test_against_loops(size, strides):
     offsets[1, 1, 1] = -1e6
     masks = rng.uniform(size=(2, rows, columns, taps)).astype("float32")
     kernel = rng.normal(size=(size, size, 3, 4)).astype("float32")
-    tensors = map(ops.convert_to_tensor, (x, offsets, masks, kernel))
-    found = ops.convert_to_numpy(deformable_convolution(*tensors, strides=strides))
+    tensors = [ops.convert_to_tensor(each) for each in (x, offsets, masks, kernel)]
     expected = reference(x, offsets, masks, kernel, strides)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    for one_by_one in (True, False):
+        found = deformable_convolution(*tensors, strides=strides, one_by_one=one_by_one)
+        np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=1e-4)
 
 
 def test_it_begins_as_half_a_convolution():
@@ -57,7 +58,9 @@ def test_it_begins_as_half_a_convolution():
     plain = keras.layers.Conv2D(5, 3, padding="same")
     plain.build(x.shape)
     plain.kernel.assign(layer.kernel)
-    np.testing.assert_allclose(found, ops.convert_to_numpy(plain(x)) / 2, atol=1e-5)
+    half = ops.convert_to_numpy(plain(x)) / 2
+    np.testing.assert_allclose(found, half, atol=1e-5)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(x, training=True)), half, atol=1e-5)
     assert layer.compute_output_shape((None, None, 7, 3)) == (None, None, 7, 5)
     twin = DeformableConvolution.from_config(layer.get_config())
     assert (twin.filters, twin.size, twin.strides) == (5, 3, 1)

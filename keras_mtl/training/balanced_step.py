@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_mtl import distribution
+from keras_mtl.training.shared_and_own import SharedAndOwn
 from keras_mtl.training.task_by_task import update_logs, values_after
 
 
@@ -34,35 +35,12 @@ def train_balanced(model, *arguments):
     return step[keras.backend.backend()](model, *arguments)
 
 
-class _Variables:
-    """Which trainable variables are trained by what.
-
-    Attributes:
-        shared: those of the shared part, and of layers that several branches have.
-        crossing: those of `shared` that a branch has, too.
-        own: dict by task name of the others that its branch has.
-    """
-
-    def __init__(self, model):
-        branches = model.branches
-        parts = {task: branch.model.trainable_variables for task, branch in branches.own.items()}
-        users: dict[int, set] = {}
-        for task, variables in parts.items():
-            for each in variables:
-                users.setdefault(id(each), set()).add(task)
-        in_shared = {id(each) for each in branches.shared.trainable_variables}
-        alone = {n for n, tasks in users.items() if len(tasks) == 1 and n not in in_shared}
-        self.own = {task: [v for v in each if id(v) in alone] for task, each in parts.items()}
-        self.shared = [v for v in model.trainable_variables if id(v) not in alone]
-        self.crossing = [v for v in self.shared if id(v) in users]
-
-
 class _Gradients:
     """The gradients of a step: what `GradientWeighting` makes of the tasks' own.
 
     Args:
         model: the one that is trained.
-        variables: `_Variables`.
+        variables: `SharedAndOwn`.
         by_task: for each task a list of gradients: of the features, then of `variables.crossing`.
         pull: function of a list of gradients of the features, and of one of what was added to the
             loss, that returns the gradients of `variables.shared`.
@@ -70,13 +48,15 @@ class _Gradients:
         scale: what all gradients are multiplied by.
     """
 
-    def __init__(self, model, variables: _Variables, by_task, pull, losses, scale):
+    def __init__(self, model, variables: SharedAndOwn, by_task, pull, losses, scale):
         self.rule, self.variables = model.balancing, variables
         self.by_task, self.pull, self.scale = by_task, pull, scale
         self.losses = ops.stack([ops.cast(each, "float32") for each in losses])
 
     def of_shared(self) -> list:
         """Those of `variables.shared`, `None` for what has none."""
+        if not self.variables.shared:  # such as a frozen backbone
+            return []
         if self.rule.of == "features":
             together = self._combined(self.by_task)
             return self._pulled(together, self.scale)
@@ -127,7 +107,7 @@ def _added(part: keras.Model) -> Any:
 def _step_torch(model, data):
     import torch
 
-    data, variables = keras.utils.unpack_x_y_sample_weight(data), _Variables(model)
+    data, variables = keras.utils.unpack_x_y_sample_weight(data), SharedAndOwn(model)
     scale = model.optimizer.scale_loss(1.0)
     features, added = _run_shared(model, data[0])
     # Some come from others: branches are differentiated by each as if it came from nowhere.
@@ -168,7 +148,7 @@ def _known(gradients: list) -> list:
 def _step_tensorflow(model, data):
     import tensorflow as tf
 
-    data, variables = keras.utils.unpack_x_y_sample_weight(data), _Variables(model)
+    data, variables = keras.utils.unpack_x_y_sample_weight(data), SharedAndOwn(model)
     scale = model.optimizer.scale_loss(tf.ones(()))
     outputs, losses = {}, []
     with tf.GradientTape(persistent=True) as tape:
@@ -214,7 +194,7 @@ def _step_jax(model, state, data):
     import jax
 
     trainable, others, optimizer, metrics = map(list, state)
-    data, variables = keras.utils.unpack_x_y_sample_weight(data), _Variables(model)
+    data, variables = keras.utils.unpack_x_y_sample_weight(data), SharedAndOwn(model)
     place = {id(each): n for n, each in enumerate(model.trainable_variables)}
 
     def within(function, others, metrics, given=()):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_mtl.training.balancing import BalancingRule, GradientWeighting, LossWeighting
+from keras_mtl.training.shared_and_own import SharedAndOwn
 
 
 def rule_of(
@@ -41,6 +42,11 @@ def rule_of(
     if isinstance(rule, GradientWeighting):
         _check_gradients(rule, model)
         return loss_weights, rule
+    if rule.measures_again and model.updates_a_step > 1:
+        raise ValueError(
+            f"{type(model).__name__} is trained task by task, and {kind} compares the losses "
+            "before and after a step; leave balancing out."
+        )
     if not (weighs_losses or loss_weights in ("auto", None)):
         raise ValueError(
             f"loss_weights is {loss_weights}, and {kind} begins from the tasks' own weights; leave "
@@ -61,4 +67,5 @@ def _check_gradients(rule: GradientWeighting, model: Any) -> None:
             f"{type(model).__name__} is trained task by task, and {type(rule).__name__} compares "
             "the gradients of one step; leave balancing out."
         )
-    _ = model.branches  # refused where nothing is shared
+    shared = SharedAndOwn(model).shared  # refused where nothing is shared
+    rule.track(len(model.supervised_tasks), shared)

@@ -234,7 +234,7 @@ class Objective:
             training: bool. Whether it is a training step.
         """
         terms = self._measured(y, y_pred, sample_weight)
-        weighed = [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
+        weighed = self._weighed(terms)
         total = sum(weighed) if self.weighting is None else self.weighting.total(weighed)
         for name, each in self._auxiliary.items():
             if each.alone and name in terms:
@@ -247,6 +247,17 @@ class Objective:
             if keras.backend.backend() != "torch":
                 self.end_step()
         return total / distribution.replicas_in_step()  # Keras sums what the replicas return
+
+    def losses_of_tasks(self, y: Mapping, y_pred: Mapping, sample_weight: Any = None) -> list:
+        """What a `LossWeighting` is given: each task's loss times its fixed weight.
+
+        Args:
+            y, y_pred, sample_weight: see `terms`.
+        """
+        return self._weighed(self.terms(y, y_pred, sample_weight))
+
+    def _weighed(self, terms: Mapping) -> list:
+        return [self._weights[task] * self._with_auxiliary(task, terms) for task in self._losses]
 
     def loss_of_task(self, task: str, y: Mapping, y_pred: Mapping, sample_weight: Any = None):
         """One task's part of the loss to minimize, which a rule weighs by its gradient.

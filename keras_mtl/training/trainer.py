@@ -27,6 +27,7 @@ from keras_mtl.training.followed_scores import choose_modes
 from keras_mtl.training.given_weights import checked_weights
 from keras_mtl.training.inputs import Inputs
 from keras_mtl.training.kept_arrays import KeptStep
+from keras_mtl.training.measured_again import step_and_measure
 from keras_mtl.training.objective import (
     AuxiliaryOutput,
     Objective,
@@ -137,11 +138,9 @@ class TaskTrainer(keras.Model):
 
     def train_step(self, *arguments):
         """One step; see `keras.Model.train_step`."""
-        if distribution.runs_on_replicas(self):
-            return distribution.train_replica(self, *arguments)
         if isinstance(self.balancing, GradientWeighting):
             return train_balanced(self, *arguments)
-        return super().train_step(*arguments)
+        return step_and_measure(super().train_step, self, self._objective, *arguments)
 
     @property
     def metrics(self):

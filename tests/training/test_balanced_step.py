@@ -209,6 +209,87 @@ def test_the_rule_and_its_state_are_saved(scenes, tmp_path):
     again.fit(*scenes, batch_size=2, verbose=0)
 
 
+STATEFUL = {
+    "famo": lambda: balancing.FAMO(rate=0.2),
+    "moco": lambda: balancing.MoCo(),
+    "db_mtl": lambda: balancing.DBMTL(momentum=0.5, of="variables"),
+    "drop": lambda: balancing.GradDrop(seed=1),
+}
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(name, two, tmp_path):
+    def run(epochs, folder):
+        model = convolutions()
+        model.compile(keras.optimizers.Adam(1e-2), metrics=None, balancing=STATEFUL[name]())
+        checkpoint = keras_mtl.resume.Checkpoint(tmp_path / folder)
+        begin = checkpoint.restore(model)
+        options = {"initial_epoch": begin, "epochs": epochs, "callbacks": [checkpoint]}
+        model.fit(*two, shuffle=False, verbose=0, **options)
+        return begin, values([*model.variables, *model.balancing.variables])
+
+    _, whole = run(3, "whole")
+    run(2, "parts")
+    begin, parts = run(3, "parts")
+    assert begin == 2
+    for number, value in whole.items():
+        np.testing.assert_array_equal(parts[number], value)
+
+
+def test_famo_measures_the_batch_again_and_leaves_nothing_else(two):
+    """It is told what the updated network makes of the batch; normalizations do not know."""
+
+    class Watching(balancing.FAMO):
+        def build(self, tasks):
+            super().build(tasks)
+            self.told = self.add_state("told", (tasks,))
+
+        def after_update(self, losses):
+            self.told.assign(ops.stack(losses))
+
+    weights = np.array([1.0, 0.5], "float32")
+    model, plain = normalized(), normalized()
+    for each, rule in ((model, Watching()), (plain, Unlike())):
+        each.compile(keras.optimizers.SGD(1e-2), metrics=None, balancing=rule)
+        each.train_on_batch(*two, sample_weight=weights)
+    compare(model, plain)
+    told = ops.convert_to_numpy(model.balancing.told)
+    found = model.train_on_batch(*two, sample_weight=weights, return_dict=True)
+    expected = [task.loss_weight * found[f"{task.name}_loss"] for task in TASKS]
+    np.testing.assert_allclose(told, expected, rtol=1e-4)
+
+
+class Unlike(balancing.FAMO):
+    """It does not measure again."""
+
+    measures_again = False
+
+
+def normalized():
+    keras.utils.set_random_seed(3)
+    inputs = keras.Input((*SIZE, 3))
+    features = keras.layers.Conv2D(4, 3, padding="same")(keras.layers.Rescaling(1 / 255)(inputs))
+    features = keras.layers.BatchNormalization()(features)
+    outputs = {task.name: keras.layers.Conv2D(task.channels, 1)(features) for task in TASKS}
+    return keras_mtl.models.MultiTaskModel(inputs, outputs, TASKS)
+
+
+@pytest.mark.parametrize(
+    "make", [balancing.MGDA, balancing.MoCo, lambda: balancing.UPGrad(of="variables")]
+)
+def test_with_a_frozen_backbone_there_is_nothing_to_weigh(make, two):
+    """The tasks' own parts are trained, each by its loss."""
+    found = {}
+    for rule in (make(), None):
+        model = convolutions()
+        model.layers[2].trainable = False
+        assert len(model.trainable_variables) == 2 * len(TASKS)
+        trained(rule, two, model)
+        found[rule is None] = values(model.weights)
+    for number, value in found[True].items():
+        np.testing.assert_allclose(found[False][number], value, atol=1e-6)
+
+
 def test_a_layer_that_several_branches_have_goes_by_the_weights(two):
     """It is no task's own, though nothing comes after it that is shared."""
     inputs = keras.Input((*SIZE, 3))
@@ -266,5 +347,6 @@ def test_one_task_has_nothing_to_balance():
 def test_a_model_trained_task_by_task_is_refused():
     backbone = keras_mtl.backbones.SEResNet((*SIZE, 3), (1, 1, 1, 1), (4, 4, 6, 6), stem=4)
     model = keras_mtl.ASTMT(backbone, TASKS, width=8)
-    with pytest.raises(ValueError, match="ASTMT is trained task by task"):
-        model.compile(balancing=balancing.PCGrad())
+    for rule in (balancing.PCGrad(), balancing.FAMO()):
+        with pytest.raises(ValueError, match="ASTMT is trained task by task"):
+            model.compile(balancing=rule)

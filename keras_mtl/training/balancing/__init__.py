@@ -9,6 +9,7 @@ from keras_mtl.training.balancing.cagrad import CAGrad
 from keras_mtl.training.balancing.db_mtl import DBMTL
 from keras_mtl.training.balancing.dynamic_weight_average import DynamicWeightAverage
 from keras_mtl.training.balancing.fairgrad import FairGrad
+from keras_mtl.training.balancing.famo import FAMO
 from keras_mtl.training.balancing.geometric_mean import GeometricMean
 from keras_mtl.training.balancing.graddrop import GradDrop
 from keras_mtl.training.balancing.gradient_weighting import GradientWeighting
@@ -19,12 +20,14 @@ from keras_mtl.training.balancing.imtl_g import IMTLG
 from keras_mtl.training.balancing.log_losses import LogLosses
 from keras_mtl.training.balancing.loss_weighting import LossWeighting
 from keras_mtl.training.balancing.mgda import MGDA
+from keras_mtl.training.balancing.moco import MoCo
 from keras_mtl.training.balancing.nash_mtl import NashMTL
 from keras_mtl.training.balancing.pcgrad import PCGrad
 from keras_mtl.training.balancing.random_loss_weighting import RandomLossWeighting
 from keras_mtl.training.balancing.rule import BalancingRule
 from keras_mtl.training.balancing.sdmgrad import SDMGrad
 from keras_mtl.training.balancing.smooth_tchebycheff import SmoothTchebycheff
+from keras_mtl.training.balancing.tracked_gradients import TrackedGradients
 from keras_mtl.training.balancing.uncertainty_weighting import UncertaintyWeighting
 from keras_mtl.training.balancing.upgrad import UPGrad
 
@@ -36,6 +39,7 @@ __all__ = [
     "CAGrad",
     "DBMTL",
     "DynamicWeightAverage",
+    "FAMO",
     "FairGrad",
     "GeometricMean",
     "GradDrop",
@@ -48,11 +52,13 @@ __all__ = [
     "LossBalancing",
     "LossWeighting",
     "MGDA",
+    "MoCo",
     "NashMTL",
     "PCGrad",
     "RandomLossWeighting",
     "SDMGrad",
     "SmoothTchebycheff",
+    "TrackedGradients",
     "UPGrad",
     "UncertaintyWeighting",
 ]

@@ -56,6 +56,14 @@ class GradientWeighting(BalancingRule):
         self.cosines = self.add_state("cosines", (tasks, tasks))
         self.last_weights = self.add_state("last_weights", (tasks,))
 
+    def track(self, tasks: int, variables: Sequence) -> None:
+        """Called by `compile`; a rule that keeps gradients makes its variables here.
+
+        Args:
+            tasks: how many tasks there are.
+            variables: the trainable variables that tasks share.
+        """
+
     def weigh(self, gramian: Any, losses: Any) -> Any:
         """What each task's gradient is multiplied by.
 

@@ -26,6 +26,8 @@ class LossWeighting(BalancingRule):
     3.0
     """
 
+    measures_again = False  # whether `after_update` wants the losses, for one more forward pass
+
     def total(self, losses: Sequence) -> object:
         """The loss to minimize.
 
@@ -59,6 +61,13 @@ class LossWeighting(BalancingRule):
         ...
         ...     def after_step(self, losses):
         ...         self.means.assign(0.9 * self.means + 0.1 * keras.ops.stack(losses))
+        """
+
+    def after_update(self, losses: Sequence) -> None:
+        """Called in every training step after the network's update, if `measures_again` is true.
+
+        Args:
+            losses: those that `total` was given, of the same batch, computed again.
         """
 
     def on_epoch_end(self, losses: Sequence[float]) -> None:

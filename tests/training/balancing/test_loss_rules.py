@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_mtl.training.balancing import (
+    FAMO,
     GeometricMean,
     ImpartialLosses,
     LogLosses,
@@ -14,7 +15,7 @@ from keras_mtl.training.balancing import (
 )
 
 LOSSES = np.array([0.5, 2.0, 3.0])
-RULES = [GeometricMean, ImpartialLosses, LogLosses, RandomLossWeighting, SmoothTchebycheff]
+RULES = [FAMO, GeometricMean, ImpartialLosses, LogLosses, RandomLossWeighting, SmoothTchebycheff]
 
 
 def prepared(rule):
@@ -87,6 +88,46 @@ def test_random_weights_are_drawn_anew():
     assert len(np.unique(drawn[:, 0])) == 50
     again = prepared(RandomLossWeighting(seed=1))
     np.testing.assert_array_equal(ops.convert_to_numpy(again.task_factors()), first)
+
+
+def test_famo_is_algorithm_1_with_adam():
+    """In the third step, the second task has no label."""
+    rule = prepared(FAMO(rate=0.1, decay=0.01))
+    logits, first, second = np.zeros(3), np.zeros(3), np.zeros(3)
+    rng = np.random.default_rng(0)
+    for step in range(1, 5):
+        before, after = rng.uniform(0.5, 4, (2, 3))
+        there = np.array([True, step != 3, True])
+        before[~there] = after[~there] = 0
+        share = np.where(there, np.exp(logits), 0)
+        weights = np.where(there, share / np.where(there, before, 1), 0)
+        weights /= weights.sum()
+        expected = (weights * before)[there] @ np.log(before[there])
+        assert total(rule, before) == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(factors_after(rule, before), weights, rtol=1e-4)
+        rule.after_update([ops.convert_to_tensor(each, "float32") for each in after])
+        share /= share.sum()
+        fell = np.zeros(3)
+        fell[there] = np.log(before[there] / after[there])
+        jacobian = np.diag(share) - np.outer(share, share)  # of the softmax
+        slope = jacobian @ fell + 0.01 * logits
+        first[there] = (0.9 * first + 0.1 * slope)[there]
+        second[there] = (0.999 * second + 0.001 * slope**2)[there]
+        adam = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+        logits = np.where(there, logits - 0.1 * adam, logits)
+        np.testing.assert_allclose(ops.convert_to_numpy(rule.logits), logits, atol=1e-4)
+
+
+@pytest.mark.once("torch", "for it differentiates what it has just computed")
+def test_famo_descends_by_its_weights():
+    import torch
+
+    rule = prepared(FAMO())
+    rule.logits.assign([0.5, -1.0, 0.0])
+    losses = torch.tensor([0.5, 2.0, 0.0], requires_grad=True)
+    slopes = torch.autograd.grad(rule.total(list(losses)), losses)[0].numpy()
+    expected = np.exp([0.5, -1.0]) / [0.5, 2.0]
+    np.testing.assert_allclose(slopes, [*(expected / expected.sum()), 0], rtol=1e-5)
 
 
 @pytest.mark.parametrize("rule", RULES)

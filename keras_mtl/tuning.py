@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import keras_tuner
 
-from keras_mtl.backbones.vision_transformer import grid_of
+from keras_mtl.backbones.trunk import trunk_of
 from keras_mtl.evaluation.single_task import delta_m
 from keras_mtl.layers.feature_propagation import GROUPINGS
 from keras_mtl.layers.multi_modal_distillation import GATES
@@ -154,7 +154,7 @@ class TaskPrompterSearch(Search):
 
     def network(self, hp):
         backbone = self.make_backbone()
-        grid = grid_of(backbone)
+        grid = trunk_of(backbone).grid
         sides = [n for n in (1, 2, 4) if not any(length % n for length in grid)]
         levels = [n for n in (1, 2, 3, 4) if n <= backbone.num_layers]
         side = hp.Choice("channel_windows_a_side", sides, default=sides[-1])

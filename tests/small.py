@@ -35,3 +35,17 @@ def swin_block(stage=0, number=0, **overrides):
     """A block of such a Swin Transformer."""
     backbone = swin((32, 48), depths=(2, 1, 1, 1), **overrides).backbone
     return keras_mtl.backbones.keras_hub.swin_stages(backbone)[stage].blocks[number]
+
+
+def dinov2(image_size, patch_size=8, **overrides):
+    """A DINOv2 of two narrow blocks, with registers; for images of any shape."""
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8}
+    sizes |= {"num_register_tokens": 2, "layer_scale_init_value": 0.5, **overrides}
+    return keras_mtl.backbones.dinov2("small", (*image_size, 3), patch_size, **sizes)
+
+
+def dinov3(image_size, patch_size=8, **overrides):
+    """A DINOv3 of two narrow blocks, with registers and a gated perceptron."""
+    sizes = {"num_layers": 2, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 8}
+    sizes |= {"num_register_tokens": 2, "layer_scale_init_value": 0.5, "use_gated_mlp": True}
+    return keras_mtl.backbones.dinov3("small", (*image_size, 3), patch_size, **sizes | overrides)

@@ -53,6 +53,13 @@ def task_prompter_on_swin(tasks, image_size=SIZE, patch_size=4, windows=None, **
     )
 
 
+def task_prompter_on_dinov3(tasks, image_size=SIZE, patch_size=16, windows=(2, 3), **arguments):
+    backbone = small.dinov3(image_size, patch_size)
+    return keras_mtl.TaskPrompter(
+        backbone, tasks, channel_windows=windows, prompting_levels=2, decode_dim=8, **arguments
+    )
+
+
 def on_resnet(
     architecture, tasks, image_size=SIZE, patch_size=4, windows=None, size=None, **arguments
 ):
@@ -110,6 +117,7 @@ MODELS = {
         functools.partial(task_prompter_on_swin, variant="released"),
         nyud(),
     ),
+    "TaskPrompter on DINOv3": (task_prompter_on_dinov3, nyud("semseg", "depth")),
     "TPANet": (
         functools.partial(
             on_resnet, keras_mtl.TPANet, size={"stages": 4}, dim=8, groups=2, head_width=8
@@ -190,6 +198,8 @@ MODELS = {
         nyud("semseg", "normals"),
     ),
 }
+# What foundation features do is tested on every backend by the trunks and layers themselves.
+ON_ONE_BACKEND = {name: pytest.mark.once("torch", "as ViT's") for name in MODELS if "DINO" in name}
 # What a model says that cannot take odd images.
 NOT_ODD = {"InvPT": "Images are 49x35, .* multiples of 4 pixels .* build it for 48x36"}
 
@@ -556,7 +566,10 @@ def test_every_model_is_listed():
     assert {type(build(tasks)).__name__ for build, tasks in MODELS.values()} == known
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=ON_ONE_BACKEND.get(name, ())) for name in MODELS],
+)
 def kind(request):
     return request.param
 

@@ -6,6 +6,7 @@ from keras_mtl.backbones.adapters import (
     SimpleFeaturePyramid,
     feature_pyramid,
 )
+from keras_mtl.backbones.dino import DINO_SIZES, dinov2, dinov3
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.hrnet import HRNET_SIZES, HRNet, hrnet
 from keras_mtl.backbones.pretrained import from_preset
@@ -21,6 +22,7 @@ from keras_mtl.backbones.vision_transformer import (
 from keras_mtl.backbones.weights.naming import load_weights
 
 __all__ = [
+    "DINO_SIZES",
     "HRNET_SIZES",
     "SE_RESNET_SIZES",
     "VIT_SIZES",
@@ -36,6 +38,8 @@ __all__ = [
     "SwinTransformer",
     "at_image_shape",
     "copy_backbone",
+    "dinov2",
+    "dinov3",
     "feature_pyramid",
     "from_preset",
     "hrnet",

@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
-from keras_mtl.backbones.keras_hub import keep_positions, kind_of, levels_of, takes_squares_only
+from keras_mtl.backbones.keras_hub import keep_positions, levels_of, takes_squares_only
+from keras_mtl.backbones.kinds import kind_of
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -199,7 +200,7 @@ class PatchMap(FeaturePyramid):
         pass  # the backbone came built
 
     def save_own_variables(self, store):
-        keep_positions(self.tokens)
+        keep_positions(self.tokens.layers)
         super().save_own_variables(store)
 
     def call(self, images, training=False):

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
+from keras_mtl.backbones.dino import rectangular_dinov2
 from keras_mtl.backbones.keras_hub import attention_mask_accepted
 from keras_mtl.backbones.stemmed_vit import stemmed_vit
 
@@ -93,8 +94,13 @@ def concatenate_features(
     return keras.layers.Concatenate(name=f"{name}concatenated_features")(resized)
 
 
+def like_keras_hubs() -> list[type]:
+    """The classes of this package that are one of keras-hub's in all but a part."""
+    return [stemmed_vit(), rectangular_dinov2()]
+
+
 def deserialize_backbone(config: dict) -> keras.Model:
     """A backbone, randomly initialised, from `serialize_keras_object`'s answer."""
-    stemmed_vit()  # which registers it, and keras-hub its own, before the class is looked up
+    like_keras_hubs()  # which registers them, and keras-hub its own, before one is looked up
     with attention_mask_accepted():
         return keras.saving.deserialize_keras_object(config)

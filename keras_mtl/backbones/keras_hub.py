@@ -12,50 +12,12 @@ Names of ours are the field's: `norm1`, `attention`, `norm2`, `mlp`, `fc1`, `fc2
 import contextlib
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 
-# === Kinds of backbones ===
-
-_CLASSES = {
-    "vit": "ViTBackbone",
-    "swin": "SwinTransformerBackbone",
-    "dinov2": "DINOV2Backbone",
-    "dinov3": "DINOV3Backbone",
-    "mit": "MiTBackbone",
-    "pyramid": "FeaturePyramidBackbone",  # of all the others that have several levels
-}
-
-
-def class_of(kind: str) -> type:
-    """The class of keras-hub that `kind_of` answers `kind` for."""
-    import keras_hub  # imports TensorFlow where it is installed, so not at the top
-
-    return getattr(keras_hub.models, _CLASSES[kind])
-
-
-def kind_of(backbone) -> str | None:
-    """`"vit"`, `"swin"`, `"dinov2"`, `"dinov3"`, `"mit"`, `"pyramid"`, or `None` for others.
-
-    Example:
-
-    >>> kind_of(keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1))
-    'vit'
-    """
-    return kind_of_class(type(backbone))
-
-
-def kind_of_class(cls: type) -> str | None:
-    """The same for a class."""
-    return next((kind for kind in _CLASSES if issubclass(cls, class_of(kind))), None)
-
-
-def image_backbones() -> tuple[Any, ...]:
-    """The classes that every backbone for images is of."""
-    return tuple(class_of(kind) for kind in ("vit", "swin", "pyramid"))
-
+from keras_mtl.backbones.kinds import kind_of
 
 # === Transformers: from the image to the last norm ===
 
@@ -110,13 +72,13 @@ def position_tables(backbone: keras.Model) -> list[tuple[keras.Variable, tuple[i
     return []
 
 
-def keep_positions(model: keras.Model) -> None:
-    """Makes the positions of a DINOv2, where one is a part of the model, ready to be saved.
+def keep_positions(layers: Iterable[keras.layers.Layer]) -> None:
+    """Makes the positions of a DINOv2, where its embedding is among the layers, ready to be saved.
 
     keras-hub 0.32 writes the table that it resizes from, and takes over what was learned only if
     the sum of its entries shrank.
     """
-    for layer in model.layers:
+    for layer in layers:
         if type(layer).__name__ == "DINOV2Embedding":
             written, used = layer.position_embeddings, layer.interpolated_position_embeddings
             if used.shape == written.shape:
@@ -145,6 +107,36 @@ def embedding_layers(backbone: keras.Model) -> list[keras.layers.Layer]:
     if kind_of(backbone) == "swin":
         return [backbone.patch_embedding, backbone.get_layer("pos_drop")]
     return [_vit_embedding(backbone), _vit_encoder(backbone).dropout]
+
+
+def token_embedding(dino: keras.Model) -> keras.layers.Layer:
+    """The layer that makes images tokens, those that stand for no patch first."""
+    return dino.embeddings
+
+
+class DINOParts(NamedTuple):
+    """The layers of a DINOv2, in the order in which an image meets them."""
+
+    embeddings: keras.layers.Layer
+    encoder: keras.layers.Layer
+    layernorm: keras.layers.LayerNormalization
+
+
+def dinov2_at(dinov2: keras.Model, image_size: tuple[int, int]) -> DINOParts:
+    """The layers of a DINOv2, but for images of another size, which need not be square.
+
+    Args:
+        dinov2: `DINOV2Backbone`.
+        image_size: `(height, width)` in pixels, multiples of its patches.
+    """
+    given = dinov2.embeddings.get_config()
+    given |= {"image_shape": image_size, "position_embedding_shape": image_size}
+    return DINOParts(type(dinov2.embeddings)(**given), dinov2.encoder, dinov2.layernorm)
+
+
+def block_outputs(backbone: keras.Model) -> list[keras.KerasTensor]:
+    """The tokens after each block of a DINOv2 or DINOv3, the first block's first."""
+    return [backbone.pyramid_outputs[f"stage{n}"] for n in range(1, backbone.num_layers + 1)]
 
 
 def encode_patches(vit: keras.Model, images):
@@ -240,13 +232,39 @@ def dense_layers(mlp: keras.layers.Layer) -> dict[str, keras.layers.Dense]:
     return {name: getattr(mlp, name) for name in names}
 
 
-def layer_scales(block: keras.layers.Layer) -> tuple[keras.Variable, keras.Variable]:
-    """What a DINO's block multiplies its two branches by."""
+def attend_to_one_another(attention: keras.layers.Layer, tokens, rotary=None):
+    """What the attention of a ViT's or DINO's block makes of tokens.
+
+    Args:
+        attention: of a block.
+        tokens: tensor `(B, N, C)`.
+        rotary: cosines and sines `(P, d)` that the last P tokens are turned by, of a DINOv3.
+    """
+    if rotary is None:
+        return attention(tokens, tokens)
+    first = tokens.shape[1] - rotary[0].shape[0]
+    return attention(tokens, position_embeddings=rotary, num_prefix_tokens=first)
+
+
+def layer_scales(block: keras.layers.Layer) -> tuple[keras.Variable, ...]:
+    """What a DINO's block multiplies its two branches by; of other blocks nothing."""
+    if not hasattr(block, "layer_scale1"):
+        return ()
     return block.layer_scale1.lambda1, block.layer_scale2.lambda1
 
 
+def serialize_attention(attention: keras.layers.Layer) -> dict:
+    """A ViT's or DINO's attention without its weights; keras-hub misnames a DINOv3's biases."""
+    config = keras.saving.serialize_keras_object(attention)
+    own = config["config"]
+    for name in ("query_bias", "key_bias", "value_bias", "proj_bias"):
+        if name in own:
+            own[f"use_{name}"] = own.pop(name)
+    return config
+
+
 def serialize_block(block: keras.layers.Layer) -> dict:
-    """A ViT's or Swin's block without its weights, for a configuration."""
+    """A block of a Transformer without its weights, for a configuration."""
     config = keras.saving.serialize_keras_object(block)
     config["config"].pop("key_dim", None)  # keras-hub writes it but does not take it back
     if "window_size" in config["config"]:  # a Swin's, cut to its image; the attention's is not

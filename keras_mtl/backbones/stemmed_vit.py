@@ -7,7 +7,8 @@ import keras
 from keras import ops
 
 from keras_mtl.arguments import check_integer
-from keras_mtl.backbones.keras_hub import class_of, encode_patches
+from keras_mtl.backbones.keras_hub import encode_patches
+from keras_mtl.backbones.kinds import class_of
 
 
 @keras.saving.register_keras_serializable(package="keras_mtl")

@@ -16,16 +16,15 @@ from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_back
 from keras_mtl.backbones.keras_hub import (
     attend,
     attention_mask_accepted,
-    class_of,
     embedding_layers,
     final_norm,
-    kind_of,
     merge_patches,
     parts_of,
     stochastic_depth,
     swin_stages,
     window_length,
 )
+from keras_mtl.backbones.kinds import class_of, kind_of
 from keras_mtl.backbones.vision_transformer import resize_bicubic
 from keras_mtl.computation.as_written import roll_by_cutting
 from keras_mtl.computation.rematerialization import remat

@@ -10,13 +10,12 @@ from keras import ops
 from keras_mtl.arguments import check_integer, checked_shape, checked_sizes
 from keras_mtl.backbones.keras_hub import (
     blocks_of,
-    class_of,
-    kind_of,
     parts_of,
     patch_projection,
     position_embedding,
     projections_of,
 )
+from keras_mtl.backbones.kinds import class_of, kind_of
 from keras_mtl.backbones.stemmed_vit import ConvolutionalStem, stem_of, stemmed_vit
 
 # Dosovitskiy et al., ICLR 2021, Table 1; small and tiny: Touvron et al., ICML 2021, Table 1.
@@ -191,11 +190,11 @@ def dinov2_positions(backbone, table, grid, table_grid=None) -> np.ndarray:
     if not backbone.antialias_in_interpolation:
         return position_table(table, grid, True, table_grid)
     table = table.reshape(-1, table.shape[-1])
-    side = int((len(table) - 1) ** 0.5)
-    if (side, side) == tuple(grid):
+    table_grid = tuple(table_grid or [math.isqrt(len(table) - 1)] * 2)
+    if table_grid == tuple(grid):
         return table
     # With antialiasing, and only then, the backends and PyTorch agree.
-    patches = table[1:].reshape(1, side, side, -1)
+    patches = table[1:].reshape(1, *table_grid, -1)
     patches = ops.image.resize(patches, grid, interpolation="bicubic", antialias=True)
     patches = ops.convert_to_numpy(patches).reshape(-1, table.shape[-1])
     return np.concatenate([table[:1], patches])

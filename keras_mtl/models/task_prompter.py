@@ -12,7 +12,9 @@ from pathlib import Path
 import keras
 
 from keras_mtl.backbones import PatchTokens, SwinTransformer
-from keras_mtl.backbones.keras_hub import kind_of, patch_layers
+from keras_mtl.backbones.keras_hub import patch_layers
+from keras_mtl.backbones.kinds import kind_of
+from keras_mtl.backbones.trunk import PrefixedTokens, is_plain
 from keras_mtl.backbones.weights.files import read_weights
 from keras_mtl.images import ImageStatistics, normalized_images, statistics_of
 from keras_mtl.layers import PromptMerging
@@ -28,7 +30,7 @@ from keras_mtl.tasks import Task, check_tasks
 @register_architecture
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class TaskPrompter(MultiTaskModel):
-    """TaskPrompter on a plain Vision Transformer, or on a Swin Transformer (A.6).
+    """TaskPrompter on a plain Transformer (ViT, DINOv2, DINOv3), or on a Swin Transformer (A.6).
 
     On ViT, and on Swin in the released variant, some weights have an entry for each patch: they
     fit one image size only, that of the backbone. On Swin in the paper's variant none has.
@@ -43,9 +45,12 @@ class TaskPrompter(MultiTaskModel):
     ReLU and a linear layer. A task whose output is no map gets the maps of the levels as they are.
 
     Args:
-        backbone: `keras_hub.models.ViTBackbone`, `keras_hub.models.SwinTransformerBackbone` or
-            `keras_mtl.backbones.SwinTransformer`; its blocks become the model's, weights
-            included. Its image size is the model's. Stochastic depth of its own is left aside.
+        backbone: `keras_hub.models.ViTBackbone`, `DINOV2Backbone`, `DINOV3Backbone` or
+            `SwinTransformerBackbone`, or `keras_mtl.backbones.SwinTransformer`; its blocks become
+            the model's, weights included. Its image size is the model's. Stochastic depth of its
+            own is left aside. Class and register tokens of a DINO go through all blocks, and
+            patches and prompts attend to them; only patches have its rotary positions, and its
+            last LayerNorm normalises the patches of every level.
         tasks: list of `keras_mtl.tasks.Task`, for instance `keras_mtl.tasks.nyud()`.
         variant: `"paper"`, the equations as written, or `"released"`, the network behind
             the published figures and checkpoints.
@@ -211,7 +216,7 @@ class TaskPrompter(MultiTaskModel):
                 layers.append(layer.block)
             elif isinstance(layer, PromptMerging):
                 layers.append(layer.merging)
-            elif isinstance(layer, (PatchTokens, keras.layers.LayerNormalization)):
+            elif isinstance(layer, (PatchTokens, PrefixedTokens, keras.layers.LayerNormalization)):
                 layers.append(layer)
             elif patch_layers(layer):
                 layers.append(layer)
@@ -221,11 +226,11 @@ class TaskPrompter(MultiTaskModel):
 def _network_on(backbone):
     """The module that builds the network on a backbone of this kind."""
     swin = isinstance(backbone, SwinTransformer) or kind_of(backbone) == "swin"
-    if not swin and kind_of(backbone) != "vit":
+    if not swin and not is_plain(backbone):
         raise ValueError(
-            f"TaskPrompter needs a keras_hub ViTBackbone or a Swin Transformer, but got "
-            f"{type(backbone).__name__}; build one with keras_mtl.backbones.vision_transformer or "
-            "keras_mtl.backbones.swin_transformer."
+            f"TaskPrompter needs a plain Transformer (ViT, DINOv2, DINOv3) or a Swin Transformer, "
+            f"but got {type(backbone).__name__}; build one with vision_transformer, dinov2, dinov3 "
+            "or swin_transformer of keras_mtl.backbones."
         )
     check_encoder(backbone.backbone if isinstance(backbone, SwinTransformer) else backbone)
     return task_prompter_swin if swin else task_prompter_vit

@@ -72,14 +72,16 @@ def check_encoder(backbone: keras.Model) -> None:
     Raises:
         ValueError: one sentence on what it has.
     """
-    if backbone.data_format != "channels_last":
+    given = getattr(backbone, "data_format", "channels_last")  # no attribute of a DINO
+    if given != "channels_last":
         raise ValueError(
-            f"The backbone's data_format is {backbone.data_format!r}; build it with "
-            "data_format='channels_last'."
+            f"The backbone's data_format is {given!r}; build it with data_format='channels_last'."
         )
-    if backbone.dropout_rate or backbone.attention_dropout:
+    rates = {  # a DINOv2 has the first, a DINOv3 the second
+        name: getattr(backbone, name, 0) for name in ("dropout_rate", "attention_dropout")
+    }
+    if any(rates.values()):
         raise ValueError(
-            f"The backbone has dropout_rate={backbone.dropout_rate} and attention_dropout="
-            f"{backbone.attention_dropout}; TaskPrompter regularises by stochastic_depth, so build "
-            "it with both at 0."
+            f"The backbone has {' and '.join(f'{k}={v}' for k, v in rates.items())}; TaskPrompter "
+            "regularises by stochastic_depth, so build it with both at 0."
         )

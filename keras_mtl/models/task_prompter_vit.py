@@ -1,4 +1,4 @@
-"""TaskPrompter's network on a plain Vision Transformer (Sec. 3)."""
+"""TaskPrompter's network on a plain Vision Transformer (Sec. 3), a ViT or a DINO."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 from keras_mtl.arguments import check_integer, check_integers
-from keras_mtl.backbones.keras_hub import blocks_of, final_norm
+from keras_mtl.backbones.keras_hub import final_norm
 from keras_mtl.backbones.stages import copy_backbone
-from keras_mtl.backbones.vision_transformer import PatchTokens, grid_of
+from keras_mtl.backbones.trunk import tokens_of, trunk_of
 from keras_mtl.layers import (
     CrossTaskReweighting,
     PromptedEncoderBlock,
@@ -25,7 +25,7 @@ def check_options(backbone: keras.Model, options: PromptOptions) -> PromptOption
     """The options with what `None` means on ViT, after refusing what does not fit.
 
     Args:
-        backbone: `keras_hub.models.ViTBackbone`.
+        backbone: whatever `keras_mtl.backbones.trunk.trunk_of` takes.
         options: as given.
 
     Raises:
@@ -56,7 +56,7 @@ def outputs(
     """Each task's raw output.
 
     Args:
-        backbone: `keras_hub.models.ViTBackbone`.
+        backbone: whatever `keras_mtl.backbones.trunk.trunk_of` takes.
         tasks: list of the model's tasks.
         images: tensor `(B, height, width, 3)`, normalised.
         options: checked.
@@ -69,7 +69,7 @@ def outputs(
     else:
         features = _prompted_features(backbone, tasks, "", images, options)
     heads = {task.name: task.head(upsampling=4, name=f"{task.name}_head") for task in tasks}
-    stride = backbone.patch_size[0]
+    stride = trunk_of(backbone).patch_size[0]
     return {
         task.name: heads[task.name](fed_to_head(task, features[task.name], stride))
         for task in tasks
@@ -78,7 +78,8 @@ def outputs(
 
 def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, options):
     """Task features (B, h, w, F) of the tasks whose prompts share one encoder."""
-    grid, depth, windows = grid_of(encoder), encoder.num_layers, options.channel_windows
+    trunk, windows = trunk_of(encoder), options.channel_windows
+    grid, depth, first = trunk.grid, len(trunk.blocks), trunk.prefix_tokens
     shared = {
         "channel_windows": windows,
         "spatial_prompts": options.spatial_prompts,
@@ -91,7 +92,7 @@ def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, opti
     reweighting = reweighting and not options.task_specific_encoders
 
     # === Layers ===
-    patch_tokens = PatchTokens.of(encoder, name=f"{prefix}patch_tokens")
+    patch_tokens = tokens_of(encoder, f"{prefix}patch_tokens")
     task_prompts = TaskPrompts(len(group), truncated=options.released, name=f"{prefix}task_prompts")
     blocks = [
         PromptedEncoderBlock(
@@ -103,11 +104,12 @@ def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, opti
             update_prompts=options.released or i < depth - 1,
             stochastic_depth=options.stochastic_depth * i / max(depth - 1, 1),
             remat=options.remat,
+            prefix_tokens=first,
+            rotary_theta=trunk.rotary_theta,
             name=f"{prefix}prompted_block_{i + 1}",
         )
-        for i, block in enumerate(blocks_of(encoder))
+        for i, block in enumerate(trunk.blocks)
     ]
-    last_norm = final_norm(encoder)
 
     # === Functional model ===
     patches = patch_tokens(images)
@@ -119,6 +121,8 @@ def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, opti
         if i not in levels:
             continue
         affinity = out.get("spatial_affinity")
+        # A DINO's authors normalise whatever is read of it; the paper's ViT is at the end only.
+        read = trunk.norm(patches) if i == depth or first else patches
         features = SpatialChannelPromptDecoding(
             len(group),
             grid,
@@ -127,7 +131,7 @@ def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, opti
             final_dim=options.final_dim,
             name=f"{prefix}decoding_after_block_{i}",
         )(
-            last_norm(patches) if i == depth else patches,
+            read[:, first:] if first else read,
             affinity[..., len(group) :] if options.spatial_prompts else None,
             out.get("channel_affinity"),
         )
@@ -150,8 +154,9 @@ def _copy(backbone: keras.Model, name: str) -> keras.Model:
 
 def _checked_windows(backbone, windows) -> tuple[int, int]:
     rows, columns = windows = check_integers("channel_windows", windows, (4, 4))
+    trunk = trunk_of(backbone)
     for axis, patches, count, patch in zip(
-        ("height", "width"), grid_of(backbone), windows, backbone.patch_size, strict=True
+        ("height", "width"), trunk.grid, windows, trunk.patch_size, strict=True
     ):
         if patches % count:
             below = max(patches // count, 1) * count * patch

@@ -8,6 +8,14 @@ import pytest
 
 from keras_mtl.backbones import HRNet, swin_transformer, vision_transformer
 
+# Sizes of Hugging Face's networks.
+VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+VIT |= {"image_size": 32, "patch_size": 8}
+DINO = {**VIT, "layerscale_value": 0.5}
+DINO3 = {**DINO, "num_register_tokens": 2}
+SWIN = {"embed_dim": 12, "depths": [2, 2], "num_heads": [1, 2], "window_size": 4}
+SWIN |= {"image_size": 32, "patch_size": 4}
+
 
 def vit(image_shape=(64, 96, 3), patch_size=16, **arguments):
     """Without class token; its blocks are 16 wide."""
@@ -80,3 +88,44 @@ def bfloat16():
     keras.config.set_dtype_policy("mixed_bfloat16")
     yield
     keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """`folders(kind)`: a folder of Hugging Face's with random weights, and the network in it."""
+    torch = pytest.importorskip("torch", reason="the references are in PyTorch")
+    transformers = pytest.importorskip("transformers", reason="the references are its networks")
+    classes = {
+        "ViT": ("ViTConfig", "ViTModel", VIT),
+        "ViT classifier": ("ViTConfig", "ViTForImageClassification", VIT),
+        "Swin": ("SwinConfig", "SwinModel", SWIN),
+        "Swin classifier": ("SwinConfig", "SwinForImageClassification", SWIN),
+        "DINOv2": ("Dinov2Config", "Dinov2Model", DINO),
+        "DINOv2, gated": ("Dinov2Config", "Dinov2Model", {**DINO, "use_swiglu_ffn": True}),
+        "DINOv2 with registers": (
+            "Dinov2WithRegistersConfig",
+            "Dinov2WithRegistersModel",
+            DINO,
+        ),
+        "DINOv3": ("DINOv3ViTConfig", "DINOv3ViTModel", DINO3),
+        "DINOv3, gated": ("DINOv3ViTConfig", "DINOv3ViTModel", {**DINO3, "use_gated_mlp": True}),
+    }
+    made = {}
+
+    def make(kind):
+        if kind not in made:
+            config, network, arguments = classes[kind]
+            with torch.device("cpu"):
+                torch.manual_seed(0)
+                config = getattr(transformers, config)(**arguments)
+                model = getattr(transformers, network)(config).eval()
+                with torch.no_grad():
+                    for weight in model.parameters():
+                        spread = 0.1 if weight.ndim > 1 else 0.3
+                        weight += spread * torch.randn_like(weight)
+            folder = tmp_path_factory.mktemp("hugging_face") / "saved"
+            model.save_pretrained(folder)
+            made[kind] = folder, model
+        return made[kind]
+
+    return make

@@ -15,6 +15,7 @@ from keras import ops
 
 import keras_mtl
 from keras_mtl.backbones import keras_hub as inside
+from keras_mtl.backbones import kinds
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
 
@@ -55,16 +56,16 @@ def images_for(backbone, count=2):
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds(made, kind):
     expected = "pyramid" if kind == "resnet" else kind
-    assert inside.kind_of(made(kind)) == expected
-    assert isinstance(made(kind), inside.class_of(expected))
-    assert issubclass(inside.class_of(expected), inside.image_backbones())
+    assert kinds.kind_of(made(kind)) == expected
+    assert isinstance(made(kind), kinds.class_of(expected))
+    assert issubclass(kinds.class_of(expected), kinds.image_backbones())
     assert inside.has_vit_layers(made(kind)) == (kind == "vit")
 
 
 def test_what_is_no_backbone():
     images = keras.Input((32, 32, 3))
     for other in ("resnet", None, keras.Model(images, keras.layers.Flatten()(images))):
-        assert inside.kind_of(other) is None
+        assert kinds.kind_of(other) is None
         assert inside.levels_of(other) == {}
 
 
@@ -117,7 +118,7 @@ def test_what_a_dino_has_before_its_blocks(made, kind):
 
 
 def blocks(backbone):
-    if inside.kind_of(backbone) == "swin":
+    if kinds.kind_of(backbone) == "swin":
         return [block for stage in inside.swin_stages(backbone) for block in stage.blocks]
     return inside.blocks_of(backbone)
 
@@ -272,7 +273,7 @@ def test_keras_hub_still_forgets_positions_that_grew(made):
         used.assign(before + 1)
         layer.save_own_variables(store)
         assert np.abs(array(written) - array(used)).max() > 0.5
-        inside.keep_positions(backbone)
+        inside.keep_positions(backbone.layers)
         np.testing.assert_array_equal(array(written), array(used))
     finally:
         used.assign(before)

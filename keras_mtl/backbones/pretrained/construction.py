@@ -24,11 +24,6 @@ def at_size(kind: str | None, arguments: dict, image_shape: tuple[int, int, int]
     """
     if kind == "swin":
         return {**arguments, "image_shape": shape_on_the_grid(arguments)}
-    if kind == "dinov2" and image_shape[0] != image_shape[1]:
-        raise ValueError(
-            f"image_shape is {image_shape}, but keras_hub's DINOv2 takes square images only; use a "
-            "square size, or DINOv3, which takes any."
-        )
     if kind in ("vit", "dinov2", "dinov3"):
         patch = arguments["patch_size"]
         check_image_shape(image_shape, (patch, patch) if isinstance(patch, int) else patch)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_mtl.backbones.keras_hub import class_of
+from keras_mtl.backbones.dino import dinov2_class
+from keras_mtl.backbones.kinds import class_of
 from keras_mtl.backbones.pretrained.construction import at_size, build
 from keras_mtl.backbones.pretrained.index import listed_files
 from keras_mtl.backbones.weights.files import read_weights
@@ -34,12 +35,13 @@ def from_hugging_face(folder, config, image_shape, overrides):
             f"{folder} holds a model for images of {config['num_channels']} channels; expected 3."
         )
     arrays = _read_arrays(folder)
-    kind, arguments = _KINDS[model_type](config, arrays)
+    kind, arguments = _KINDS[model_type](config)
     arguments |= overrides
     trained = config.get("image_size", 224)
     trained = (trained, trained) if isinstance(trained, int) else tuple(trained)
     image_shape = image_shape or (*trained, 3)
-    backbone = build(class_of(kind), at_size(kind, arguments, image_shape), overrides, folder)
+    cls = dinov2_class(image_shape) if kind == "dinov2" else class_of(kind)
+    backbone = build(cls, at_size(kind, arguments, image_shape), overrides, folder)
     patch = arguments["patch_size"]
     fill(backbone, arrays, folder, tuple(length // patch for length in trained))
     return backbone, image_shape
@@ -72,7 +74,7 @@ def _expect(config: Mapping, key: str, default, only):
         )
 
 
-def _vit(config, arrays):
+def _vit(config):
     _expect(config, "hidden_act", "gelu", "gelu")
     _expect(config, "qkv_bias", True, True)
     return "vit", {
@@ -87,7 +89,7 @@ def _vit(config, arrays):
     }
 
 
-def _swin(config, arrays):
+def _swin(config):
     _expect(config, "hidden_act", "gelu", "gelu")
     _expect(config, "use_absolute_embeddings", False, False)
     _expect(config, "layer_norm_eps", 1e-5, 1e-5)
@@ -105,7 +107,7 @@ def _swin(config, arrays):
     }
 
 
-def _dinov2(config, arrays):
+def _dinov2(config):
     _expect(config, "hidden_act", "gelu", "gelu")
     _expect(config, "qkv_bias", True, True)
     _expect(config, "layer_norm_eps", 1e-6, 1e-6)
@@ -118,7 +120,7 @@ def _dinov2(config, arrays):
         "num_heads": config.get("num_attention_heads", 12),
         "intermediate_dim": int(width * config.get("mlp_ratio", 4)),
         "num_register_tokens": config.get("num_register_tokens", 4) if registers else 0,
-        "use_mask_token": any(name.endswith("embeddings.mask_token") for name in arrays),
+        "use_mask_token": False,
         "use_swiglu_ffn": config.get("use_swiglu_ffn", False),
         "dropout_rate": config.get("hidden_dropout_prob", 0.0),
         "drop_path_rate": config.get("drop_path_rate", 0.0),
@@ -126,7 +128,7 @@ def _dinov2(config, arrays):
     }
 
 
-def _dinov3(config, arrays):
+def _dinov3(config):
     rope = config.get("rope_parameters") or config
     return "dinov3", {
         "patch_size": config.get("patch_size", 16),
@@ -135,7 +137,7 @@ def _dinov3(config, arrays):
         "num_heads": config.get("num_attention_heads", 6),
         "intermediate_dim": config.get("intermediate_size", 1536),
         "num_register_tokens": config.get("num_register_tokens", 0),
-        "use_mask_token": any(name.endswith("embeddings.mask_token") for name in arrays),
+        "use_mask_token": False,
         "hidden_activation": config.get("hidden_act", "gelu"),
         "use_gated_mlp": config.get("use_gated_mlp", False),
         "use_query_bias": config.get("query_bias", True),

@@ -10,18 +10,14 @@ import numpy as np
 from keras import ops
 
 from keras_mtl import declared
-from keras_mtl.backbones.keras_hub import (
-    image_backbones,
-    kind_of,
-    kind_of_class,
-    position_tables,
-    prefix_tokens,
-    relative_position_tables,
-)
+from keras_mtl.backbones.dino import dinov2_class
+from keras_mtl.backbones.feature_pyramid import like_keras_hubs
+from keras_mtl.backbones.keras_hub import position_tables, prefix_tokens, relative_position_tables
+from keras_mtl.backbones.kinds import image_backbones, kind_of, kind_of_class
 from keras_mtl.backbones.pretrained.construction import at_size, build, size_argument
 from keras_mtl.backbones.pretrained.index import listed_files
-from keras_mtl.backbones.stemmed_vit import stemmed_vit
 from keras_mtl.backbones.swin_transformer import relative_position_table
+from keras_mtl.backbones.trunk import trunk_of
 from keras_mtl.backbones.vision_transformer import dinov2_positions, grid_of, position_table
 from keras_mtl.computation.overwritten_weights import drawn_for_a_file
 
@@ -40,8 +36,9 @@ def from_keras_hub(folder, config, image_shape, overrides):
     """
     import keras_hub
 
-    name, stemmed = str(config.get("class_name")), stemmed_vit()
-    cls = stemmed if name == stemmed.__name__ else getattr(keras_hub.models, name, None)
+    name = str(config.get("class_name"))
+    ours = {cls.__name__: cls for cls in like_keras_hubs()}
+    cls = ours.get(name) or getattr(keras_hub.models, name, None)
     if not (inspect.isclass(cls) and issubclass(cls, image_backbones())):
         first, second, _ = (one.__name__ for one in image_backbones())
         raise ValueError(
@@ -65,9 +62,11 @@ def from_keras_hub(folder, config, image_shape, overrides):
         native |= {key: stored[key] for key in ("image_shape", "use_class_token")}
     elif kind == "swin":
         native = at_size(kind, {**native, "window_size": stored["window_size"]}, image_shape)
-    elif kind == "dinov2":
+    wanted_cls = cls
+    if kind == "dinov2":
         trained = tuple(stored["position_embedding_shape"][:2])
         native |= {"image_shape": (*trained, 3), "position_embedding_shape": trained}
+        cls, wanted_cls = dinov2_class(native["image_shape"]), dinov2_class(image_shape)
 
     weights = folder / "model.weights.h5"
     # Several files instead of this one hold a large network.
@@ -75,7 +74,7 @@ def from_keras_hub(folder, config, image_shape, overrides):
         backbone = build(cls, native, overrides, folder)
     _load_stored(backbone, folder, cls)
     if any(native[key] != wanted[key] for key in wanted):
-        backbone = _carried(backbone, build(cls, wanted, overrides, folder), folder)
+        backbone = _carried(backbone, build(wanted_cls, wanted, overrides, folder), folder)
     return backbone, image_shape
 
 
@@ -166,10 +165,10 @@ def _resizing(native, backbone):
         old, new, token = grid_of(native), grid_of(backbone), backbone.use_class_token
         return {id(table): lambda value: position_table(value, new, token, old)}
     if kind == "dinov2":
-        grid = tuple(length // backbone.patch_size for length in backbone.image_shape[:2])
+        old, new = trunk_of(native).grid, trunk_of(backbone).grid
         tables = [table for table, _ in position_tables(backbone)]
         return dict.fromkeys(
-            map(id, tables), lambda value: dinov2_positions(backbone, value, grid)[None]
+            map(id, tables), lambda value: dinov2_positions(backbone, value, new, old)[None]
         )
     tables = relative_position_tables(backbone) if kind == "swin" else []
     return dict.fromkeys(

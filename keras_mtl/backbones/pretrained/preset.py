@@ -4,12 +4,13 @@ import difflib
 from pathlib import Path
 
 from keras_mtl import declared, shipped
-from keras_mtl.backbones.keras_hub import attention_mask_accepted, image_backbones, kind_of
+from keras_mtl.backbones.feature_pyramid import like_keras_hubs
+from keras_mtl.backbones.keras_hub import attention_mask_accepted
+from keras_mtl.backbones.kinds import image_backbones, kind_of
 from keras_mtl.backbones.pretrained.hugging_face_folder import from_hugging_face
 from keras_mtl.backbones.pretrained.keras_hub_folder import from_keras_hub
 from keras_mtl.backbones.pretrained.own_folder import from_own_folder
 from keras_mtl.backbones.pretrained.statistics import read_statistics
-from keras_mtl.backbones.stemmed_vit import stemmed_vit
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 
 
@@ -32,8 +33,8 @@ def from_preset(
             DINOv2 and DINOv3, Hugging Face's `save_pretrained` wrote; or one with an `HRNet`, as
             `keras_mtl.runs.shipped` stores it.
         image_shape: `(height, width, 3)` in pixels; `None` means the size it was trained at. ViT
-            and DINOv3 need multiples of their patches, DINOv2 squares of them; Swin and
-            convolutional networks take any size.
+            and DINOs need multiples of their patches; Swin and convolutional networks take any
+            size.
         **overrides: arguments of the backbone's class in `keras_hub.models` to differ from the
             preset's, for instance `dropout_rate=0.1`, `drop_path=0.2`, `window_size=12`, or
             `use_class_token=False`, which drops the class token and its position.
@@ -71,7 +72,7 @@ def from_preset(
     statistics = read_statistics(folder)
     with attention_mask_accepted():
         ours = str(config.get("registered_name")).startswith("keras_mtl>")
-        if ours and config.get("class_name") != stemmed_vit().__name__:
+        if ours and config.get("class_name") not in {cls.__name__ for cls in like_keras_hubs()}:
             backbone, shape = from_own_folder(folder, config, image_shape, overrides)
         elif "registered_name" in config:
             backbone, shape = from_keras_hub(folder, config, image_shape, overrides)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_mtl.backbones.hrnet import HRNet
-from keras_mtl.backbones.keras_hub import class_of, kind_of
+from keras_mtl.backbones.kinds import class_of, kind_of
 from keras_mtl.backbones.swin_transformer import SwinTransformer
 from keras_mtl.backbones.weights import google, hugging_face, official, timm
 from keras_mtl.backbones.weights.assign import Entry, assign

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import parts_of, serialize_block
+from keras_mtl.backbones.keras_hub import layer_scales, parts_of, serialize_block
 from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import check_variant
 
@@ -95,9 +95,15 @@ class PromptedBlock(keras.layers.Layer):
 
     def _refine(self, tokens, update, kept, perceptron):
         """The residual, LayerNorm and MLP of an ordinary Transformer block."""
-        tokens = tokens + (kept[0] * update if kept else update)
-        update = perceptron(parts_of(self.block).norm2(tokens))
-        return tokens + (kept[1] * update if kept else update)
+        tokens = tokens + self._scaled(update, 0, kept)
+        return tokens + self._scaled(perceptron(parts_of(self.block).norm2(tokens)), 1, kept)
+
+    def _scaled(self, update, branch: int, kept):
+        """An update times the layer scale of a DINO's branch, and 0 where the branch is dropped."""
+        scales = layer_scales(self.block)
+        if scales:
+            update = ops.cast(scales[branch], self.compute_dtype) * update
+        return kept[branch] * update if kept else update
 
     def perceptron(self, tokens):
         """The block's perceptron in training; a subclass may keep less of it for the gradient."""
@@ -117,7 +123,7 @@ class PromptedBlock(keras.layers.Layer):
         out = {"patches": spec(*patches.shape[1:])}
         if self.spatial_prompts:
             heads = parts_of(self.block).attention.num_heads
-            out["spatial_affinity"] = spec(heads, tasks, tasks + patches.shape[1])
+            out["spatial_affinity"] = spec(heads, tasks, tasks + math.prod(self.grid))
         if self.channel_windows:
             out["channel_affinity"] = spec(math.prod(self.channel_windows), tasks, channels)
         if self.update_prompts:

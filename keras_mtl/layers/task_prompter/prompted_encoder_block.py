@@ -1,9 +1,12 @@
 """A ViT block whose attention is spatial-channel task prompt learning (TaskPrompter, Fig. 2)."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import dense_layers, parts_of
+from keras_mtl.backbones.keras_hub import attend_to_one_another, dense_layers, parts_of
+from keras_mtl.backbones.rotary_positions import rotary_table
 from keras_mtl.computation.rematerialization import remat
 from keras_mtl.layers.task_prompter.prompted_block import PromptedBlock
 from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
@@ -14,13 +17,14 @@ from keras_mtl.layers.task_prompter.spatial_channel_prompting import (
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class PromptedEncoderBlock(PromptedBlock):
-    """A ViT encoder block whose attention is Spatial-Channel Task Prompt Learning.
+    """A block of a plain Transformer whose attention is Spatial-Channel Task Prompt Learning.
 
-    LayerNorm, attention projections and MLP are the given block's, one set for
-    prompts and patches, so the block of a pretrained ViT brings its weights along.
+    LayerNorm, attention projections, MLP and layer scales are the given block's, one set for
+    prompts and patches, so the block of a pretrained Transformer brings its weights along.
 
     Args:
-        block: encoder block of a `keras_hub.models.ViTBackbone`.
+        block: encoder block of a `keras_hub.models.ViTBackbone`, `DINOV2Backbone` or
+            `DINOV3Backbone`.
         grid: `(H, W)`, patches along height and width.
         channel_windows: windows along height and width of the channel attention, or
             `None` to leave channel task prompts out.
@@ -31,13 +35,17 @@ class PromptedEncoderBlock(PromptedBlock):
             training, drawn for each image, apart for prompts and patches.
         remat: bool. Keep only inputs and outputs of the block for the gradient and
             compute the rest again: less memory, more time.
+        prefix_tokens: int R. Class and register tokens that come before the patches: prompts and
+            patches attend to them, and no affinity is told of them.
+        rotary_theta: float or `None`. Base of the rotary positions of a DINOv3, by which the
+            queries and keys of patches, and of nothing else, are turned.
 
     Call arguments:
         prompts: tensor `(B, T, C)`.
-        patches: tensor `(B, N, C)`.
+        patches: tensor `(B, R + N, C)`.
 
     Returns:
-        Dict with `"patches"` `(B, N, C)`; `"prompts"` `(B, T, C)` if
+        Dict with `"patches"` `(B, R + N, C)`; `"prompts"` `(B, T, C)` if
         `update_prompts`; `"spatial_affinity"` `(B, heads, T, T + N)` if
         `spatial_prompts`; `"channel_affinity"` `(B, windows, T, C)` if
         `channel_windows`.
@@ -54,12 +62,36 @@ class PromptedEncoderBlock(PromptedBlock):
     Reference: Ye and Xu, TaskPrompter, ICLR 2023, Sec. 3.2, Fig. 2.
     """
 
+    def __init__(
+        self,
+        block: keras.layers.Layer,
+        grid: Sequence[int],
+        channel_windows: Sequence[int] | None = None,
+        *arguments,
+        prefix_tokens: int = 0,
+        rotary_theta: float | None = None,
+        **kwargs,
+    ):
+        super().__init__(block, grid, channel_windows, *arguments, **kwargs)
+        self.prefix_tokens = prefix_tokens
+        self.rotary_theta = rotary_theta
+
     def build(self, prompts_shape, patches_shape):
         if not self.block.built:
             self.block.build(patches_shape)
+        attention, channels = parts_of(self.block).attention, patches_shape[-1]
+        self.rotary = None
+        if self.rotary_theta is not None:
+            self.rotary = rotary_table(
+                self.grid, channels // attention.num_heads, self.rotary_theta
+            )
         if self.spatial_prompts:
             self.spatial = SpatialTaskPromptLearning(
-                parts_of(self.block).attention, dtype=self.dtype_policy, name="spatial"
+                attention,
+                prefix_tokens=self.prefix_tokens,
+                rotary=self.rotary,
+                dtype=self.dtype_policy,
+                name="spatial",
             )
             self.spatial.build(prompts_shape, patches_shape)
         if self.channel_windows:
@@ -71,7 +103,8 @@ class PromptedEncoderBlock(PromptedBlock):
                 dtype=self.dtype_policy,
                 name="channel",
             )
-            self.channel.build(prompts_shape, patches_shape)
+            batch, tokens, _ = patches_shape
+            self.channel.build(prompts_shape, (batch, tokens - self.prefix_tokens, channels))
         super().build(prompts_shape, patches_shape)
 
     def learn(self, prompts, patches):
@@ -83,9 +116,10 @@ class PromptedEncoderBlock(PromptedBlock):
             prompt_update, patch_update = spatial["prompts"], spatial["patches"]  # P^s', X'
             affinities["spatial_affinity"] = spatial["affinity"]
         else:
-            patch_update = parts.attention(x, x)
+            rotary = self.rotary and [ops.cast(each, x.dtype) for each in self.rotary]
+            patch_update = attend_to_one_another(parts.attention, x, rotary)
         if self.channel_windows:
-            channel = self.channel(p, x)
+            channel = self.channel(p, x[:, self.prefix_tokens :])
             affinities["channel_affinity"] = channel["affinity"]
             if self.update_prompts:
                 prompt_update = prompt_update + channel["prompts"]  # Eq. 5
@@ -93,8 +127,19 @@ class PromptedEncoderBlock(PromptedBlock):
 
     def perceptron(self, tokens):
         """The MLP, whose GELU is computed again for the gradient: it is four times as wide."""
-        first, second = dense_layers(parts_of(self.block).mlp).values()
+        mlp = parts_of(self.block).mlp
+        layers = dense_layers(mlp)
+        if not {"fc1", "up_proj"}.intersection(layers) or "gate_proj" in layers:
+            return mlp(tokens)  # a gated one
+        first, second = layers.values()
         hidden = ops.matmul(tokens, ops.cast(first.kernel, tokens.dtype))
         if first.use_bias:
             hidden = hidden + ops.cast(first.bias, tokens.dtype)
         return remat(lambda hidden: second(first.activation(hidden)))(hidden)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "prefix_tokens": self.prefix_tokens,
+            "rotary_theta": self.rotary_theta,
+        }

@@ -3,9 +3,11 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_mtl.backbones.keras_hub import projections_of
+from keras_mtl.backbones.keras_hub import projections_of, serialize_attention
+from keras_mtl.backbones.rotary_positions import rotated
 from keras_mtl.layers.attention import attention_as_written, dot_product_attention
 
 # Queries that share a block of scores. With a ViT's heads and thousand tokens the processor
@@ -180,15 +182,18 @@ class SpatialTaskPromptLearning(keras.layers.Layer):
     """Self-attention over task prompts and patch tokens together (Eq. 3).
 
     Args:
-        attention: `keras.layers.MultiHeadAttention`, the ViT block's own; one set
-            of projections serves prompts and patches.
+        attention: the block's own, `keras.layers.MultiHeadAttention` of a ViT and a DINOv2, or a
+            DINOv3's; one set of projections serves prompts and patches.
+        prefix_tokens: int R. Tokens among the patches, before them, that stand for none.
+        rotary: cosines and sines, arrays `(N, d)`, that the queries and keys of patches are
+            turned by (`keras_mtl.backbones.rotary_positions`), or `None`.
 
     Call arguments:
         prompts: tensor `(B, T, C)`, task prompts after LayerNorm.
-        patches: tensor `(B, N, C)`, patch tokens after LayerNorm.
+        patches: tensor `(B, R + N, C)`, patch tokens after LayerNorm.
 
     Returns:
-        Dict with `"prompts"` `(B, T, C)`, `"patches"` `(B, N, C)`, and
+        Dict with `"prompts"` `(B, T, C)`, `"patches"` `(B, R + N, C)`, and
         `"affinity"` `(B, heads, T, T + N)`: the prompts' rows of the raw product of
         queries and keys, first over the T prompts, then over the N patches. The
         other N rows never leave the fused attention.
@@ -206,26 +211,37 @@ class SpatialTaskPromptLearning(keras.layers.Layer):
 
     as_written = False  # see as_written.py
 
-    def __init__(self, attention: keras.layers.MultiHeadAttention, **kwargs):
+    def __init__(
+        self, attention: keras.layers.Layer, prefix_tokens: int = 0, rotary=None, **kwargs
+    ):
         super().__init__(**kwargs)
         self.attention = attention
+        self.prefix_tokens = prefix_tokens
+        self.rotary = None if rotary is None else [np.asarray(each, "float32") for each in rotary]
 
     def build(self, prompts_shape, patches_shape):
-        if not self.attention.built:
-            self.attention.build(patches_shape, patches_shape)
+        if not self.attention.built:  # Keras' own takes two shapes
+            both = isinstance(self.attention, keras.layers.MultiHeadAttention)
+            self.attention.build(*[patches_shape] * (1 + both))
 
     def call(self, prompts, patches):
         num_prompts = prompts.shape[1]
         tokens = ops.concatenate([prompts, patches], axis=1)  # [P^s; X]
         project = projections_of(self.attention)
-        query = project.query(tokens)  # Eq. 3: Q^s, K^s, V^s, (B, T+N, heads, d)
-        key = project.key(tokens)
-        value = project.value(tokens)
+        # Eq. 3: Q^s, K^s, V^s, (B, T+N, heads, d)
+        query, key, value = (self._heads(one(tokens)) for one in project[:3])
+        if self.rotary is not None:
+            query, key = rotated(query, self.rotary), rotated(key, self.rotary)
         if self.as_written:
             attended = attention_as_written(query, key, value)
         else:
             attended = dot_product_attention(query, key, value, CHUNK)
+        if isinstance(project.output, keras.layers.Dense):  # a DINOv3's
+            attended = ops.reshape(attended, (-1, *tokens.shape[1:]))
         updated = project.output(attended)
+        if self.prefix_tokens:
+            behind = num_prompts + self.prefix_tokens
+            key = ops.concatenate([key[:, :num_prompts], key[:, behind:]], axis=1)
         affinity = ops.einsum("bthd,bnhd->bhtn", query[:, :num_prompts], key)  # T rows of A^s
         return {
             "prompts": updated[:, :num_prompts],
@@ -233,9 +249,17 @@ class SpatialTaskPromptLearning(keras.layers.Layer):
             "affinity": affinity,
         }
 
+    def _heads(self, x):
+        """Of a DINOv3's projections, which are not divided into heads."""
+        if len(x.shape) == 4:
+            return x
+        heads = self.attention.num_heads
+        return ops.reshape(x, (-1, x.shape[1], heads, x.shape[2] // heads))
+
     def compute_output_spec(self, prompts, patches):
         batch, tasks, _ = prompts.shape
-        shape = (batch, self.attention.num_heads, tasks, tasks + patches.shape[1])
+        patch_count = patches.shape[1] - self.prefix_tokens
+        shape = (batch, self.attention.num_heads, tasks, tasks + patch_count)
         dtype = self.compute_dtype
         return {
             "prompts": keras.KerasTensor(prompts.shape, dtype=dtype),
@@ -244,8 +268,12 @@ class SpatialTaskPromptLearning(keras.layers.Layer):
         }
 
     def get_config(self):
-        attention = keras.saving.serialize_keras_object(self.attention)
-        return {**super().get_config(), "attention": attention}
+        return {
+            **super().get_config(),
+            "attention": serialize_attention(self.attention),
+            "prefix_tokens": self.prefix_tokens,
+            "rotary": self.rotary and [each.tolist() for each in self.rotary],
+        }
 
     @classmethod
     def from_config(cls, config):

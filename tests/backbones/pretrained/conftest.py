@@ -1,4 +1,4 @@
-"""Folders of pretrained weights that keras-hub and Hugging Face write, and how to compare."""
+"""Folders of pretrained weights that keras-hub writes, and how to compare."""
 
 import json
 import math
@@ -11,12 +11,6 @@ import pytest
 from keras import ops
 
 from keras_mtl.backbones import from_preset
-
-VIT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-VIT |= {"image_size": 32, "patch_size": 8}
-DINO = {**VIT, "layerscale_value": 0.5}
-SWIN = {"embed_dim": 12, "depths": [2, 2], "num_heads": [1, 2], "window_size": 4}
-SWIN |= {"image_size": 32, "patch_size": 4}
 
 
 def random_images(*shape):
@@ -149,45 +143,6 @@ def preset(presets, tmp_path):
         return shutil.copytree(presets(kind)[0], tmp_path / kind)
 
     return copy
-
-
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory):
-    """`folders(kind)`: a folder of Hugging Face's, and the network in it."""
-    torch = pytest.importorskip("torch", reason="the references are in PyTorch")
-    transformers = pytest.importorskip("transformers", reason="the references are its networks")
-    classes = {
-        "ViT": ("ViTConfig", "ViTModel", VIT),
-        "ViT classifier": ("ViTConfig", "ViTForImageClassification", VIT),
-        "Swin": ("SwinConfig", "SwinModel", SWIN),
-        "Swin classifier": ("SwinConfig", "SwinForImageClassification", SWIN),
-        "DINOv2": ("Dinov2Config", "Dinov2Model", DINO),
-        "DINOv2 with registers": (
-            "Dinov2WithRegistersConfig",
-            "Dinov2WithRegistersModel",
-            DINO,
-        ),
-        "DINOv3": ("DINOv3ViTConfig", "DINOv3ViTModel", {**DINO, "num_register_tokens": 2}),
-    }
-    made = {}
-
-    def make(kind):
-        if kind not in made:
-            config, network, arguments = classes[kind]
-            with torch.device("cpu"):
-                torch.manual_seed(0)
-                config = getattr(transformers, config)(**arguments)
-                model = getattr(transformers, network)(config).eval()
-                with torch.no_grad():
-                    for weight in model.parameters():
-                        spread = 0.1 if weight.ndim > 1 else 0.3
-                        weight += spread * torch.randn_like(weight)
-            folder = tmp_path_factory.mktemp("hugging_face") / "saved"
-            model.save_pretrained(folder)
-            made[kind] = folder, model
-        return made[kind]
-
-    return make
 
 
 @pytest.fixture

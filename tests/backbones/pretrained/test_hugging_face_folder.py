@@ -66,7 +66,7 @@ def test_hugging_faces_swin(shared, folders, kind):
 @pytest.mark.parametrize("kind", ["DINOv2", "DINOv2 with registers", "DINOv3"])
 def test_hugging_faces_dinos(shared, folders, kind):
     folder, model = folders(kind)
-    for shape in (None, SHAPE if kind == "DINOv3" else SQUARE):
+    for shape in (None, SHAPE, SQUARE):
         backbone = from_preset(folder, image_shape=shape)
         images = shared.random_images(1, *backbone.image_shape)
         title = f"{kind} {backbone.image_shape}"

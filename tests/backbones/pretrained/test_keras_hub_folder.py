@@ -24,6 +24,7 @@ SQUARE = (56, 56, 3)
         ("vit", SHAPE),
         ("swin", ODD),
         ("dinov2", SQUARE),
+        ("dinov2", SHAPE),
         ("dinov3", SHAPE),
         ("resnet", (64, 96, 3)),
         ("efficientnet", (64, 96, 3)),
@@ -63,13 +64,19 @@ def test_keras_hubs_folders(shared, presets, kind, shape):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_resized_dinov2_is_the_same_from_a_file(shared, presets, tmp_path):
+@pytest.mark.parametrize("shape", [SQUARE, SHAPE])
+def test_resized_dinov2_is_the_same_from_a_file(shared, presets, tmp_path, shape):
     """keras-hub would resize its table anew, and otherwise on each backend."""
-    backbone = from_preset(presets("dinov2")[0], image_shape=SQUARE)
+    backbone = from_preset(presets("dinov2")[0], image_shape=shape)
     backbone.save_to_preset(str(tmp_path / "saved"))
     again = from_preset(tmp_path / "saved")
+    assert type(again) is type(backbone)
     for found, expected in zip(shared.values(again), shared.values(backbone), strict=True):
         np.testing.assert_array_equal(found, expected)
+    images = shared.random_images(1, *shape)
+    np.testing.assert_array_equal(shared.output(again, images), shared.output(backbone, images))
+    square = from_preset(tmp_path / "saved", image_shape=(24, 24, 3))  # and from there to another
+    assert shared.output(square, shared.random_images(1, 24, 24, 3)).shape == (1, 3 * 3 + 3, 8)
 
 
 def test_class_token_can_be_dropped(shared, presets):

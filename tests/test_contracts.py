@@ -60,6 +60,10 @@ def task_prompter_on_dinov3(tasks, image_size=SIZE, patch_size=16, windows=(2, 3
     )
 
 
+def baseline_on_dinov2(tasks, image_size=SIZE, patch_size=16, windows=None, **arguments):
+    return keras_mtl.MultiTaskBaseline(small.dinov2(image_size, patch_size), tasks, **arguments)
+
+
 def on_resnet(
     architecture, tasks, image_size=SIZE, patch_size=4, windows=None, size=None, **arguments
 ):
@@ -124,6 +128,7 @@ MODELS = {
         ),
         nyud(),
     ),
+    "MultiTaskBaseline on DINOv2": (baseline_on_dinov2, pascal_context("semseg", "edge")),
     "MultiTaskBaseline": (
         functools.partial(on_resnet, keras_mtl.MultiTaskBaseline, head_width=8),
         pascal_context("semseg", "sal", "normals"),

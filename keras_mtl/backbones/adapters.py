@@ -7,15 +7,17 @@ import keras
 from keras import ops
 
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid, deserialize_backbone
-from keras_mtl.backbones.keras_hub import keep_positions, levels_of, takes_squares_only
-from keras_mtl.backbones.kinds import kind_of
+from keras_mtl.backbones.keras_hub import keep_positions, levels_of
+from keras_mtl.backbones.kinds import kind_of, takes_squares_only
 from keras_mtl.backbones.swin_transformer import SwinTransformer
+from keras_mtl.backbones.trunk import evenly_spaced, is_plain, tokens_after, trunk_of
 
 
 def feature_pyramid(
     backbone: keras.Model | FeaturePyramid,
     image_shape: tuple[int, int, int] | None = None,
     strides: Sequence[int] = (),
+    layers: Sequence[int] | None = None,
 ) -> FeaturePyramid:
     """Any backbone as a `FeaturePyramid`; the backbone's weights become the pyramid's.
 
@@ -27,6 +29,8 @@ def feature_pyramid(
         image_shape: `(height, width, 3)` in pixels; `None` means the backbone's own.
         strides: strides that the model needs. For a plain Vision Transformer they come from a
             `SimpleFeaturePyramid`.
+        layers: of a plain Vision Transformer, the blocks that are read, from 1: see `PatchMap`.
+            `None` means four evenly spaced ones of a DINO, and of a ViT the last one.
 
     Raises:
         ValueError: if the backbone cannot give what is asked for.
@@ -38,14 +42,24 @@ def feature_pyramid(
     {16: 192}
     >>> keras_mtl.backbones.feature_pyramid(backbone, strides=(4, 8, 16, 32)).channels
     {4: 48, 8: 96, 16: 192, 32: 192}
+    >>> dino = keras_mtl.backbones.dinov3("small", (64, 96, 3), num_layers=4)
+    >>> keras_mtl.backbones.feature_pyramid(dino, layers=(2, 4)).channels
+    {16: 768}
     """
     name = type(backbone).__name__
+    if layers is not None and not is_plain(backbone):
+        raise ValueError(
+            f"layers is {tuple(layers)}, but {name} is no plain Transformer of keras_hub's, whose "
+            "blocks can be chosen; leave it out."
+        )
     if isinstance(backbone, FeaturePyramid):
         pyramid = backbone
     elif kind_of(backbone) == "swin":
         pyramid = SwinTransformer(backbone, image_shape)
-    elif kind_of(backbone) in ("vit", "dinov2", "dinov3"):
-        pyramid = PatchMap(backbone)
+    elif is_plain(backbone):
+        if layers is None and kind_of(backbone) != "vit":
+            layers = evenly_spaced(backbone.num_layers)
+        pyramid = PatchMap(backbone, layers)
     elif levels_of(backbone):
         pyramid = PyramidOutputs(backbone, image_shape)
     else:
@@ -138,9 +152,10 @@ class PyramidOutputs(FeaturePyramid):
 
     def call(self, images, training=False):
         levels = self.levels(images, training=training)
-        return {
+        maps = {
             stride: ops.cast(levels[str(stride)], self.compute_dtype) for stride in self.channels
         }
+        return self.without_gradient_if_frozen(maps)
 
     def compute_output_spec(self, images, training=None):
         return {
@@ -158,14 +173,21 @@ class PyramidOutputs(FeaturePyramid):
 
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class PatchMap(FeaturePyramid):
-    """The last tokens of a plain Vision Transformer as one map, at the stride of its patches.
+    """Tokens of a plain Vision Transformer as one map, at the stride of its patches.
 
     Args:
         backbone: `keras_hub.models.ViTBackbone`, `DINOV2Backbone` or `DINOV3Backbone`; its image
             size is the layer's.
+        layers: numbers of blocks, from 1, in ascending order. The tokens after each are
+            normalised (of a ViT those of the last block only) and concatenated. `None` means the
+            backbone's output, which is the last block's.
+
+    Attributes:
+        width: int. Channels of each block's tokens.
 
     Raises:
-        ValueError: if patches are not square, or do not divide the image.
+        ValueError: if patches are not square, or do not divide the image, or there are no such
+            blocks.
 
     Example:
 
@@ -175,10 +197,10 @@ class PatchMap(FeaturePyramid):
     {16: (1, 2, 3, 192)}
     """
 
-    def __init__(self, backbone, **kwargs):
+    def __init__(self, backbone, layers: Sequence[int] | None = None, **kwargs):
         super().__init__(backbone.image_shape, **kwargs)
-        patch = backbone.patch_size
-        sides = {patch} if isinstance(patch, int) else set(patch)
+        patch = trunk_of(backbone).patch_size
+        sides = set(patch)
         if len(sides) > 1:
             raise ValueError(
                 f"This {type(backbone).__name__} has patches of {tuple(patch)} pixels, and a map "
@@ -192,8 +214,13 @@ class PatchMap(FeaturePyramid):
                 f"patches of {self.stride} pixels; build it for a size that is."
             )
         self.grid = (height // self.stride, width // self.stride)
-        self.channels = {self.stride: backbone.hidden_dim}
-        self.tokens = keras.Model(backbone.inputs, backbone.output)
+        self.blocks = None if layers is None else _checked_blocks(backbone, layers)
+        self.width = backbone.hidden_dim
+        self.channels = {self.stride: self.width * len(self.blocks or [1])}
+        if self.blocks is None:
+            self.tokens = keras.Model(backbone.inputs, backbone.output)
+        else:
+            self.tokens = tokens_after(backbone, self.blocks)
         self._backbone = keras.saving.serialize_keras_object(backbone)
 
     def build(self, images_shape):
@@ -204,14 +231,27 @@ class PatchMap(FeaturePyramid):
         super().save_own_variables(store)
 
     def call(self, images, training=False):
-        tokens = self.tokens(images, training=training)
         h, w = self.grid
         # Class and register tokens, where there are any, come first.
-        patches = ops.reshape(tokens[:, -h * w :], (-1, h, w, self.channels[self.stride]))
+        maps = [
+            ops.reshape(tokens[:, -h * w :], (-1, h, w, self.width))
+            for tokens in keras.tree.flatten(self.tokens(images, training=training))
+        ]
+        maps = self.without_gradient_if_frozen(maps)
+        patches = maps[0] if len(maps) == 1 else ops.concatenate(maps, axis=-1)
         return {self.stride: ops.cast(patches, self.compute_dtype)}
 
+    def each_block(self, patches) -> list:
+        """The maps of the blocks that are read, from the one that the layer answers.
+
+        Args:
+            patches: tensor `(B, h, w, C)`.
+        """
+        count = len(self.blocks or [1])
+        return [patches] if count == 1 else ops.split(patches, count, axis=-1)
+
     def get_config(self):
-        config = {**super().get_config(), "backbone": self._backbone}
+        config = {**super().get_config(), "backbone": self._backbone, "layers": self.blocks}
         del config["image_shape"]  # the backbone's
         return config
 
@@ -220,12 +260,25 @@ class PatchMap(FeaturePyramid):
         return cls(**{**config, "backbone": deserialize_backbone(config["backbone"])})
 
 
+def _checked_blocks(backbone, layers: Sequence[int]) -> list[int]:
+    """The numbers of blocks, after refusing what is none."""
+    found, depth = list(layers), backbone.num_layers
+    right = all(isinstance(n, int) and 1 <= n <= depth for n in found)
+    if not found or not right or found != sorted(set(found)):
+        raise ValueError(
+            f"layers is {tuple(layers)}; expected numbers from 1 to {depth} in ascending order, "
+            f"of the blocks of this {type(backbone).__name__}."
+        )
+    return found
+
+
 @keras.saving.register_keras_serializable(package="keras_mtl")
 class SimpleFeaturePyramid(FeaturePyramid):
-    """Strides 4, 8, 16 and 32 from the last map of a plain Vision Transformer.
+    """Strides 4, 8, 16 and 32 from the tokens of a plain Vision Transformer.
 
-    The map goes through two transposed convolutions, one, none, and a max pooling. Where patches
-    are not 16 pixels wide, the results are resized bilinearly to the strides.
+    Its map goes through two transposed convolutions, one, none, and a max pooling. Where patches
+    are not 16 pixels wide, the results are resized bilinearly to the strides. Of several blocks
+    the earliest makes the finest map, and so on.
 
     Args:
         patch_map: `PatchMap`.
@@ -238,13 +291,14 @@ class SimpleFeaturePyramid(FeaturePyramid):
     {4: 48, 8: 96, 16: 192, 32: 192}
 
     Reference: Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV
-        2022, Sec. 3, without the convolutions that bring all maps to one width.
+        2022, Sec. 3, without the convolutions that bring all maps to one width; Ranftl et al.,
+        Vision Transformers for Dense Prediction, ICCV 2021, Sec. 3 (a block for each map).
     """
 
     def __init__(self, patch_map: PatchMap, **kwargs):
         super().__init__(patch_map.image_shape, **kwargs)
         self.patch_map = patch_map
-        (width,) = patch_map.channels.values()
+        width = patch_map.width
         self.channels = {4: width // 4, 8: width // 2, 16: width, 32: width}
 
     def build(self, images_shape):
@@ -287,10 +341,10 @@ class SimpleFeaturePyramid(FeaturePyramid):
         Args:
             patches: tensor `(B, h, w, C)`.
         """
-        features = {}
-        for stride, branch in self.branches.items():
+        features, maps = {}, self.patch_map.each_block(patches)
+        for n, (stride, branch) in enumerate(self.branches.items()):
             size = tuple(math.ceil(length / stride) for length in self.image_shape[:2])
-            x = branch(patches)
+            x = branch(maps[n * len(maps) // len(self.branches)])
             if tuple(x.shape[1:3]) != size:
                 x = ops.image.resize(x, size, interpolation="bilinear")
             features[stride] = ops.cast(x, self.compute_dtype)

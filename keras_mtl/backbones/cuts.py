@@ -114,7 +114,10 @@ def _(pyramid: SwinTransformer, last_blocks: bool) -> list[Cut]:
 
 
 def runs_as_a_whole(pyramid: PatchMap) -> bool:
-    """Whether tokens that stand for no patch go through all of a Vision Transformer's blocks."""
+    """Whether tokens that stand for no patch go through all of a Vision Transformer's blocks.
+
+    One whose blocks are chosen runs so, too.
+    """
     return not has_vit_layers(pyramid.tokens) or bool(prefix_tokens(pyramid.tokens))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_mtl.arguments import checked_shape, checked_sizes
-from keras_mtl.backbones.keras_hub import DINOParts, dinov2_at
+from keras_mtl.backbones.keras_hub import embedding_at
 from keras_mtl.backbones.kinds import class_of
 from keras_mtl.backbones.vision_transformer import check_image_shape
 
@@ -128,8 +128,8 @@ def rectangular_dinov2() -> type:
                 **kwargs,
             )
             image_shape = tuple(image_shape)
-            parts: DINOParts = dinov2_at(inner, image_shape[:2])
-            self.embeddings, self.encoder, self.layernorm = parts
+            self.embeddings = embedding_at(inner, image_shape[:2])
+            self.encoder, self.layernorm = inner.encoder, inner.layernorm
             images = keras.Input(image_shape, name="images")
             tokens = self.embeddings(images)
             outputs = {"stem": tokens}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import keras
+from keras import ops
 
 from keras_mtl.backbones.dino import rectangular_dinov2
 from keras_mtl.backbones.keras_hub import attention_mask_accepted
@@ -60,6 +61,18 @@ class FeaturePyramid(keras.layers.Layer):
             )
             for stride, channels in self.channels.items()
         }
+
+    def without_gradient_if_frozen(self, features):
+        """Features as they are, but where nothing in the pyramid is trained without a gradient.
+
+        Then nothing within the pyramid is kept for the gradient on any backend.
+
+        Args:
+            features: tensor, or a list or dict of such.
+        """
+        if self.trainable_weights:
+            return features
+        return keras.tree.map_structure(ops.stop_gradient, features)
 
     def pretrained_layers(self) -> list[keras.layers.Layer]:
         """The layers whose weights published files hold; a subclass with others overrides it."""

@@ -187,7 +187,8 @@ class HRNet(FeaturePyramid):
         return x
 
     def call(self, images, training=False):
-        return dict(zip(self.channels, self.body(images, training=training), strict=True))
+        maps = self.without_gradient_if_frozen(self.body(images, training=training))
+        return dict(zip(self.channels, maps, strict=True))
 
     def get_config(self):
         return {

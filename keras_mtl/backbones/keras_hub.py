@@ -114,16 +114,8 @@ def token_embedding(dino: keras.Model) -> keras.layers.Layer:
     return dino.embeddings
 
 
-class DINOParts(NamedTuple):
-    """The layers of a DINOv2, in the order in which an image meets them."""
-
-    embeddings: keras.layers.Layer
-    encoder: keras.layers.Layer
-    layernorm: keras.layers.LayerNormalization
-
-
-def dinov2_at(dinov2: keras.Model, image_size: tuple[int, int]) -> DINOParts:
-    """The layers of a DINOv2, but for images of another size, which need not be square.
+def embedding_at(dinov2: keras.Model, image_size: tuple[int, int]) -> keras.layers.Layer:
+    """A new `token_embedding` of a DINOv2 for images of another size, which need not be square.
 
     Args:
         dinov2: `DINOV2Backbone`.
@@ -131,12 +123,7 @@ def dinov2_at(dinov2: keras.Model, image_size: tuple[int, int]) -> DINOParts:
     """
     given = dinov2.embeddings.get_config()
     given |= {"image_shape": image_size, "position_embedding_shape": image_size}
-    return DINOParts(type(dinov2.embeddings)(**given), dinov2.encoder, dinov2.layernorm)
-
-
-def block_outputs(backbone: keras.Model) -> list[keras.KerasTensor]:
-    """The tokens after each block of a DINOv2 or DINOv3, the first block's first."""
-    return [backbone.pyramid_outputs[f"stage{n}"] for n in range(1, backbone.num_layers + 1)]
+    return type(dinov2.embeddings)(**given)
 
 
 def encode_patches(vit: keras.Model, images):
@@ -404,11 +391,3 @@ def last_block_input(model: keras.Model, level: int) -> keras.KerasTensor | None
         return None
     before = ["pool1_pool", *(name for stack in blocks for name in stack)][-2]
     return model.get_layer(before).output
-
-
-def takes_squares_only(backbone: keras.Model) -> bool:
-    """Whether keras-hub is right on square images only.
-
-    keras-hub 0.32 takes the square root of the number of a MiT's tokens for both sides.
-    """
-    return kind_of(backbone) == "mit"

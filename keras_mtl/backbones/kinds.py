@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 _CLASSES = {
     "vit": "ViTBackbone",
     "swin": "SwinTransformerBackbone",
@@ -38,3 +40,11 @@ def kind_of_class(cls: type) -> str | None:
 def image_backbones() -> tuple[Any, ...]:
     """The classes that every backbone for images is of."""
     return tuple(class_of(kind) for kind in ("vit", "swin", "pyramid"))
+
+
+def takes_squares_only(backbone: keras.Model) -> bool:
+    """Whether keras-hub is right on square images only.
+
+    keras-hub 0.32 takes the square root of the number of a MiT's tokens for both sides.
+    """
+    return kind_of(backbone) == "mit"

@@ -130,8 +130,8 @@ def patch_maps(pyramid: PatchMap, images) -> list:
     """A plain Vision Transformer's map after each quarter of its blocks, the last one normalised.
 
     Args:
-        pyramid: `PatchMap`. One that runs only as a whole, such as a DINOv3, gives its last map
-            alone.
+        pyramid: `PatchMap`. One with chosen blocks, as `feature_pyramid` makes of a DINO, gives
+            theirs, and a ViT with a class token its last map alone.
         images: tensor `(B, height, width, 3)`.
 
     Returns:
@@ -145,7 +145,8 @@ def patch_maps(pyramid: PatchMap, images) -> list:
     [(None, 2, 3, 192), (None, 2, 3, 192)]
     """
     if runs_as_a_whole(pyramid):
-        return list(pyramid(images).values())
+        (patches,) = pyramid(images).values()
+        return pyramid.each_block(patches)
     maps, features = [], images
     for stage in stages(pyramid):
         features = stage(features)

@@ -240,7 +240,7 @@ class SwinTransformer(FeaturePyramid):
             features[stride] = ops.cast(on_tokens(norm, x), self.compute_dtype)
             if stage.merging is not None:
                 x = merge(stage.merging, x)
-        return features
+        return self.without_gradient_if_frozen(features)
 
     @property
     def roll(self) -> Callable:

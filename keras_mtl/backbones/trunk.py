@@ -8,11 +8,13 @@ from keras import ops
 
 from keras_mtl.backbones.keras_hub import (
     blocks_of,
+    embedding_layers,
     final_norm,
     keep_positions,
     token_embedding,
 )
 from keras_mtl.backbones.kinds import class_of, kind_of
+from keras_mtl.backbones.stemmed_vit import stem_of
 from keras_mtl.backbones.vision_transformer import PatchTokens
 
 PLAIN = ("vit", "dinov2", "dinov3")  # Transformers whose tokens all have one size
@@ -36,6 +38,44 @@ class Trunk(NamedTuple):
     patch_size: tuple[int, int]
     prefix_tokens: int
     rotary_theta: float | None
+
+
+def evenly_spaced(depth: int, count: int = 4) -> tuple[int, ...]:
+    """The blocks after which so many levels are read, the last block among them; counted from 1.
+
+    Example:
+
+    >>> evenly_spaced(12), evenly_spaced(2)
+    ((3, 6, 9, 12), (1, 2))
+    """
+    count = min(count, depth)
+    return tuple(depth * k // count for k in range(1, count + 1))
+
+
+def tokens_after(backbone: keras.Model, layers: Sequence[int]) -> keras.Model:
+    """A model from a trunk's images to its tokens after some blocks.
+
+    A DINO's last LayerNorm normalises those of every block, as its authors' code does where it
+    gives several levels; a ViT's those of the last block, as in networks on several levels of it.
+
+    Args:
+        backbone: as for `trunk_of`.
+        layers: numbers of blocks, from 1.
+    """
+    trunk = trunk_of(backbone)
+    if kind_of(backbone) != "vit":
+        found = [backbone.pyramid_outputs[f"stage{n}"] for n in layers]
+        if not backbone.apply_layernorm:
+            found = [trunk.norm(each) for each in found]
+        return keras.Model(backbone.inputs, found)
+    x, after, stem = backbone.input, [], stem_of(backbone)
+    for layer in [*([stem] if stem else []), *embedding_layers(backbone)]:
+        x = layer(x)
+    for block in trunk.blocks:
+        x = block(x)
+        after.append(x)
+    after[-1] = trunk.norm(x)
+    return keras.Model(backbone.inputs, [after[n - 1] for n in layers])
 
 
 def is_plain(backbone) -> bool:

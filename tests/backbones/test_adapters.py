@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_mtl
 from keras_mtl.backbones import (
     FeaturePyramid,
     HRNet,
@@ -18,6 +19,8 @@ from keras_mtl.backbones import (
     SwinTransformer,
     feature_pyramid,
 )
+from keras_mtl.backbones.stages import patch_maps
+from keras_mtl.backbones.trunk import tokens_of, trunk_of
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
 
@@ -87,7 +90,8 @@ def make(kind, small):
     if kind in PYRAMIDS:
         backbone, image_shape = PYRAMIDS[kind][0](small), PYRAMIDS[kind][1]
     else:
-        backbone, image_shape = TRANSFORMERS[kind][0](small), None
+        backbone = TRANSFORMERS[kind][0](small)
+        return backbone, PatchMap(backbone)
     return backbone, feature_pyramid(backbone, image_shape)
 
 
@@ -304,7 +308,7 @@ SIMPLE = {
 
 
 def simple(backbone):
-    return feature_pyramid(backbone, strides=(4, 8, 16, 32))
+    return feature_pyramid(PatchMap(backbone), strides=(4, 8, 16, 32))
 
 
 def randomize(pyramid):
@@ -552,3 +556,60 @@ def test_positions_that_a_dinov2_learned_are_saved(tmp_path, small):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras").predict_on_batch(image)
     np.testing.assert_allclose(loaded, expected, atol=1e-5)
+
+
+# === Several blocks of a plain Vision Transformer ===
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "dinov3"])
+def test_chosen_blocks(kind, small):
+    """Each as the backbone has it, a DINO's normalised; the earliest makes the finest map."""
+    shape = (56, 84, 3) if kind == "dinov2" else (64, 96, 3)
+    backbone = keras_mtl.backbones.dinov2("small", shape, **DINO) if kind == "dinov2" else None
+    backbone = backbone or getattr(small, kind)(shape)
+    images = np.random.default_rng(0).normal(size=(1, *shape)).astype("float32")
+    expected, patches = [], tokens_of(backbone, "tokens")(images)
+    trunk = trunk_of(backbone)
+    prompts = ops.zeros((1, 0, 16))
+    how = {"prefix_tokens": trunk.prefix_tokens, "rotary_theta": trunk.rotary_theta}
+    for n, block in enumerate(trunk.blocks, start=1):
+        out = keras_mtl.layers.PromptedEncoderBlock(block, trunk.grid, **how)(prompts, patches)
+        prompts, patches = out["prompts"], out["patches"]
+        seen = trunk.norm(patches) if kind != "vit" or n == 2 else patches
+        expected.append(ops.reshape(seen[:, trunk.prefix_tokens :], (1, 4, 6, 16)))
+    both = feature_pyramid(backbone, layers=(1, 2))
+    stride = both.stride
+    assert both.channels == {stride: 32}
+    found = ops.convert_to_numpy(both(images)[stride])
+    wanted = np.concatenate([ops.convert_to_numpy(each) for each in expected], axis=-1)
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+    maps = patch_maps(both, keras.Input(shape))
+    assert [each.shape for each in maps] == [(None, 4, 6, 16)] * 2
+
+    pyramid = feature_pyramid(both, strides=(4, 8, 16, 32))
+    levels = pyramid(images)
+    for level, taken in ((8, expected[0]), (16, expected[1])):
+        x = pyramid.branches[level](taken)
+        if tuple(x.shape[1:3]) != tuple(levels[level].shape[1:3]):
+            x = ops.image.resize(x, levels[level].shape[1:3], interpolation="bilinear")
+        np.testing.assert_allclose(*map(ops.convert_to_numpy, (levels[level], x)), atol=1e-4)
+
+
+DINO = {"num_layers": 2, "hidden_dim": 16, "num_heads": 2, "intermediate_dim": 32}
+
+
+@pytest.mark.once("torch", "what is read by default, and what is refused, know no backend")
+def test_blocks_that_are_read(small):
+    dino = keras_mtl.backbones.dinov3("small", (32, 48, 3), **DINO | {"num_layers": 8})
+    assert feature_pyramid(dino).blocks == [2, 4, 6, 8]
+    assert feature_pyramid(small.vit()).blocks is None
+    pyramid = feature_pyramid(small.dinov3(), layers=(2,))
+    pyramid.trainable = False
+    assert not pyramid.trainable_weights
+    x = pyramid(np.ones((1, 64, 96, 3), "float32"))[16]
+    assert not x.requires_grad
+    for layers in ((), (0, 1), (2, 1), (1, 9), (1, 1.5)):
+        with pytest.raises(ValueError, match="expected numbers from 1 to 2 in ascending order"):
+            feature_pyramid(small.vit(), layers=layers)
+    with pytest.raises(ValueError, match="but ResNetBackbone is no plain Transformer"):
+        feature_pyramid(small.resnet((64, 96, 3)), layers=(1,))

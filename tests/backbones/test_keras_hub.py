@@ -282,7 +282,7 @@ def test_keras_hub_still_forgets_positions_that_grew(made):
 
 def test_keras_hubs_mit_is_still_wrong_where_it_is_not_square(small):
     """Once it is right, `takes_squares_only` can go."""
-    assert inside.takes_squares_only(small.mit()) and not inside.takes_squares_only(small.resnet())
+    assert kinds.takes_squares_only(small.mit()) and not kinds.takes_squares_only(small.resnet())
     try:
         backbone = small.mit((64, 96, 3))
         level = keras.Model(backbone.inputs, inside.levels_of(backbone)[1])

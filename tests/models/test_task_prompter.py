@@ -292,7 +292,7 @@ def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(variant, images):
 WRONG = {  # arguments, what the error says
     "backbone": (
         lambda: {"backbone": keras.Sequential(name="s")},
-        "needs a keras_hub ViTBackbone or a Swin Transformer, but got Sequential; build",
+        r"needs a plain Transformer .* or a Swin Transformer, but got Sequential; build",
     ),
     "dropout": (
         lambda: {"backbone": vit(dropout_rate=0.1)},

@@ -1,6 +1,7 @@
 """Spatial-channel task prompt learning (TaskPrompter, Sec. 3.2, Eq. 2-5)."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -212,7 +213,11 @@ class SpatialTaskPromptLearning(keras.layers.Layer):
     as_written = False  # see as_written.py
 
     def __init__(
-        self, attention: keras.layers.Layer, prefix_tokens: int = 0, rotary=None, **kwargs
+        self,
+        attention: keras.layers.Layer,
+        prefix_tokens: int = 0,
+        rotary: Sequence | None = None,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.attention = attention

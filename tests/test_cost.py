@@ -301,6 +301,7 @@ PUBLISHED = [
     ("taskprompter_vit_base_pascal", 5, 418.33, 1153.4),
     ("taskprompter_vit_large_nyud", 4, 513.51, 839.7),
     ("taskprompter_swin_base_cityscapes3d", 3, 303.67, 2184.2),
+    ("multitask_baseline_swin_base_cityscapes3d", 3, 133.22, 732.1),
 ]
 BUILT = {("taskprompter_vit_large_pascal", 2), ("taskprompter_vit_large_nyud", 4)}
 
@@ -318,6 +319,13 @@ def test_published_figures(preset, tasks, parameters, macs, capsys):
     found = json.loads(capsys.readouterr().out)
     assert round(found["parameters"] / 1e6, 2) == parameters
     assert found["macs"] / 1e9 == pytest.approx(macs, abs=0.1)
+
+
+@pytest.mark.once("torch", "the count is the same on every backend")
+def test_a_deformable_convolution_counts_as_a_convolution():
+    image = keras.Input((8, 12, 3))
+    model = keras.Model(image, keras_mtl.layers.DeformableConvolution(5)(image))
+    assert cost.macs(model) == cost.Macs(8 * 12 * 9 * 3 * (27 + 5), 0)  # and that of its offsets
 
 
 # Preset, parameters in millions as published, multiply-accumulates in billions of the published

@@ -130,9 +130,9 @@ def deformable_convolution(
     pixels = ops.reshape(pixels, (-1, channels))
     down = ops.arange(rows, dtype="float32")[:, None] * strides - size // 2
     right = ops.arange(columns, dtype="float32") * strides - size // 2
-    taps = np.arange(size**2)
-    ys = down[..., None] + (taps // size).astype("float32") + offsets[..., ::2]
-    xs = right[:, None] + (taps % size).astype("float32") + offsets[..., 1::2]
+    tap_rows, tap_columns = np.indices((size, size), "float32").reshape(2, -1)
+    ys = down[..., None] + ops.convert_to_tensor(tap_rows) + offsets[..., ::2]
+    xs = right[:, None] + ops.convert_to_tensor(tap_columns) + offsets[..., 1::2]
 
     def part(pixels, weights, ys, xs, masks):
         """The part of the answer of some taps, which are the last axis."""

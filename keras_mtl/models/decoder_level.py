@@ -110,3 +110,78 @@ def predictions(
         )
         for task in tasks
     }
+
+
+def summed_levels(maps: Sequence, name: str):
+    """Maps of several levels, resized bilinearly to the size of the first, added.
+
+    Args:
+        maps: list of tensors `(B, h, w, C)`.
+        name: str that the layers' names begin with.
+
+    Example:
+
+    >>> summed_levels([keras.Input((8, 12, 3)), keras.Input((4, 6, 3))], "depth").shape
+    (None, 8, 12, 3)
+    """
+    size = maps[0].shape[1:3]
+    resized = [
+        keras.layers.Resizing(*size, interpolation="bilinear", name=f"{name}_resize_{number}")(x)
+        for number, x in enumerate(maps[1:], start=2)
+    ]
+    return keras.layers.Add(name=f"{name}_summed")([maps[0], *resized])
+
+
+def maps_by_stride(strides: Sequence[float], maps: Sequence) -> dict[float, Any]:
+    """A task's map of each level as its head takes them: a list where two have one stride.
+
+    Args:
+        strides: of the maps, pixels of the image.
+        maps: list of tensors `(B, h, w, C)`.
+
+    Example:
+
+    >>> found = maps_by_stride([8, 16, 16], ["fine", "coarse", "later"])
+    >>> found[16]
+    ['coarse', 'later']
+    """
+    found: dict[float, Any] = {}
+    for stride, x in zip(strides, maps, strict=True):
+        earlier = found.get(stride)
+        found[stride] = x if earlier is None else [earlier, x]
+    return found
+
+
+def outputs_of_levels(
+    strides: Sequence[float], maps: Sequence, tasks: Sequence[Task], width: int
+) -> dict[str, Any]:
+    """Each task's raw output from the levels of a backbone, each brought to features of its own.
+
+    For each task and level a 3x3 convolution, batch normalization and ReLU. A task whose output is
+    a map gets their sum at the size of the first and its last step alone, another all of them.
+
+    Args:
+        strides: of the maps, pixels of the image.
+        maps: list of tensors `(B, h, w, C)`, finest first.
+        tasks: list of the model's tasks.
+        width: int. Channels of a task's features.
+
+    Example:
+
+    >>> levels = [keras.Input((8, 12, 3)), keras.Input((4, 6, 5))]
+    >>> found = outputs_of_levels([4, 8], levels, keras_mtl.tasks.nyud("depth", "edge"), 16)
+    >>> {name: each.shape for name, each in found.items()}
+    {'depth': (None, 8, 12, 1), 'edge': (None, 8, 12, 1)}
+    """
+    raw = {}
+    for task in tasks:
+        own = [
+            conv_norm_relu(x, width, 3, f"{task.name}_features_{number}")
+            for number, x in enumerate(maps, start=1)
+        ]
+        if task.output == "map":
+            predict = task.predictor(name=f"{task.name}_prediction")
+            raw[task.name] = predict(summed_levels(own, task.name))
+        else:
+            raw[task.name] = task.head(name=f"{task.name}_head")(maps_by_stride(strides, own))
+    return raw

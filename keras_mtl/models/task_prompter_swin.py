@@ -21,7 +21,7 @@ from keras_mtl.layers import (
 )
 from keras_mtl.layers.convolutions import convolution
 from keras_mtl.layers.task_prompter.reduced_channel_prompting import channel_plane
-from keras_mtl.models.decoder_level import conv_norm_relu
+from keras_mtl.models.decoder_level import conv_norm_relu, maps_by_stride, summed_levels
 from keras_mtl.models.task_prompter_options import PromptOptions
 from keras_mtl.tasks import Task
 
@@ -172,7 +172,7 @@ def _levels(backbone, num_tasks: int, images, how: PromptOptions) -> list[Level]
 
 def _released_outputs(levels, tasks, final_dim: int, how: PromptOptions) -> dict[str, Any]:
     """Decoding and heads as published: maps of 2-D tasks at twice each level's size."""
-    raw = {}
+    raw, strides = {}, [level.stride for level in levels]
     for t, task in enumerate(tasks):
         maps = [
             LevelPromptDecoding(
@@ -187,10 +187,10 @@ def _released_outputs(levels, tasks, final_dim: int, how: PromptOptions) -> dict
         ]
         if task.output != "map":
             raw[task.name] = task.predictor(name=f"{task.name}_prediction")(
-                _by_stride(levels, maps)
+                maps_by_stride(strides, maps)
             )
             continue
-        x = _summed(maps, task.name)
+        x = summed_levels(maps, task.name)
         x = convolution(final_dim, 3, use_bias=True, name=f"{task.name}_fused")(x)
         x = TransposedUpsampling(name=f"{task.name}_head")(x)
         begin = keras.initializers.TruncatedNormal(stddev=0.02)
@@ -215,35 +215,16 @@ def _paper_outputs(levels, tasks, final_dim: int, how: PromptOptions) -> dict[st
                 len(tasks), name=f"reweighting_after_block_{level.block}"
             )(features, level.among)
         decoded.append(features)
-    raw = {}
+    raw, strides = {}, [level.stride for level in levels]
     for t, task in enumerate(tasks):
         maps = [features[:, t] for features in decoded]
         if task.output == "map":
             head = task.head(activation="relu", name=f"{task.name}_head")
-            raw[task.name] = head(_summed(maps, task.name))
+            raw[task.name] = head(summed_levels(maps, task.name))
             continue
         maps = [
             conv_norm_relu(x, final_dim, 3, f"{task.name}_features_{number}")
             for number, x in enumerate(maps, start=1)
         ]
-        raw[task.name] = task.head(name=f"{task.name}_head")(_by_stride(levels, maps))
+        raw[task.name] = task.head(name=f"{task.name}_head")(maps_by_stride(strides, maps))
     return raw
-
-
-def _summed(maps: Sequence, name: str):
-    """Features of all levels at the size of the first, added."""
-    size = maps[0].shape[1:3]
-    resized = [
-        keras.layers.Resizing(*size, interpolation="bilinear", name=f"{name}_resize_{number}")(x)
-        for number, x in enumerate(maps[1:], start=2)
-    ]
-    return keras.layers.Add(name=f"{name}_summed")([maps[0], *resized])
-
-
-def _by_stride(levels: Sequence[Level], maps: Sequence) -> dict[float, Any]:
-    """A task's map of each level as its head takes them: a list where two have one stride."""
-    found: dict[float, Any] = {}
-    for level, x in zip(levels, maps, strict=True):
-        earlier = found.get(level.stride)
-        found[level.stride] = x if earlier is None else [earlier, x]
-    return found

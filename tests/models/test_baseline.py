@@ -7,15 +7,20 @@ import pytest
 from keras import ops
 
 import keras_mtl
+from keras_mtl import cost
 from keras_mtl.backbones import (
     FeaturePyramid,
     HRNet,
     feature_pyramid,
+    stages,
     swin_transformer,
     vision_transformer,
 )
+from keras_mtl.backbones.keras_hub import swin_stages
+from keras_mtl.backbones.merged_swin import MergedSwin
 from keras_mtl.images import IMAGE_MEAN, IMAGE_STD
-from keras_mtl.tasks import DepthEstimation, SemanticSegmentation
+from keras_mtl.tasks import DepthEstimation, Detection3D, SemanticSegmentation
+from tests import small
 
 pytestmark = pytest.mark.usefixtures("drawn_by_numpy")
 
@@ -235,3 +240,75 @@ def test_wrong_arguments(name):
         keras_mtl.MultiTaskBaseline(*arguments())
     text = str(error.value)
     assert text.endswith(".") and ". " not in text and "\n" not in text
+
+
+# === Merged levels ===
+
+
+def merged_by_hand(merging, x):
+    """Neighbours in the order (0, 0), (1, 0), (0, 1), (1, 1), layer normalization, linear."""
+    near = [x[:, i::2, j::2] for i, j in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    x = np.concatenate(near, axis=-1)
+    kernel, gamma, beta = (ops.convert_to_numpy(w) for w in merging.weights)
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    return (x * gamma + beta) @ kernel
+
+
+def test_maps_behind_each_merging():
+    pyramid = small.swin((32, 64))
+    x = np.random.default_rng(0).normal(size=(2, 32, 64, 3)).astype("float32")
+    maps = MergedSwin(pyramid)(x)
+    features, expected = x, []
+    for stage, part in zip(stages(pyramid), swin_stages(pyramid.backbone), strict=True):
+        features = stage(features)
+        if part.merging is not None:
+            expected.append(merged_by_hand(part.merging, ops.convert_to_numpy(features[0])))
+    expected.append(ops.convert_to_numpy(stage.maps(features)[32]))
+    for found, wanted in zip(maps, expected, strict=True):
+        np.testing.assert_allclose(ops.convert_to_numpy(found), wanted, atol=1e-4)
+
+
+def test_merged_levels(tmp_path):
+    """Features of their own for each task and level, summed for maps; the model is its file."""
+    boxes = Detection3D(width=4, class_branch=(4,), groups=2)
+    pyramid = small.swin((64, 128))
+    model = keras_mtl.MultiTaskBaseline(
+        pyramid, [SEMSEG, boxes], head_width=6, levels="merged", image_scale=0.5
+    )
+    x = np.random.default_rng(0).uniform(0, 255, (1, 64, 128, 3)).astype("float32")
+    found = model.predict(x, verbose=0)
+    level = {name: model.get_layer(f"semseg_features_{name}").output for name in range(1, 5)}
+    inner = keras.Model(model.input, [*level.values(), model.get_layer("semseg_prediction").output])
+    *maps, raw = (ops.convert_to_numpy(each) for each in inner(x))
+    size = maps[0].shape[1:3]
+    assert size == (4, 8) and maps[3].shape[1:3] == (1, 2)
+    summed = sum(
+        ops.convert_to_numpy(ops.image.resize(each, size, interpolation="bilinear"))
+        for each in maps
+    )
+    kernel, bias = (ops.convert_to_numpy(w) for w in model.get_layer("semseg_prediction").weights)
+    np.testing.assert_allclose(raw, summed @ kernel.reshape(6, 3) + bias, atol=1e-5)
+    strides = found["detection3d"][0, :, -3]  # of the image, which is halved
+    assert np.unique(strides).tolist() == [16, 32, 64, 128] and (strides == 64).sum() == 4
+    own = 6 * 9 * (8 + 16 + 32 + 32) + 4 * 2 * 6  # of a task: convolutions, normalizations
+    shared = sum(np.prod(w.shape) for w in pyramid.backbone.trainable_weights)
+    head = sum(np.prod(w.shape) for w in model.get_layer("detection3d_head").trainable_weights)
+    assert cost.parameters(model) == shared + 2 * own + (6 * 3 + 3) + head
+    assert model.backbone_layers == [model.get_layer("merged_levels").backbone]
+    model.save(tmp_path / "model.keras")
+    again = keras_mtl.load_model(tmp_path / "model.keras").predict(x, verbose=0)
+    np.testing.assert_array_equal(again["detection3d"], found["detection3d"])
+
+
+@pytest.mark.once("torch", "arguments are looked at before anything is built")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"levels": "all"}, 'levels is \'all\'; expected "fused" or "merged"'),
+        ({"levels": "merged"}, "needs a Swin Transformer"),
+        ({"image_scale": 0.5}, "image_scale is 0.5"),
+    ],
+)
+def test_wrong_levels(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        keras_mtl.MultiTaskBaseline(small.vit((16, 16)), [DEPTH], **arguments)

@@ -10,14 +10,13 @@ folder the same, naming at the end, with exit status 1, what cannot be read; of 
 walk-panel.mp4: every frame beside its maps, at the video's frame rate.
 """
 
-import argparse
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 
 def main() -> None:
-    shown = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shown)
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model.keras that a training run wrote")
     parser.add_argument("input", type=Path, help="an image file, a folder of them, or a video")
     parser.add_argument("--output", type=Path, default=Path(), help="folder (default: here)")
@@ -25,7 +24,7 @@ def main() -> None:
     parser.add_argument("--affinity", action="store_true", help=text)
     text = "frames of a video that run through the network at a time (default 4)"
     parser.add_argument("--batch-size", type=int, default=4, help=text)
-    text = "of boxes in space: focal lengths and principal point in pixels (default: a guess)"
+    text = "of boxes in space: focal lengths, principal point, pixels (default: EXIF's, or a guess)"
     parser.add_argument("--camera", type=float, nargs=4, metavar=("FX", "FY", "U", "V"), help=text)
     options = parser.parse_args()
     if options.batch_size < 1:
@@ -51,9 +50,10 @@ def main() -> None:
                 count = video.save_video(model, source, target, options.batch_size)
             return print(f"Wrote {target}: {count} frames")
         photograph, model = read_photograph(given), load_model(options.model)
-        stem, (height, width) = out / given.stem, photograph.shape[:2]
-        maps = predictions.save_prediction(model, photograph, stem, prompts, lens)
-        print(f"Wrote {stem}-panel.png and {stem}-maps.npz: {', '.join(maps)} at {height}x{width}")
+        (camera, known), stem = predictions.known_camera(model, given, lens), out / given.stem
+        maps = predictions.save_prediction(model, photograph, stem, prompts, camera)
+        size = "x".join(map(str, photograph.shape[:2])) + known
+        print(f"Wrote {stem}-panel.png and {stem}-maps.npz: {', '.join(maps)} at {size}")
 
 
 if __name__ == "__main__":

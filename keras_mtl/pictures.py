@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,33 @@ def read_photograph(source: Any, name: str | None = None) -> np.ndarray:
         with open_picture(source, name) as image, _said(name):
             pixels, turn = _rgb(image, name), orientation(image)
     return turned(pixels, turn)
+
+
+def exif_of(source: Any) -> tuple[dict[int, Any], tuple[int, int], int]:
+    """What EXIF says of a picture.
+
+    Args:
+        source: path or Pillow image.
+
+    Returns:
+        Values by their numbers, those of the camera among them and none where they are broken; the
+        size `(height, width)` as it is stored; and how it is stored, see `orientation`.
+
+    Raises:
+        PictureError: if the picture cannot be read.
+    """
+    from PIL import ExifTags
+
+    given = hasattr(source, "getexif")
+    name = getattr(source, "filename", "") or "The Pillow image" if given else str(source)
+    tags: dict[int, Any] = {}
+    with _said(name), nullcontext(source) if given else _header(source, name) as image:
+        check_pixels(image.height, image.width, name)  # Pillow decodes PNG for it
+        size, turn = (image.height, image.width), orientation(image)
+        with suppress(PictureError), _said(name):
+            exif = image.getexif()
+            tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    return tags, size, turn
 
 
 def size_tells_turn(path: Any) -> bool:

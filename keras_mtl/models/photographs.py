@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_mtl.arguments import check_integer
 from keras_mtl.boxes3d import Sensor
+from keras_mtl.boxes3d.exif import camera_of_photograph
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.pictures import as_photograph
 from keras_mtl.training.arrays import as_numpy, check_image_values
@@ -164,16 +165,23 @@ def predict_maps(model, images, batch_size: int, cameras: Any = None) -> dict | 
         model: `keras_mtl.MultiTaskModel`.
         images: one photograph, as an array, a Pillow image or a path, or a sequence of them.
         batch_size: int. Photographs run through the network at a time.
-        cameras: array `(3, 3)`, the camera of all photographs, or a sequence of such, one for each.
+        cameras: array `(3, 3)`, the camera of all photographs, or a sequence of such, one for each;
+            where there is none files and Pillow images may say it in their EXIF data.
     """
     batch_size, said = check_integer("batch_size", batch_size, 1), []
     file = isinstance(images, (str, os.PathLike)) or hasattr(images, "getexif")
     file = file or isinstance(images, (bytes, Mapping))  # which are none, and no sequences
     single = file or getattr(images, "ndim", None) in (2, 3) or not hasattr(images, "__iter__")
-    photographs = [as_photograph(image) for image in ([images] if single else images)]
+    given = [images] if single else list(images)
+    photographs = [as_photograph(image) for image in given]
     for photograph in photographs:
         check_image_values(photograph, said)
     known = _cameras(cameras, len(photographs))
+    if any(task.takes_camera for task in model.tasks):
+        known = [
+            _camera_said(image) if camera is None else camera
+            for image, camera in zip(given, known, strict=True)
+        ]
     fitted = [fit(photograph, model.image_size) for photograph in photographs]
     fitted = [
         (image, replace(place, camera=camera))
@@ -199,3 +207,11 @@ def _cameras(cameras: Any, count: int) -> list:
     if len(given) != count:
         raise ValueError(f"There are {len(given)} cameras for {count} photographs; give one each.")
     return [None if each is None else Sensor(each).camera for each in given]
+
+
+def _camera_said(image: Any) -> np.ndarray | None:
+    """What the EXIF data of a file or a Pillow image say."""
+    if not (isinstance(image, (str, os.PathLike)) or hasattr(image, "getexif")):
+        return None
+    found = camera_of_photograph(image)
+    return None if found is None else found.camera

@@ -68,6 +68,7 @@ class Detection3D(Task):
     higher_is_better = True
     ignore = arrays.NOT_ANNOTATED
     output = "levels"
+    takes_camera = True
     stores = "numbers, classes and metres"
 
     def __init__(

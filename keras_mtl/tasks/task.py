@@ -93,6 +93,7 @@ class Task(LabelContract):
     label_values: tuple[int, ...] | None = None  # all but `ignore`, where they are few
     only_channels: int | None = None  # of the raw output, where a kind has no choice
     settles_crops = False
+    takes_camera = False  # whether what it predicts depends on the photograph's camera
 
     def __init__(self, name: str, channels: int, loss_weight: float = 1.0):
         only = vars(type(self)).get("only_channels")  # not inherited: a subclass may have others

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from keras_mtl.boxes3d.exif import camera_of_photograph
 from keras_mtl.files import whole
 from keras_mtl.pictures import PictureError, endings, read_photograph
 from keras_mtl.visualize.affinity import affinity
 from keras_mtl.visualize.panels import panel, write_figure
 
+GUESS = "a guess, 49 degrees from left to right"
 _PICTURES = ("-panel.png", "-affinity.png")  # what is written beside photographs is none
 
 
@@ -38,12 +40,39 @@ def photographs(folder: str | Path) -> list[Path]:
     return paths
 
 
+def known_camera(
+    model, source: Any, lens: Sequence[float] | None = None
+) -> tuple[np.ndarray | None, str]:
+    """The camera of a photograph for boxes in space, and how it is known.
+
+    Args:
+        model: `keras_mtl.MultiTaskModel`.
+        source: path or Pillow image.
+        lens: the focal lengths across and down and the principal point (u, v), pixels; `None`:
+            what EXIF data say.
+
+    Returns:
+        Array `(3, 3)`, or `None` where it is to be guessed; and words to go on with, which are
+        none where no task of the model asks for a camera.
+    """
+    if not any(task.takes_camera for task in model.tasks):
+        return None, ""
+    if lens is not None:
+        fx, fy, u0, v0 = lens
+        return np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1]], "float64"), "; camera as given"
+    found = camera_of_photograph(source)
+    if found is None:
+        return None, f"; camera {GUESS}"
+    focal = found.camera[0, 0]
+    return found.camera, f"; camera from EXIF: {found.words}, {focal:.0f} pixels"
+
+
 def save_prediction(
     model,
     photograph: np.ndarray,
     stem: str | Path,
     prompts: bool = False,
-    lens: Sequence[float] | None = None,
+    camera: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Predicts a photograph and writes STEM-panel.png and STEM-maps.npz.
 
@@ -52,8 +81,7 @@ def save_prediction(
         photograph: array `(H, W, 3)`, RGB in 0..255, of any size.
         stem: what the files' names begin with, with their folder, which is made.
         prompts: whether to write STEM-affinity.png, too: where a TaskPrompter's prompts look.
-        lens: for boxes in space, the focal lengths across and down and the principal point (u, v)
-            of the photograph's camera, pixels; `None`: a guess.
+        camera: for boxes in space, `(3, 3)`, of `known_camera`; `None`: a guess.
 
     Returns:
         Decoded maps at the photograph's size, by task name.
@@ -62,10 +90,6 @@ def save_prediction(
         ValueError: if prompts are asked for of a model that has none.
         OSError: if a file cannot be written.
     """
-    camera = None
-    if lens is not None:
-        fx, fy, u0, v0 = lens
-        camera = np.array([[fx, 0, u0], [0, fy, v0], [0, 0, 1]], "float64")
     maps = model.predict_maps(photograph, cameras=camera)
     rows = {name: [each] for name, each in maps.items()}
     figure = panel(photograph[None], rows, model.tasks, legend=True)
@@ -94,14 +118,14 @@ def save_predictions(
             in the names, to be told apart.
         prompts: as there.
         report: called at the end with a sentence for each file that cannot be read.
-        lens: of all photographs, as there.
+        lens: of all photographs, see `known_camera`.
 
     Returns:
         How many could be read.
     """
     from tqdm import tqdm
 
-    stems, faults = [path.stem for path in paths], []
+    stems, faults, guessed = [path.stem for path in paths], [], 0
     for path in tqdm(paths, unit="photograph", disable=None):
         try:
             photograph = read_photograph(path)
@@ -109,7 +133,11 @@ def save_predictions(
             faults.append(str(error))
             continue
         name = path.stem if stems.count(path.stem) == 1 else path.name
-        save_prediction(model, photograph, Path(output) / name, prompts, lens)
+        camera, known = known_camera(model, path, lens)
+        guessed += known.endswith(GUESS)
+        save_prediction(model, photograph, Path(output) / name, prompts, camera)
+    if guessed:
+        report(f"Of {guessed} of the photographs the camera is {GUESS}.")
     for fault in faults:
         report(fault)
     return len(paths) - len(faults)

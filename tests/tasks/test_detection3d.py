@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from PIL import Image
 
 import keras_mtl
 from keras_mtl import boxes3d, tasks
+from keras_mtl.boxes3d.exif import FOCAL_LENGTH_ON_FILM
 from keras_mtl.boxes3d.labels import (
     NOT_ANNOTATED,
     NOTHING,
@@ -16,7 +18,7 @@ from keras_mtl.boxes3d.labels import (
 from keras_mtl.boxes3d.points import parts_of_raw, points_of
 from keras_mtl.data.geometry import Change
 from keras_mtl.models.photographs import Place
-from keras_mtl.visualize.predictions import save_prediction
+from keras_mtl.visualize.predictions import known_camera, save_prediction, save_predictions
 from tests import small
 
 SIZE = (48, 96)
@@ -270,13 +272,36 @@ def test_predicted_restored_and_drawn(task, scenes, trained):
 
 
 def test_saved_as_pictures_and_arrays(task, scenes, trained, tmp_path):
-    photograph, (fx, fy, u0, v0) = scenes[0][0].astype("uint8"), (100.0, 100.0, 50.0, 20.0)
-    final = save_prediction(trained[0], photograph, tmp_path / "a", lens=(fx, fy, u0, v0))
+    photograph = scenes[0][0].astype("uint8")
+    camera, _ = known_camera(trained[0], None, lens=(100.0, 100.0, 50.0, 20.0))
+    final = save_prediction(trained[0], photograph, tmp_path / "a", camera=camera)
     with np.load(tmp_path / "a-maps.npz") as arrays:
         assert set(arrays) == {f"{task.name}/{name}" for name in final[task.name]}
         np.testing.assert_array_equal(arrays[f"{task.name}/camera"], SENSOR.camera)
         np.testing.assert_array_equal(arrays[f"{task.name}/boxes"], final[task.name]["boxes"])
     assert (tmp_path / "a-panel.png").stat().st_size > 1000
+
+
+def test_cameras_of_files(task, scenes, trained, tmp_path):
+    """EXIF says the camera, at every door alike; where it says nothing a camera is guessed."""
+    picture, exif = Image.fromarray(scenes[0][0].astype("uint8")), Image.Exif()
+    exif.get_ifd(0x8769)[FOCAL_LENGTH_ON_FILM] = 30
+    picture.save(tmp_path / "known.jpg", exif=exif)
+    picture.save(tmp_path / "unknown.jpg")
+    focal = 30 / np.hypot(36, 24) * np.hypot(*SIZE)
+    expected = [[focal, 0, 48], [0, focal, 24], [0, 0, 1]]
+    for given in (tmp_path / "known.jpg", Image.open(tmp_path / "known.jpg")):
+        found = trained[0].predict_maps(given)[task.name]
+        np.testing.assert_allclose(found["camera"], expected, rtol=1e-6)
+    found = trained[0].predict_maps(tmp_path / "known.jpg", cameras=SENSOR.camera)[task.name]
+    np.testing.assert_array_equal(found["camera"], SENSOR.camera)
+    paths, said = [tmp_path / "known.jpg", tmp_path / "unknown.jpg"], []
+    assert save_predictions(trained[0], paths, tmp_path / "out", report=said.append) == 2
+    assert said == ["Of 1 of the photographs the camera is a guess, 49 degrees from left to right."]
+    with np.load(tmp_path / "out" / "known-maps.npz") as known:
+        np.testing.assert_allclose(known[f"{task.name}/camera"], expected, rtol=1e-6)
+    with np.load(tmp_path / "out" / "unknown-maps.npz") as unknown:
+        np.testing.assert_allclose(unknown[f"{task.name}/camera"], task.camera_for(SIZE), rtol=1e-6)
 
 
 def test_scored(task, scenes, trained):

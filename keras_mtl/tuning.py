@@ -30,6 +30,7 @@ from keras_mtl.models import (
 )
 from keras_mtl.tables import markdown
 from keras_mtl.tasks import Task, check_tasks
+from keras_mtl.training.balancing import BalancingRule
 
 
 class DeltaM(keras.callbacks.Callback):
@@ -69,6 +70,7 @@ class Search(keras_tuner.HyperModel):
         tasks: list of tasks.
         single: single-task scores by task name (see `DeltaM`), to maximize Delta_m; or `None`.
         headline: name of the task whose first metric is the objective instead.
+        balancing: classes of `keras_mtl.balancing` to choose from, besides none.
 
     Attributes:
         objective: `keras_tuner.Objective` for the tuner.
@@ -84,8 +86,10 @@ class Search(keras_tuner.HyperModel):
         tasks: Sequence[Task],
         single: Mapping[str, float] | None = None,
         headline: str | None = None,
+        balancing: Sequence[type[BalancingRule]] = (),
     ):
         super().__init__()
+        self.balancing = {rule.__name__: rule for rule in balancing}
         self.make_backbone = make_backbone
         self.tasks = check_tasks(tasks)
         self.single = single
@@ -120,7 +124,11 @@ class Search(keras_tuner.HyperModel):
             factor = hp.Float(f"{task.name}_weight", 0.25, 4.0, sampling="log", default=1.0)
             weights[task.name] = factor * task.loss_weight
         optimizer = keras.optimizers.Adam(rate, weight_decay=decay, global_clipnorm=10.0)
-        model.compile(optimizer, loss_weights=weights)
+        rule = None
+        if self.balancing:
+            chosen = hp.Choice("balancing", ["none", *self.balancing])
+            rule = self.balancing[chosen]() if chosen != "none" else None
+        model.compile(optimizer, loss_weights=weights, balancing=rule)
         return model
 
     def network(self, hp) -> MultiTaskModel:

@@ -92,7 +92,7 @@ def build(balancing=None, count=None):
     model = Tiny(count)
     # Adam would hide a wrong scale of the gradients, and so would clipping that always acts.
     optimizer = keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=2.0)
-    model.compile(optimizer, loss_weights=balancing or "auto")
+    model.compile(optimizer, balancing=balancing)
     return model
 
 
@@ -152,6 +152,26 @@ def balanced(out):
     return trained(out, "balanced", keras_mtl.balancing.UncertaintyWeighting())
 
 
+RULES = {
+    "features": lambda: keras_mtl.balancing.SDMGrad(rate=0.1),
+    "variables": keras_mtl.balancing.MoCo,
+    "losses": keras_mtl.balancing.FAMO,
+}
+
+
+def weighed(out):
+    """By gradients with respect to features and to variables, and by losses measured again."""
+    found = {}
+    for name, rule in RULES.items():
+        model, record = build(rule()), Record()
+        batches = here(examples(BATCH * 3, seed=0), True)
+        model.fit(batches, verbose=0, callbacks=[record])
+        found |= {f"{name} {key}": [step[key] for step in record.steps] for key in record.steps[0]}
+        for k, variable in enumerate([*model.variables, *model.balancing.variables]):
+            found[f"{name} {k}"] = numpy(variable)
+    return {f"weighed {key}": value for key, value in found.items()}
+
+
 def resumed(out):
     """Three epochs; and two, and from their checkpoint, which one process writes, the third."""
     found, folder = {}, Path(f"{out}-checkpoints")
@@ -200,7 +220,7 @@ def transformer(out):
     return found
 
 
-WHAT = {each.__name__: each for each in (trained, balanced, resumed, transformer)}
+WHAT = {each.__name__: each for each in (trained, balanced, weighed, resumed, transformer)}
 
 
 def numpy(variable):
@@ -277,7 +297,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def one(folder):
-    what = {"jax": "trained,transformer", "tensorflow": "trained,balanced"}
+    what = {"jax": "trained,weighed,transformer", "tensorflow": "trained,balanced"}
     return start(folder, "one", what[BACKEND])
 
 
@@ -294,15 +314,17 @@ only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distrib
 
 @only_jax
 def test_four_devices(folder, one):
-    found = start(folder, "four", "trained", devices=4)
+    found = start(folder, "four", "trained,weighed", devices=4)
     check_same(found, one, "fixed")
+    check_same(found, one, "weighed")
     check_saved(folder / "four-0.keras", found)
 
 
 @only_jax
 def test_two_processes(folder, one):
-    found = start(folder, "processes", "trained,resumed", devices=2, processes=2)
+    found = start(folder, "processes", "trained,weighed,resumed", devices=2, processes=2)
     check_same(found, one, "fixed")
+    check_same(found, one, "weighed")
     check_resumed(found)
     check_saved(folder / "processes-1.keras", found)
 

@@ -105,6 +105,16 @@ def test_every_corner_of_the_space_builds(tasks, kind, backbone):
     assert names == wanted | own[kind]
 
 
+def test_rules_that_balance_are_searched_for(tasks):
+    rules = [keras_mtl.balancing.MGDA, keras_mtl.balancing.FAMO]
+    search = tuning.MTANSearch(vit, tasks, SINGLE, balancing=rules)
+    hp = keras_tuner.HyperParameters()
+    assert search.build(hp).balancing is None
+    for rule in rules:
+        hp.values["balancing"] = rule.__name__
+        assert type(search.build(hp).balancing) is rule
+
+
 class Killer(keras.callbacks.Callback):
     """Counts the trainings that start, and kills the process at the n-th one's first batch."""
 

@@ -32,6 +32,9 @@ BUILT_WITH = {
 # Of those, what fits the coarsest maps of a Swin Transformer.
 BUILT_WITH_ON_SWIN = {"channel_windows": (1, 1)}
 
+# What --balancing may be.
+RULES = {rule.__name__: rule for rule in keras_mtl.balancing.RULES}
+
 
 def build(options: argparse.Namespace, tasks: Sequence[Task]) -> keras_mtl.MultiTaskModel:
     """The network that the options mean.
@@ -243,6 +246,9 @@ def _add_training(parser, defaults, output, generated):
         help="instead of the published weight (on rooms: of 5 for depth, and of 4 for semseg where "
         "a backbone comes with the package); repeatable",
     )
+    text = "rule of keras_mtl.balancing that weighs the tasks during training, on top of the "
+    text += f"weights: {', '.join(RULES)}"
+    parser.add_argument("--balancing", choices=list(RULES), metavar="RULE", help=text)
     option("--seed", 0, "of weights and order (default %d)", type=whole_number(*SEEDS))
     option("--output", f"runs/{output}", "folder for results (default %d)")
     parser.add_argument(

@@ -30,7 +30,7 @@ from keras_mtl.data import tasks_of
 from keras_mtl.export import export_model
 from keras_mtl.runs import batches, mixed_precision, prospect, report
 from keras_mtl.runs.chosen_tasks import tasks_named
-from keras_mtl.runs.options import build, parse
+from keras_mtl.runs.options import RULES, build, parse
 from keras_mtl.tasks import Task
 from keras_mtl.training.checkpoint import Checkpoint
 from keras_mtl.training.divergence import StopOnDivergence
@@ -45,6 +45,7 @@ WRITTEN = (
     "log.csv",
     "panel.png",
     "training_curves.png",
+    "balancing.png",
     "results.md",
     "results.json",
 )
@@ -114,7 +115,8 @@ def main(
             shutil.rmtree(out / "checkpoints")
             print(
                 f"Wrote {out}/: model.keras, saved_model/, panel.png, training_curves.png, "
-                "results.md, results.json, log.csv, tensorboard/"
+                f"{'balancing.png, ' if options.balancing else ''}results.md, results.json, "
+                "log.csv, tensorboard/"
             )
 
 
@@ -235,7 +237,7 @@ def _run(options, tasks, out) -> dict[str, float]:
     minutes = (time.perf_counter() - start) / 60
     print(f"Trained {(epochs - epoch) * steps} steps in {minutes:.1f} minutes")
     with refusals(OSError):
-        return _results(tasks, data, images, labels, out)
+        return _results(tasks, data, images, labels, out, bool(options.balancing))
 
 
 def _compile(model, options, tasks):
@@ -256,19 +258,21 @@ def _compile(model, options, tasks):
         options.accumulate if options.accumulate > 1 else None,
         **{**recipe, "learning_rate": options.learning_rate},
     )
-    model.compile(optimizer, loss_weights=weights)
+    rule = RULES[options.balancing]() if options.balancing else None
+    model.compile(optimizer, loss_weights=weights, balancing=rule)
 
 
 def _settings(options: argparse.Namespace) -> dict:
     """What a run depends on, which one that goes on must share."""
-    aside = ("output", "restart", "no_cache", "loss_weights", "generated", *DEVICES)
+    # The checkpoint knows what balances the tasks, as one of an earlier version does not.
+    aside = ("output", "restart", "no_cache", "loss_weights", "balancing", "generated", *DEVICES)
     settings = {k: v for k, v in vars(options).items() if k not in aside}
     if options.data:
         settings["processes"] = distribution.process()[1]  # each draws from its own part
     return settings
 
 
-def _results(tasks, data, images, labels, out) -> dict[str, float]:
+def _results(tasks, data, images, labels, out, balanced) -> dict[str, float]:
     """Scores the best checkpoint, and shows its maps of some images."""
     print("Scoring and drawing the best checkpoint")
     model = keras_mtl.load_model(out / "model.keras")
@@ -284,4 +288,7 @@ def _results(tasks, data, images, labels, out) -> dict[str, float]:
     figure = keras_mtl.visualize.panel(images, maps, tasks, labels, legend=True)
     write_figure(figure, out / "panel.png")
     write_figure(keras_mtl.visualize.training_curves(out / "log.csv"), out / "training_curves.png")
+    if balanced:
+        figure = keras_mtl.visualize.balancing_curves(out / "log.csv")
+        write_figure(figure, out / "balancing.png")
     return scores

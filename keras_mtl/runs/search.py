@@ -19,6 +19,7 @@ from keras_mtl.models import registry
 from keras_mtl.runs import mixed_precision
 from keras_mtl.runs.batches import read
 from keras_mtl.runs.chosen_tasks import tasks_named
+from keras_mtl.runs.options import RULES
 from keras_mtl.runs.recipes import RECIPES, make_backbone
 from keras_mtl.runs.search_state import KeepState, mend
 from keras_mtl.tasks import Task
@@ -70,8 +71,9 @@ def main(tasks: Sequence[Task], description: str, arguments: Sequence[str] | Non
 def _search(options, tasks, size, single, folder, training, validation):
     from keras_mtl.tuning import SEARCHES, results
 
+    rules = [RULES[name] for name in options.balancing or ()]
     search = SEARCHES[RECIPES[options.model].model](
-        lambda: make_backbone(options.backbone, size), tasks, single, options.headline
+        lambda: make_backbone(options.backbone, size), tasks, single, options.headline, rules
     )
     with refusals():  # the first network is built here
         tuner = _tuner(search, options)
@@ -193,6 +195,8 @@ def _arguments(tasks, description, arguments) -> argparse.Namespace:
     parser.add_argument("--tasks", nargs="+", metavar="NAME", help=text)
     methods = ["random", "bayesian", "hyperband"]
     parser.add_argument("--method", choices=methods, default="bayesian", help="default bayesian")
+    text = "rules of keras_mtl.balancing to choose from, besides none: " + ", ".join(RULES)
+    parser.add_argument("--balancing", nargs="+", choices=list(RULES), metavar="RULE", help=text)
     parser.add_argument("--trials", type=count, default=6, help="of random and bayesian (6)")
     parser.add_argument("--epochs", type=count, default=2, help="of a trial, at most (default 2)")
     parser.add_argument("--steps", type=count, default=150, help="training steps an epoch (150)")

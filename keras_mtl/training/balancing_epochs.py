@@ -24,7 +24,10 @@ def balancing_callbacks(rule: BalancingRule | None, objective: Objective | None)
 
 
 class BalanceEachEpoch(keras.callbacks.Callback):
-    """Tells a model's `LossWeighting` what the tasks' losses were.
+    """Tells a model's `LossWeighting` what the tasks' losses were, and logs what they weigh.
+
+    For tasks `depth` and `edge` the logs have `depth_weight` and `edge_weight`, if the rule defines
+    `task_factors`.
 
     Args:
         weighting: `LossWeighting`.
@@ -37,6 +40,9 @@ class BalanceEachEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.weighting.on_epoch_end(self.objective.losses_of_epoch(logs))
+        if type(self.weighting).task_factors is not LossWeighting.task_factors:
+            for name, weight in self.weighting.weights_by_task().items():
+                logs[log_name(name, "weight")] = weight
 
 
 class LogGradients(keras.callbacks.Callback):

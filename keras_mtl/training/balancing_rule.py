@@ -47,12 +47,7 @@ def rule_of(
             f"{type(model).__name__} is trained task by task, and {kind} compares the losses "
             "before and after a step; leave balancing out."
         )
-    if not (weighs_losses or loss_weights in ("auto", None)):
-        raise ValueError(
-            f"loss_weights is {loss_weights}, and {kind} begins from the tasks' own weights; leave "
-            "loss_weights out, or set the tasks' loss_weight."
-        )
-    return rule, rule
+    return loss_weights, rule
 
 
 def _check_gradients(rule: GradientWeighting, model: Any) -> None:

@@ -105,8 +105,8 @@ class Objective:
         auxiliary: dict of `AuxiliaryOutput` by name.
         auxiliary_tasks: list of tasks that have auxiliary outputs only; in evaluation, where there
             are none, their losses are 0.
-        balancing: the rule, where it is no `LossWeighting`, for which there must be a loss for
-            each task, too.
+        balancing: the rule on top of the weights, where these are none; with one there must be a
+            loss for each task.
 
     Attributes:
         loss, loss_weights: what `compile` was given, for a saved model.
@@ -145,12 +145,10 @@ class Objective:
                 f"loss is {_said(self.loss)}; expected 'auto', or a dict with a loss for each of "
                 f"{names}{_meant(self.loss, own_weights)}."
             )
-        self.weighting = loss_weights if isinstance(loss_weights, LossWeighting) else None
-        weights = self.loss_weights
-        if self.weighting is not None:
-            self.weighting.prepare(own_weights)
-            weights = self.weighting.fixed
-        elif weights is None:
+        rule = loss_weights if isinstance(loss_weights, LossWeighting) else balancing
+        self.weighting = rule if isinstance(rule, LossWeighting) else None
+        weights = own_weights if rule is loss_weights else self.loss_weights
+        if weights is None:
             weights = dict.fromkeys(own_weights, 1.0)
         elif not _one_for_each(weights, own_weights):
             raise ValueError(
@@ -166,10 +164,9 @@ class Objective:
         self._losses = {name: _loss_of(name, self.loss[name]) for name in own_weights}
         self._losses = {name: found for name, found in self._losses.items() if found is not None}
         self._weights = {name: weights[name] for name in self._losses}
-        if balancing is not None and balancing is not self.weighting:
-            balancing.prepare({name: float(weight) for name, weight in weights.items()})
-        balanced = self.weighting is not None or balancing is not None
-        if not self._losses or (balanced and len(self._losses) < len(tasks)):
+        if rule is not None:
+            rule.prepare({name: float(weight) for name, weight in weights.items()})
+        if not self._losses or (rule is not None and len(self._losses) < len(tasks)):
             raise ValueError(
                 f"There is no loss for {', '.join(n for n in own_weights if n not in self._losses)}"
                 f"; expected 'auto', or a dict with a loss for each of {names}."

@@ -21,7 +21,8 @@ def describe(model: keras.Model, settings: Mapping, callbacks: Sequence) -> dict
     except NotImplementedError:  # a class of the user's without one
         config = {}
     compiled = model.get_compile_config() or {}
-    compiled = {name: compiled.get(name) for name in ("optimizer", "loss", "loss_weights")}
+    names = ("optimizer", "loss", "loss_weights", "balancing")
+    compiled = {name: compiled.get(name) for name in names}
     run = {
         "backend": keras.backend.backend(),
         "precision": model.dtype_policy.name,

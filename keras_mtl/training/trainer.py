@@ -107,8 +107,8 @@ class TaskTrainer(keras.Model):
             metrics: `"auto"`, or a dict by task name. Of an output or a label that is a dict, they
                 are given a read-only one.
             balancing: rule of `keras_mtl.balancing` that says during training how much each task
-                counts: a `LossWeighting`, which may also be given as `loss_weights`, or a
-                `GradientWeighting`, on top of `loss_weights`.
+                counts, on top of `loss_weights`: a `LossWeighting`, which may also be given in
+                their place, or a `GradientWeighting`.
             **kwargs: as in `keras.Model.compile`.
 
         Raises:
@@ -187,7 +187,7 @@ class TaskTrainer(keras.Model):
             for name in ("loss", "loss_weights"):
                 given = getattr(self._objective, name)
                 config[name] = keras.saving.serialize_keras_object(given)
-            if isinstance(self.balancing, GradientWeighting):
+            if self.balancing is not self._objective.loss_weights:
                 config["balancing"] = keras.saving.serialize_keras_object(self.balancing)
         return config
 

@@ -2,6 +2,7 @@
 
 from keras_mtl.visualize.affinity import affinity, affinity_maps
 from keras_mtl.visualize.attention import cross_attention, cross_attention_maps
+from keras_mtl.visualize.balancing import balancing_curves
 from keras_mtl.visualize.curves import precision_recall, training_curves
 from keras_mtl.visualize.panels import as_array, panel
 
@@ -9,6 +10,7 @@ __all__ = [
     "affinity",
     "affinity_maps",
     "as_array",
+    "balancing_curves",
     "cross_attention",
     "cross_attention_maps",
     "panel",

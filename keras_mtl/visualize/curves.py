@@ -1,12 +1,12 @@
 """Curves: of precision and recall, and of training."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_mtl.arguments import check_path
+from keras_mtl.visualize.balancing import is_of_balancing
+from keras_mtl.visualize.history import read_history
 
 
 def precision_recall(scores, names: Sequence[str] | None = None):
@@ -75,7 +75,7 @@ def training_curves(log):
     """Draws the course of a training run, or of several: training solid, validation dashed.
 
     The first column is the total loss and what belongs to no task; then every task has a column
-    of its loss and its metrics.
+    of its loss and its metrics. What balanced the tasks is drawn by `balancing_curves`.
 
     Args:
         log: path of the CSV that `keras.callbacks.CSVLogger` wrote, or the dict
@@ -98,7 +98,7 @@ def training_curves(log):
     """
     from matplotlib.figure import Figure
 
-    runs = {name: _history(each) for name, each in _runs(log).items()}
+    runs = {name: read_history(each) for name, each in _runs(log).items()}
     columns = _columns(dict.fromkeys(key for history in runs.values() for key in history))
     rows = max(map(len, columns))
     figure = Figure(figsize=(2.5 * len(columns), 2 * rows + 0.4), dpi=110, layout="constrained")
@@ -153,47 +153,6 @@ def _runs(log) -> dict:
     return {"": log}
 
 
-def _history(log) -> dict[str, np.ndarray]:
-    """Columns of numbers by name, `"epoch"` counted from 1 among them; NaN where there is none."""
-    if not isinstance(log, Mapping):
-        return _read_csv(check_path("log", log))
-    history = {name: np.asarray(values, "float64") for name, values in log.items()}
-    if not len(history.get("loss", ())):
-        raise ValueError(
-            f"The history holds {', '.join(history) or 'nothing'}; expected 'loss', a number for "
-            "every epoch, as model.fit(...).history has it."
-        )
-    return {"epoch": np.arange(1.0, len(history["loss"]) + 1), **history}
-
-
-def _read_csv(path: Path) -> dict[str, np.ndarray]:
-    expected = "expected what keras.callbacks.CSVLogger writes, a column for each number"
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}; give the CSV of keras.callbacks.CSVLogger.")
-    try:
-        header, *rows = csv.reader(path.read_text().splitlines())
-    except (ValueError, csv.Error):
-        raise ValueError(f"{path} cannot be read as a CSV; {expected}.") from None
-    if not {"epoch", "loss"} <= set(header) or not rows:
-        found = "no epoch" if not rows else f"the columns {', '.join(header)[:60]}"
-        raise ValueError(f"{path} holds {found}; {expected}, 'epoch' and 'loss' among them.")
-    table = []
-    for line, row in enumerate(rows, start=2):
-        try:
-            # CSVLogger writes NA for what an epoch does not have.
-            numbers = [float("nan") if cell == "NA" else float(cell) for cell in row]
-        except ValueError:
-            numbers = []
-        if len(numbers) != len(header):
-            raise ValueError(
-                f"Line {line} of {path} is {','.join(row)[:60]!r}; expected {len(header)} numbers "
-                "as in the header."
-            )
-        table.append(numbers)
-    columns = dict(zip(header, np.array(table).T, strict=True))
-    return {**columns, "epoch": columns["epoch"] + 1}
-
-
 def _columns(keys) -> list[list[str]]:
     """What to draw, column by column: the whole, then each task's loss and metrics."""
     keys = dict.fromkeys(key.removeprefix("val_") for key in keys)
@@ -203,6 +162,7 @@ def _columns(keys) -> list[list[str]]:
         key: next((t for t in sorted(tasks, key=len)[::-1] if key.startswith(f"{t}_")), None)
         for key in keys
     }
+    keys = [key for key in keys if owner[key] is None or not is_of_balancing(key)]
     rest = [key for key in keys if owner[key] is None and key not in ("epoch", "loss")]
     return [
         ["loss", *rest],

@@ -81,7 +81,9 @@ def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
     with pytest.raises(SystemExit, match=r"\(--tasks semseg depth takes what is there.\)"):
         train(*given)
     monkeypatch.setattr(run, "export_model", lambda *paths: None)
-    train(*given, "--tasks", "semseg", "depth")
+    train(*given, "--tasks", "semseg", "depth", "--balancing", "PCGrad")
+    assert (tmp_path / "run" / "balancing.png").exists()
+    assert "semseg_cosine_depth" in (tmp_path / "run" / "log.csv").read_text()
     scores = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {"semseg_mIoU", "depth_RMSE"} < set(scores) and "normals_mErr" not in scores
     model = keras_mtl.load_model(tmp_path / "run" / "model.keras")

@@ -23,6 +23,7 @@ def test_searches_that_are_refused(tmp_path, monkeypatch, capsys):
         ("--tasks depth nobody:has", "is not found"),
         ("--mixed-precision float64", "--mixed-precision: invalid choice: 'float64'"),
         ("--headline depth --tasks edge", "--headline depth is none of --tasks edge"),
+        ("--balancing pcgrad", "--balancing: invalid choice: 'pcgrad'"),
         ("--trials 0", "--trials: '0' is no whole number"),
         (f"--single {tmp_path}/no.json", "no.json cannot be read"),
         (f"--single {tmp_path}/broken.json", "broken.json cannot be read"),

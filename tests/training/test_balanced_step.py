@@ -236,6 +236,36 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(name, two, tmp_path):
         np.testing.assert_array_equal(parts[number], value)
 
 
+def test_a_run_goes_on_by_its_own_rule_alone(two, tmp_path):
+    def compiled(rule):
+        model = convolutions()
+        model.compile(keras.optimizers.Adam(1e-2), metrics=None, balancing=rule)
+        return model, keras_mtl.resume.Checkpoint(tmp_path / "run")
+
+    model, checkpoint = compiled(balancing.MGDA())
+    model.fit(*two, verbose=0, callbacks=[checkpoint])
+    for rule in (balancing.MGDA(of="variables"), balancing.CAGrad(), None):
+        model, checkpoint = compiled(rule)
+        with pytest.raises(ValueError, match="balancing"):
+            checkpoint.restore(model)
+
+
+def test_rules_are_on_top_of_the_fixed_weights(two):
+    weights = {"semseg": 3.0, "depth": 0.5, "edge": 2.0}
+    model = convolutions()
+    model.compile(
+        keras.optimizers.SGD(0.0), metrics=None, balancing=balancing.FAMO(), loss_weights=weights
+    )
+    logs = model.fit(*two, verbose=0).history
+    losses = np.array([weights[task.name] * logs[f"{task.name}_loss"][0] for task in TASKS])
+    shares = (1 / losses) / (1 / losses).sum()
+    expected = {task.name: weights[task.name] * shares[n] for n, task in enumerate(TASKS)}
+    assert {n: logs[f"{n}_weight"][0] for n in weights} == pytest.approx(expected, rel=1e-3)
+    again = convolutions()
+    again.compile_from_config(model.get_compile_config())  # as a file does
+    assert isinstance(again.balancing, balancing.FAMO) and again.balancing.fixed == weights
+
+
 def test_famo_measures_the_batch_again_and_leaves_nothing_else(two):
     """It is told what the updated network makes of the batch; normalizations do not know."""
 
@@ -329,7 +359,7 @@ def test_a_layer_that_several_branches_have_goes_by_the_weights(two):
         ),
         (
             {"balancing": balancing.LogLosses(), "loss_weights": {"depth": 1.0}},
-            "LogLosses begins from the tasks' own weights",
+            "loss_weights is of depth; expected 'auto', a dict with a number for each of",
         ),
         ({"balancing": balancing.PCGrad(), "loss": None}, "loss is None, and balancing a PCGrad"),
     ],

@@ -33,6 +33,32 @@ from keras_mtl.training.balancing.upgrad import UPGrad
 
 LossBalancing = LossWeighting  # as it was called
 
+# The papers' rules: those that weigh losses, and those that weigh gradients.
+RULES: tuple[type[BalancingRule], ...] = (
+    UncertaintyWeighting,
+    DynamicWeightAverage,
+    ImpartialLosses,
+    LogLosses,
+    GeometricMean,
+    FAMO,
+    SmoothTchebycheff,
+    RandomLossWeighting,
+    PCGrad,
+    GradVac,
+    GradDrop,
+    MGDA,
+    SDMGrad,
+    MoCo,
+    CAGrad,
+    UPGrad,
+    NashMTL,
+    FairGrad,
+    IMTLG,
+    AlignedMTL,
+    GradNorm,
+    DBMTL,
+)
+
 __all__ = [
     "AlignedMTL",
     "BalancingRule",
@@ -55,6 +81,7 @@ __all__ = [
     "MoCo",
     "NashMTL",
     "PCGrad",
+    "RULES",
     "RandomLossWeighting",
     "SDMGrad",
     "SmoothTchebycheff",

@@ -13,29 +13,28 @@ class BalancingRule(keras.layers.Layer):
 
     Attributes:
         fixed: dict by task name of the fixed weights that the rule is applied on top of, the tasks'
-            `loss_weight`s.
+            `loss_weight`s or what `compile` was given.
     """
 
     fixed: dict[str, float] | None = None
 
     def prepare(self, fixed: Mapping[str, float]) -> None:
-        """Called by `compile` with the tasks' own weights.
+        """Called by `compile` with the fixed weights.
 
         Args:
-            fixed: `loss_weight` by task name.
+            fixed: weight by task name.
 
         Raises:
             ValueError: if it belongs to a model of other tasks.
         """
-        if self.fixed is None:
-            self.fixed = dict(fixed)
-            if not self.built:  # as one from a file is
-                self.build(len(self.fixed))
-        elif list(self.fixed) != list(fixed):
+        if self.fixed is not None and list(self.fixed) != list(fixed):
             raise ValueError(
                 f"This {type(self).__name__} belongs to a model of {', '.join(self.fixed)}; give "
                 "another model one of its own."
             )
+        self.fixed = dict(fixed)
+        if not self.built:  # as one from a file is
+            self.build(len(self.fixed))
 
     def load_own_variables(self, store):
         if store.keys():  # a file saved without a balancing leaves this one as it is

@@ -129,7 +129,7 @@ def export_model(
             )
         found = load_model(model)
     else:
-        found = model
+        found = model.merged()
     model = _in_float32(found)
     for task in model.tasks:
         if isinstance(model.output[task.name], dict):

@@ -17,6 +17,7 @@ from keras_mtl.arguments import check_path
 from keras_mtl.computation.declared_network import check_network
 from keras_mtl.computation.overwritten_weights import drawn_for_a_file
 from keras_mtl.files import make_folder, sweep, whole, whole_folder
+from keras_mtl.models.low_rank import begin_anew, own_weights
 from keras_mtl.models.other_tasks import with_tasks
 from keras_mtl.training.given_weights import check_finite
 from keras_mtl.training.trainer import TaskTrainer
@@ -191,13 +192,14 @@ def load_weights(model, load, filepath, **kwargs) -> None:
     before = model.get_weights()
     try:
         # Keras itself reads on over weights that the model or the file lacks.
-        content, expected = look_at(filepath), len(model.weights)
+        content, expected = look_at(filepath), len(own_weights(model))
         _check_tasks(model, content.tasks, filepath)
         if model.balancing is not None:
             expected -= len(model.balancing.weights)  # not of the network
         if content.arrays != expected and not kwargs.get("skip_mismatch"):
             raise ValueError(f"The file holds {content.arrays} weights; this model has {expected}.")
         load(filepath, **kwargs)
+        begin_anew(model)
     except (declared.Refused, OtherTasks):  # before anything was assigned
         raise
     except BaseException as error:

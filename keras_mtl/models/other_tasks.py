@@ -35,6 +35,7 @@ def with_tasks(model, tasks: Sequence[Task]):
             f"model is a {type(model).__name__}; expected a model of keras_mtl, such as "
             "TaskPrompter, or keras_mtl.load_model(path)."
         )
+    model = model.merged()
     config = model.get_config()
     tasks = check_tasks(tasks)
     config["tasks"] = [keras.saving.serialize_keras_object(task) for task in tasks]

@@ -1,6 +1,7 @@
 """The parts of a network: its backbone, what its tasks share, and what is one task's own."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from keras_mtl.arguments import did_you_mean
 from keras_mtl.backbones.feature_pyramid import FeaturePyramid
 from keras_mtl.backbones.stages import BackbonePart
 from keras_mtl.computation.sublayers import every_layer
-from keras_mtl.models import files
+from keras_mtl.models import files, low_rank
 from keras_mtl.models.branches import Branches
 from keras_mtl.models.sharing import claim_weights
 from keras_mtl.training.trainer import TaskTrainer
@@ -82,13 +83,73 @@ class NetworkParts(TaskTrainer):
         for layer in self.backbone_layers:
             layer.trainable = not frozen
 
+    def enable_lora(self, rank: int, alpha: float | None = None) -> None:
+        """Freezes the backbone but for an update of low rank of each linear map; before `compile`.
+
+        The updates begin at zero, so the network is the one with the frozen backbone at first; they
+        are Keras' own (`keras.layers.Dense.enable_lora`), in attention and perceptrons. A saved or
+        exported model has them merged and is as large and as fast as any; one that is loaded may
+        begin new ones. A run that goes on from a `keras_mtl.resume.Checkpoint` has them as they
+        were.
+
+        Args:
+            rank: int, from 1, such as 8.
+            alpha: float. Updates count `alpha / rank`; `None` means once.
+
+        Raises:
+            ValueError: if the backbone has no linear maps, or updates already.
+
+        Example:
+
+        >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+        >>> tasks = keras_mtl.tasks.nyud("depth")
+        >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+        >>> model.enable_lora(rank=2)
+        >>> model.trained_parameters < 0.05 * model.count_params()
+        True
+
+        Reference: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, ICLR 2022.
+        """
+        frozen = {id(weight) for weight in self.backbone_variables}
+        frozen |= {id(self.weights[number]) for number in self.frozen_weights}
+        low_rank.add_updates(self.backbone_layers, rank, alpha)
+        own = low_rank.own_weights(self)
+        self.freeze_weights([number for number, each in enumerate(own) if id(each) in frozen])
+
+    def merged(self):
+        """This model, or after `enable_lora` an ordinary one that has taken the updates over.
+
+        Example:
+
+        >>> backbone = keras_mtl.backbones.vision_transformer("tiny", (32, 32, 3), num_layers=1)
+        >>> tasks = keras_mtl.tasks.nyud("depth")
+        >>> model = keras_mtl.MultiTaskBaseline(backbone, tasks, head_width=4)
+        >>> model.enable_lora(rank=2)
+        >>> len(model.weights) - len(model.merged().weights)  # 2 for each of 6 linear maps
+        12
+        """
+        if not low_rank.updated_maps(self):
+            return self
+        merged = type(self).from_config(self.get_config())
+        low_rank.take_over(self, merged)
+        return merged
+
     @property
     def frozen_weights(self) -> list[int]:
-        """Where in `weights` those are that training leaves alone; empty if no layer is frozen."""
+        """Where in `weights` those are that training leaves alone; empty if no layer is frozen.
+
+        Low-rank updates do not count: a file's weights have none.
+        """
         if all(layer.trainable for layer in every_layer(self)):
             return []
         trained = {id(weight) for weight in self.trainable_weights}
-        return [number for number, each in enumerate(self.weights) if id(each) not in trained]
+        own = low_rank.own_weights(self)
+        return [number for number, each in enumerate(own) if id(each) not in trained]
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers training changes."""
+        return sum(math.prod(weight.shape) for weight in self.trainable_weights)
 
     def freeze_weights(self, frozen: Sequence[int] | None) -> None:
         """Freezes the layers of these weights, and no others; see `frozen_weights`.
@@ -101,11 +162,12 @@ class NetworkParts(TaskTrainer):
         """
         if frozen is None:
             return
-        count = len(self.weights)
+        own = low_rank.own_weights(self)
+        count = len(own)
         if not all(type(number) is int and 0 <= number < count for number in frozen):
             raise ValueError(f"frozen_weights is {frozen}; expected whole numbers below {count}.")
         self.trainable = True
-        kept = {id(self.weights[number]) for number in frozen}
+        kept = {id(own[number]) for number in frozen}
         for layer in every_layer(self):
             own = layer.trainable_weights
             if own and kept.issuperset(map(id, own)):
@@ -114,6 +176,10 @@ class NetworkParts(TaskTrainer):
             weight.trainable = id(weight) not in kept
 
     # === Files ===
+
+    def get_compile_config(self):
+        # A file's optimizer would be that of updates, which the file does not have.
+        return None if low_rank.updated_maps(self) else super().get_compile_config()
 
     def save_own_variables(self, store):
         super().save_own_variables(store)

@@ -78,6 +78,9 @@ class TaskPrompter(MultiTaskModel):
         stochastic_depth: float. Drop rate of the last block; rises linearly from 0.
         remat: bool. For the gradient, keep only every block's inputs and outputs and compute
             the rest of it again: less memory in training, more time.
+        adapter_width: int or None. Units of an adapter in every block, beside its perceptron, with
+            two linear maps and a ReLU between; it adds nothing at first. With `freeze_backbone`
+            a large backbone then adapts by few weights (Chen et al., AdaptFormer, NeurIPS 2022).
         image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,
             by which images are normalised; `None` means what the backbone's folder said
             (`keras_mtl.backbones.from_preset`), or else ImageNet's.
@@ -123,6 +126,7 @@ class TaskPrompter(MultiTaskModel):
         image_statistics: ImageStatistics | None = None,
         channel_dim: int | None = None,
         image_scale: float = 1.0,
+        adapter_width: int | None = None,
         **kwargs,
     ):
         tasks = check_tasks(tasks)
@@ -141,6 +145,7 @@ class TaskPrompter(MultiTaskModel):
             remat=remat,
             channel_dim=channel_dim,
             image_scale=image_scale,
+            adapter_width=adapter_width,
         )
         options = network.check_options(backbone, given.checked())
         statistics = statistics_of(backbone, image_statistics)

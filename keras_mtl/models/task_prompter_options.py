@@ -26,6 +26,7 @@ class PromptOptions:
     remat: bool
     channel_dim: Any  # a number, or `None`
     image_scale: float
+    adapter_width: int | None
 
     @property
     def released(self) -> bool:
@@ -56,7 +57,7 @@ class PromptOptions:
                 "spatial_prompts and channel_prompts are both off, which leaves nothing of "
                 "TaskPrompter; turn one of them on."
             )
-        for name in ("decode_dim", "final_dim", "channel_dim"):
+        for name in ("decode_dim", "final_dim", "channel_dim", "adapter_width"):
             if getattr(self, name) is not None:
                 check_integer(name, getattr(self, name), 1)
         rate = check_number("stochastic_depth", self.stochastic_depth, below=1)

@@ -150,6 +150,7 @@ def _levels(backbone, num_tasks: int, images, how: PromptOptions) -> list[Level]
                 update_prompts=number < depth,  # nobody reads the prompts after the last block
                 stochastic_depth=how.stochastic_depth * (number - 1) / max(depth - 1, 1),
                 remat=how.remat,
+                adapter_width=how.adapter_width,
                 name=f"stage_{s}_block_{b}",
             )(prompts, patches)
             prompts, patches = out.get("prompts"), out["patches"]

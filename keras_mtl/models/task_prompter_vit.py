@@ -104,6 +104,7 @@ def _prompted_features(encoder, group: Sequence[Task], prefix: str, images, opti
             update_prompts=options.released or i < depth - 1,
             stochastic_depth=options.stochastic_depth * i / max(depth - 1, 1),
             remat=options.remat,
+            adapter_width=options.adapter_width,
             prefix_tokens=first,
             rotary_theta=trunk.rotary_theta,
             name=f"{prefix}prompted_block_{i + 1}",

@@ -162,6 +162,12 @@ def _add_what_is_trained(parser, tasks, generated):
     )
     text = "on rooms: start from random weights where a backbone comes with the package"
     start.add_argument("--from-scratch", action="store_true", help=text)
+    less = parser.add_mutually_exclusive_group()
+    text = "train all but the backbone, which stays as it is"
+    less.add_argument("--freeze-backbone", action="store_true", help=text)
+    text = "train an update of this low rank of each of the backbone's linear maps instead of them "
+    text += "(LoRA), such as 8; the best checkpoint has them merged"
+    less.add_argument("--lora", type=whole_number(1), metavar="RANK", help=text)
 
 
 def _settle(parser, dataset, arguments, generated) -> tuple[dict, str]:

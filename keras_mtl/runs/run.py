@@ -181,12 +181,17 @@ def _run(options, tasks, out) -> dict[str, float]:
                 "with vit_pico for instance, builds a small one"
             )
         model = build(options, tasks)
+        if options.freeze_backbone:
+            model.freeze_backbone()
+        if options.lora:
+            model.enable_lora(options.lora)
         _compile(model, options, tasks)
-    parameters = model.count_params()
-    megabytes = 4 * 4 * parameters / 1e6  # in float32
+    parameters, trained = model.count_params(), model.trained_parameters
+    megabytes = 4 * (parameters + 3 * trained) / 1e6  # in float32
     print(
-        f"{parameters / 1e6:.1f} M parameters, {height}x{width} images; weights, gradients and "
-        f"Adam's averages take {megabytes:,.0f} MB, and features of each image more"
+        f"{parameters / 1e6:.1f} M parameters, of which {trained / 1e6:.1f} M are trained, "
+        f"{height}x{width} images; weights, gradients and Adam's averages take "
+        f"{megabytes:,.0f} MB, and features of each image more"
     )
     if options.data and not options.pretrained:
         print("The backbone starts from random weights; --pretrained starts from ImageNet's.")

@@ -31,6 +31,9 @@ class PromptedBlock(keras.layers.Layer):
             each image, apart for prompts and patches.
         remat: bool. Keep only inputs and outputs of the block for the gradient and compute the
             rest again: less memory, more time.
+        adapter_width: int or `None`. Units of an adapter beside the perceptron: two linear maps
+            with a ReLU between, whose answer is 0 at first and counts a tenth (Chen et al.,
+            AdaptFormer, NeurIPS 2022, Eq. 4-6).
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class PromptedBlock(keras.layers.Layer):
         update_prompts: bool = True,
         stochastic_depth: float = 0.0,
         remat: bool = False,
+        adapter_width: int | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,11 +59,23 @@ class PromptedBlock(keras.layers.Layer):
         self.update_prompts = update_prompts
         self.stochastic_depth = stochastic_depth
         self.remat = remat
+        self.adapter_width = adapter_width
 
     def build(self, prompts_shape, patches_shape):
         self.drop_path = keras.layers.Dropout(
             self.stochastic_depth, noise_shape=(None, 1, 1), dtype=self.dtype_policy
         )
+        self.adapter = None
+        if self.adapter_width:
+            dense, dtype = keras.layers.Dense, self.dtype_policy
+            self.adapter = keras.Sequential(
+                [
+                    dense(self.adapter_width, "relu", dtype=dtype, name="down"),
+                    dense(patches_shape[-1], kernel_initializer="zeros", dtype=dtype, name="up"),
+                ],
+                name="adapter",
+            )
+            self.adapter.build(patches_shape)
 
     def learn(self, prompts, patches) -> tuple[Any, Any, dict]:
         """Updates of prompts and patches before the residual, and what decoding reads.
@@ -95,15 +111,18 @@ class PromptedBlock(keras.layers.Layer):
 
     def _refine(self, tokens, update, kept, perceptron):
         """The residual, LayerNorm and MLP of an ordinary Transformer block."""
-        tokens = tokens + self._scaled(update, 0, kept)
-        return tokens + self._scaled(perceptron(parts_of(self.block).norm2(tokens)), 1, kept)
+        update = self._layer_scaled(update, 0)
+        tokens = tokens + (kept[0] * update if kept else update)
+        normalized = parts_of(self.block).norm2(tokens)
+        update = self._layer_scaled(perceptron(normalized), 1)
+        if self.adapter is not None:
+            update = update + 0.1 * self.adapter(normalized)
+        return tokens + (kept[1] * update if kept else update)
 
-    def _scaled(self, update, branch: int, kept):
-        """An update times the layer scale of a DINO's branch, and 0 where the branch is dropped."""
+    def _layer_scaled(self, update, branch: int):
+        """What a branch adds, times its layer scale in a DINO."""
         scales = layer_scales(self.block)
-        if scales:
-            update = ops.cast(scales[branch], self.compute_dtype) * update
-        return kept[branch] * update if kept else update
+        return ops.cast(scales[branch], self.compute_dtype) * update if scales else update
 
     def perceptron(self, tokens):
         """The block's perceptron in training; a subclass may keep less of it for the gradient."""
@@ -141,6 +160,7 @@ class PromptedBlock(keras.layers.Layer):
             "update_prompts": self.update_prompts,
             "stochastic_depth": self.stochastic_depth,
             "remat": self.remat,
+            "adapter_width": self.adapter_width,
         }
 
     @classmethod

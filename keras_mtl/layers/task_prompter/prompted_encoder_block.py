@@ -37,6 +37,7 @@ class PromptedEncoderBlock(PromptedBlock):
             compute the rest again: less memory, more time.
         prefix_tokens: int R. Class and register tokens that come before the patches: prompts and
             patches attend to them, and no affinity is told of them.
+        adapter_width: int or `None`. Units of an adapter beside the perceptron, see `TaskPrompter`.
         rotary_theta: float or `None`. Base of the rotary positions of a DINOv3, by which the
             queries and keys of patches, and of nothing else, are turned.
 
@@ -132,7 +133,15 @@ class PromptedEncoderBlock(PromptedBlock):
         if not {"fc1", "up_proj"}.intersection(layers) or "gate_proj" in layers:
             return mlp(tokens)  # a gated one
         first, second = layers.values()
-        hidden = ops.matmul(tokens, ops.cast(first.kernel, tokens.dtype))
+        kernel = ops.cast(first.kernel, tokens.dtype)
+        if first.lora_enabled:  # the kernel as it is merged, but no gradient of all of it
+            hidden = ops.matmul(tokens, ops.stop_gradient(kernel))
+            factors = ops.cast(first.lora_kernel_a, kernel.dtype), first.lora_kernel_b
+            low = ops.matmul(ops.matmul(ops.stop_gradient(tokens), factors[0]), factors[1])
+            low = ops.cast(low, kernel.dtype) * (first.lora_alpha / first.lora_rank)
+            hidden = hidden + (low - ops.stop_gradient(low))
+        else:
+            hidden = ops.matmul(tokens, kernel)
         if first.use_bias:
             hidden = hidden + ops.cast(first.bias, tokens.dtype)
         return remat(lambda hidden: second(first.activation(hidden)))(hidden)

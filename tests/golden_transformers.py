@@ -13,6 +13,10 @@ from keras import ops
 from tests.golden_files import NO_LABEL, GivenFeatures, GivenTask, Golden
 
 EDGE_WEIGHT = 0.95
+LOSS_WEIGHTS = {  # published, by the papers' names; for files that say none
+    **{"semseg": 1, "human_parts": 2, "parts": 2, "sal": 5, "saliency": 5},
+    **{"normals": 10, "depth": 1, "edge": 50},
+}
 
 
 class TransformerGolden(Golden):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -16,6 +17,7 @@ from keras_mtl.layers import DeformableConvolution, FCOS3DHead
 from keras_mtl.layers.deformable_convolution import deformable_convolution
 from keras_mtl.losses.detection3d.fcos3d import loss_terms
 from keras_mtl.losses.detection3d.targets import Targets, point_targets
+from keras_mtl.metrics.detection3d.files import read_truth
 from tests.golden_files import assert_close
 
 NAMES = {  # the file's names of losses
@@ -28,6 +30,7 @@ NAMES = {  # the file's names of losses
     "direction": "loss_dir",
     "centerness": "loss_centerness",
 }
+ORDINALS = ("first", "second", "third", "fourth")  # images of a batch
 LABELS = {
     "places": "center_I",
     "sizes": "size_S",
@@ -48,6 +51,11 @@ class File(dict):
 
     def cases(self, prefix):
         return sorted({key.split("/")[1] for key in self if key.startswith(f"{prefix}/")})
+
+    def truths(self, prefix):
+        """The prefixes of the labels of a batch: `prefix/gt0` and so on."""
+        names = {key.split("/")[1] for key in self if key.startswith(f"{prefix}/gt")}
+        return [f"{prefix}/gt{k}" for k in range(len(names)) if f"gt{k}" in names]
 
     def levels(self, prefix):
         """Arrays `(B, h, w, c)` of all levels."""
@@ -134,6 +142,10 @@ def test_frames_angles_and_boxes_in_the_image(file):
     annotation = json.loads(str(file["boxes/json"]))
     sensor = boxes3d.Sensor.from_json(annotation["sensor"])
     objects = [o for o in annotation["objects"] if o["label"] in file.config["labels"]]
+    boxes = read_truth(str(file["boxes/json"]).encode(), "boxes/json").boxes
+    np.testing.assert_array_equal(boxes.label, file["boxes/label"])
+    near(boxes.modal, file["boxes/modal_xyxy"], "modal", 1e-6)
+    near(boxes.rotation, file["boxes/quaternion_V_wxyz"], "quaternions of the annotation", 1e-6)
     np.testing.assert_allclose(sensor.camera, file["boxes/K"], rtol=1e-6)
     centers = sensor.to_sensor([o["3d"]["center"] for o in objects])
     near(centers, file["boxes/center_S"], "centers", 1e-6)
@@ -303,7 +315,7 @@ def test_head(file, head):
 
 
 def test_training_step_of_the_head(file, head):
-    label = file.label("head/gt0", "head/gt1")
+    label = file.label(*file.truths("head"))
     features = features_of(file)
     where = file.raw("head/out_")[..., -5:]
     names = [str(name) for name in file["head/grad_names"]]
@@ -366,7 +378,8 @@ def test_targets(file):
         expected = file[f"targets/points_first_last/level{k}"]
         np.testing.assert_array_equal(level[[0, 1, width, -1]], expected)
     images = [name for name in images if name.startswith("img")]
-    raw = np.concatenate([np.zeros((len(where), 26), "float32"), where], -1)
+    channels = file.config["num_classes"] + 20  # of boxes, directions and centerness
+    raw = np.concatenate([np.zeros((len(where), channels), "float32"), where], -1)
     raw = np.broadcast_to(raw, (len(images), *raw.shape))
     label = file.label(*(f"targets/{name}/gt" for name in images))
     found = point_targets(label, parts_of_raw(ops.convert_to_tensor(raw)))
@@ -400,14 +413,15 @@ def test_losses_and_their_gradients(file):
         "dir": slice(classes + 13, classes + 19),
         "centerness": slice(classes + 19, classes + 20),
     }
-    labels = {
-        "both": ("loss/gt0", "loss/gt1"),
-        "second_image_empty": ("loss/gt0", None),
-        "first_image_empty": (None, "loss/gt1"),
-        "no_positive": ("loss/gt_no_match", "loss/gt_no_match"),
-    }
-    for run, given in labels.items():
-        label = file.label(*given)
+    truths = file.truths("loss")
+    runs = [key.split("/")[1] for key in file if re.fullmatch("loss/.*/sum", key)]
+    assert runs
+    for run in runs:
+        given = [
+            None if run == f"{nth}_image_empty" else each
+            for nth, each in zip(ORDINALS, truths, strict=False)
+        ]
+        label = file.label(*(["loss/gt_no_match"] * len(truths) if run == "no_positive" else given))
 
         def total(raw, label=label):
             return sum(ops.sum(each) for each in loss_terms(label, raw).values())

@@ -18,6 +18,7 @@ OWN = Path(__file__).parent / "golden" / "golden_mds.json"
 GOLDEN = json.loads(Path(os.environ.get("GOLDEN_FILE", OWN)).read_bytes())
 if not isinstance(GOLDEN, dict) or "ground_truth" not in GOLDEN:
     pytest.skip("GOLDEN_FILE is of something else", allow_module_level=True)
+CONFIDENCES = 50  # of the public evaluator; a run of another number has a curve
 # Their name, ours, and whether ours is in percent.
 PER_CLASS = {
     "Detection_Score": "DS",
@@ -38,13 +39,14 @@ def curves(expected):
 def protocol(run, expected):
     """The parameters of a run, as the file names them."""
     said, working = expected["eval_params"], set(expected["working_confidence"].values())
+    known = [len(curve["recall"]) - 1 for curve in curves(expected).values()]
     return Protocol(
         classes=tuple(said["labels"]),
         amodal=said["matching_method"] == "Amodal",
         min_iou=said["min_iou_to_match"],
         max_depth=said["max_depth"],
         step=said["step_size"],
-        confidences=len(next(iter(curves(expected).values()))["recall"]) - 1,
+        confidences=known[0] if known else CONFIDENCES,
         confidence=working.pop() if "cw" in run and len(working) == 1 else None,
     )
 
@@ -133,7 +135,7 @@ def test_other_boxes_and_parameters_as_the_public_evaluator(amodal, public, tmp_
     expected = json.loads((tmp_path / "results.json").read_text())
     scores = evaluate_boxes(pred, gt, rules, progress=False).scores
     assert scores.mDS / 100 == pytest.approx(expected["mDetection_Score"], abs=1e-9)
-    assert 0.1 < scores.mDS / 100 < 0.9
+    assert 0 < scores.mDS / 100 < 1
     for theirs, ours in PER_CLASS.items():
         for name, value in expected[theirs].items():
             value = value if ours == "DS" else value["auc"]

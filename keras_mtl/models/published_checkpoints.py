@@ -181,14 +181,19 @@ def architecture_of(
     return swin.of_preset(name, preset, names, image_size)
 
 
-def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path) -> None:
+def assign_published(
+    model: keras.Model, arrays: Mapping[str, np.ndarray], path, order: Sequence[str] = _PROMPTS
+) -> None:
     """Gives published arrays, all of them, to all variables of a model.
+
+    Args:
+        order: published names of tasks, as the rows of the prompts are; others come last.
 
     Raises:
         ValueError: if names or shapes are not the model's; it is then unchanged.
     """
     assign(
-        published_entries(model),
+        published_entries(model, order),
         published_detection_head.placed(arrays, published_swin_checkpoints.DETECTION_HEAD),
         f"{path} does not hold this network's weights: ",
         ignore=_UNUSED,
@@ -199,11 +204,12 @@ def assign_published(model: keras.Model, arrays: Mapping[str, np.ndarray], path)
 # === Which weight is which ===
 
 
-def published_entries(model: keras.Model) -> Iterator[Entry]:
+def published_entries(model: keras.Model, order: Sequence[str] = _PROMPTS) -> Iterator[Entry]:
     """Which published weight every variable of a `TaskPrompter(variant="released")` gets.
 
     Args:
         model: `TaskPrompter` of the released variant, on ViT or Swin.
+        order: published names of tasks, as the rows of the prompts are.
 
     Yields:
         `keras_mtl.backbones.weights.assign.Entry`, one for every variable that a file can fill.
@@ -211,7 +217,7 @@ def published_entries(model: keras.Model) -> Iterator[Entry]:
     Source: https://github.com/prismformore/Multi-Task-Transformer (names of weights only).
     """
     names = [_published_name(task) for task in model.tasks]
-    ordered = sorted(names, key=lambda name: (*_PROMPTS, name).index(name))
+    ordered = sorted(names, key=lambda name: (*order, name).index(name))
     rows = [ordered.index(name) for name in names]
     tokens = _layer(model, "patch_tokens")
     if tokens is None:

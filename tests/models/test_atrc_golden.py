@@ -86,11 +86,11 @@ def features_of(golden):
 
 
 def windows_of(golden):
-    """The side of the local window, and of which rows and columns the file has its scores."""
+    """The side of the local window, and every which row and column has its scores: `"3rd"`."""
     for key, each in golden.values.items():
-        if found := re.search(r"/attention_every(\d+)", key):
-            return math.isqrt(each.shape[-1]), int(found[1])
-    return 9, 1
+        if found := re.search(r"/attention_every(\d+[a-z]+)", key):
+            return math.isqrt(each.shape[-1]), found[1]
+    return 9, "1st"
 
 
 @pytest.fixture(scope="module")
@@ -172,11 +172,12 @@ def as_golden(found, context, every):
     names = dict.fromkeys(found)
     turned = {"out": (0, 3, 1, 2)}
     if context == "local":
-        names["scores"] = f"scores_presoftmax_unscaled_every{every}rd_row_col"
-        names["attention"] = f"attention_every{every}rd_row_col"
+        names["scores"] = f"scores_presoftmax_unscaled_every{every}_row_col"
+        names["attention"] = f"attention_every{every}_row_col"
+        n = int(re.match(r"\d+", every)[0])
         turned |= dict.fromkeys(("query", "key", "value"), (0, 3, 1, 2))
         for name in ("scores", "attention"):
-            found[name] = found[name][:, ::every, ::every]
+            found[name] = found[name][:, ::n, ::n]
     elif context == "global":
         turned |= dict.fromkeys(("query", "key", "value", "denominator"), (0, 2, 1))
     else:

@@ -12,6 +12,7 @@ from keras import ops
 import keras_mtl
 from tests.golden_files import AS_THEY_ARE, Part, assert_close, load, parts_of
 from tests.golden_transformers import (
+    LOSS_WEIGHTS,
     TrainableFeatures,
     TransformerGolden,
     assert_all_close,
@@ -21,7 +22,6 @@ from tests.golden_transformers import (
 
 STRIDES = (4, 8, 16, 32)
 BLOCK = "parts_query_encoder_decoder_blocks.0"
-WEIGHTS = {"semseg": 1, "human_parts": 2, "sal": 5, "normals": 10, "depth": 1, "edge": 50}
 THREE = ("query", "key", "value")
 
 
@@ -215,9 +215,10 @@ def test_of_one_image_alone(published, over_positions, golden_file):
 
 def test_one_training_step(published, golden_file, training_step):
     model, parts, given = published
+    weights = LOSS_WEIGHTS | golden_file.meta.get("loss_weights", {})
 
     def losses(outputs):
-        return {f"{n}_final": WEIGHTS[n] * golden_file.loss(n, outputs[n]) for n in outputs}
+        return {f"{n}_final": weights[n] * golden_file.loss(n, outputs[n]) for n in outputs}
 
     loss, outputs, gradients = training_step(
         model, given.images(), lambda outputs: sum(losses(outputs).values())

@@ -100,7 +100,7 @@ def golden(request):
 @pytest.fixture(scope="module")
 def model(golden):
     meta = golden.meta
-    return keras_mtl.MTFormer(
+    found = keras_mtl.MTFormer(
         LearnedFeatures(golden.image_shape, {STRIDE: golden.maps("in/backbone_concat")}),
         golden.tasks,
         width=meta["dim"],
@@ -109,9 +109,13 @@ def model(golden):
         memory_size=meta["n_data"],
         negatives=meta["K"],
         embedding_width=meta["embedding"],
-        measured_width=meta["depth_hidden_channels"],
+        measured_width=meta.get("depth_hidden_channels", 32),
         image_statistics=AS_THEY_ARE,
     )
+    for _, one, other in golden.pairs:
+        memory = found.get_layer(f"contrast_{one}_{other}")
+        memory.temperature, memory.momentum = meta["temperature"], meta["momentum"]
+    return found
 
 
 def block_of(name, block):
@@ -301,13 +305,9 @@ def test_training_step(loaded, golden, embedder, parts, training_step, gradient)
     assert found == pytest.approx(expected, rel=1e-5)
     assert_close(gradient(balanced, log_variance), golden["train/grad_log_var"], "log_var", 1e-5)
 
-    features = embedder.get_layer(index=2)
-    assert_close(
-        gradients[id(features.maps[0])],
-        golden.maps("train/grad_in"),
-        "grad_in",
-        2e-3,
-    )
+    (features,) = (each for each in embedder.layers if isinstance(each, LearnedFeatures))
+    expected = golden.maps("train/grad_in")
+    assert_close(gradients[id(features.maps[0])], expected, "grad_in", 2e-3)
     unused = {*meta["unused_parameters"], "log_var_list"}
     names, norms = golden["train/gradnorm/names"], golden["train/gradnorm/values"]
     least, trained = 1e-3 * norms.max(), set()
@@ -336,8 +336,8 @@ def test_memories(loaded, golden):
         for memory, name in zip(layer.memories, ("memory_l", "memory_ab"), strict=True):
             assert_close(ops.convert_to_numpy(memory), golden[f"{after}.{name}"], name)
         count, temperature, *constants, momentum = golden[f"{after}.params_K_T_Zl_Zab_momentum"]
-        assert (layer.negatives, layer.momentum) == (count, momentum)
-        assert layer.temperature == pytest.approx(temperature)
+        assert layer.negatives == count
+        assert (layer.temperature, layer.momentum) == pytest.approx((temperature, momentum))
         assert_close(ops.convert_to_numpy(layer.constants), np.array(constants), "Z")
         for each, name in zip(found[contrast], ("out_l", "out_ab"), strict=True):
             scores = golden[f"train/nce/{contrast}/{name}"][..., 0].astype("float64")

@@ -25,6 +25,8 @@ def augment(
 ):
     """Scales, crops, mirrors, distorts and pads an image and its labels at random.
 
+    Images are not scaled where a task takes their camera into account (`Task.takes_camera`).
+
     Args:
         image: uint8 tensor `(H, W, 3)`.
         labels: dict from task name to label, as stored.
@@ -77,7 +79,10 @@ def move(
 
     seeds = tf.random.split(seed, 2)
     draws = tf.random.stateless_uniform([2 + 2 * (REDRAWS + 1)], seeds[0])
-    factor = SCALES[0] + (SCALES[1] - SCALES[0]) * draws[0]
+    # What appears larger is nearer to some tasks, and to others another camera has taken it: where
+    # a camera counts, images keep their scale.
+    least, most = (1.0, 1.0) if any(task.takes_camera for task in tasks) else SCALES
+    factor = least + (most - least) * draws[0]
     mirrored = tf.logical_and(mirror, draws[1] < 0.5)
     scaled = scaled_size(image, factor)
     window = tf.minimum(scaled, size)

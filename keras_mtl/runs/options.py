@@ -160,7 +160,7 @@ def _add_what_is_trained(parser, tasks, generated):
         help="start from these weights of the backbone: a keras-hub preset such as "
         "vit_large_patch16_384_imagenet, or a folder (keras_mtl.backbones.from_preset)",
     )
-    text = "on rooms: start from random weights where a backbone comes with the package"
+    text = "on scenes: start from random weights where a backbone comes with the package"
     start.add_argument("--from-scratch", action="store_true", help=text)
     less = parser.add_mutually_exclusive_group()
     text = "train all but the backbone, which stays as it is"
@@ -185,7 +185,7 @@ def _settle(parser, dataset, arguments, generated) -> tuple[dict, str]:
     model, backbone = recipe.name, known.backbone
     said = (known.data, preset, backbone, known.pretrained, known.from_scratch)
     streets = generated == "streets"
-    trunk = None if streets or any(said) else recipe.trunk
+    trunk = None if any(said) else recipe.trunk
     parser.set_defaults(pretrained=trunk)
     defaults = recipe.defaults(bool(known.data), bool(trunk), known.level, streets)
     if known.data:
@@ -250,7 +250,8 @@ def _add_training(parser, defaults, output, generated):
         default=[],
         metavar="TASK=WEIGHT",
         help="instead of the published weight (on rooms: of 5 for depth, and of 4 for semseg where "
-        "a backbone comes with the package); repeatable",
+        "a backbone comes with the package; on streets: of 4 for semseg, of 0.2 for depth); "
+        "repeatable",
     )
     text = "rule of keras_mtl.balancing that weighs the tasks during training, on top of the "
     text += f"weights: {', '.join(RULES)}"

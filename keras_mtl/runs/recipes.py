@@ -49,10 +49,22 @@ FROM_TRUNK = {
     "loss_weights": {**ROOMS_LOSS_WEIGHTS, "semseg": 4.0},
 }
 # Streets: wider, of more depth, and with boxes, whose loss is the largest by far.
+STREETS_LOSS_WEIGHTS = {"semseg": 4.0, "depth": 0.2}
 ON_STREETS = {
     "image_size": (64, 128),
     "scenes": 600,
-    "loss_weights": {"semseg": 4.0, "depth": 0.2},
+    "loss_weights": STREETS_LOSS_WEIGHTS,
+}
+# From the same weights: half of the vehicles are less than 17 pixels wide at this size, and a box
+# counts if it overlaps by 70 %.
+STREETS_FROM_TRUNK = {
+    "batch_size": 4,
+    "image_size": (96, 192),
+    "epochs": 3,
+    "learning_rate": 1e-3,
+    "scenes": 1600,
+    "steps": 600,
+    "loss_weights": STREETS_LOSS_WEIGHTS,
 }
 ON_DATA = {"epochs": 20, "loss_weights": {}}  # and the settings of the architecture's own recipe
 
@@ -71,8 +83,8 @@ class Recipe:
         steps: for that, minutes on a CPU.
         image_size: for that, where not all sizes fit; `None` means that of all others.
         papers_backbone: of the paper's configuration, the default on prepared data.
-        trunk: weights that come with the package (`keras_mtl.shipped`), to start from on rooms
-            instead; `None` where there are none for this architecture.
+        trunk: weights that come with the package (`keras_mtl.shipped`), to start from on generated
+            scenes instead; `None` where there are none for this architecture.
     """
 
     name: str
@@ -105,7 +117,7 @@ class Recipe:
         """Defaults of the scripts' options, on prepared data or scenes, from there or scratch."""
         on_rooms = ON_ROOMS | {"steps": self.steps}
         if streets and not prepared:
-            return on_rooms | ON_STREETS
+            return on_rooms | (STREETS_FROM_TRUNK if from_trunk else ON_STREETS)
         if self.image_size:
             on_rooms["image_size"] = self.image_size
         if prepared:

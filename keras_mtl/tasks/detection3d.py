@@ -40,7 +40,8 @@ class Detection3D(Task):
     What is predicted for a photograph is a dict of the same names without `"ignored"` and
     `"pose"`, and besides `"scores"` `(N,)` and `"centers"` `(N, 3)` in S, metres.
 
-    Where augmentation scales an image its camera is another one then, and depths stay.
+    Training does not scale images at random where this task is among the others; an image that is
+    scaled all the same is another camera's, and depths stay.
 
     Args:
         name: str.

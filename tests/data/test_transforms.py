@@ -11,6 +11,7 @@ from keras_mtl.data.geometry import Adjustment
 from keras_mtl.images import IMAGE_MEAN
 from keras_mtl.tasks import (
     DepthEstimation,
+    Detection3D,
     HumanParts,
     SemanticSegmentation,
     nyud,
@@ -29,7 +30,7 @@ sizes = st.tuples(st.integers(6, 40), st.integers(6, 40))
 
 def as_numpy(result):
     image, labels = result
-    return np.array(image), {name: np.array(label) for name, label in labels.items()}
+    return np.array(image), tf.nest.map_structure(np.array, labels)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +112,24 @@ def test_depth_is_divided_by_the_scale(augment, seed):
     # Centred.
     top, left = np.argmax((depth > 0).any(1)), np.argmax((depth > 0).any(0))
     assert (top, left) == ((80 - rows) // 2, (100 - columns) // 2)
+
+
+def test_depth_and_boxes_say_the_same(augment):
+    """Where a camera counts nothing is scaled: depths stay as measured, and so do focal lengths."""
+    boxes = Detection3D(most=(1, 1))
+    label = {**boxes.no_label(40, 50), "camera": np.diag([30, 30, 1]).astype("float32")}
+    label |= {"classes": np.zeros(1, "int32"), "places": np.array([[25, 20, 6]], "float32")}
+    label |= {"boxes": np.array([[20, 15, 30, 25]], "float32")}
+    stored = {"depth": np.full((40, 50), 6.0, "float32"), boxes.name: label}
+    image, corners = np.full((40, 50, 3), 7, "uint8"), set()
+    for k in range(8):
+        _, found = augment(image, stored, (5, k), (32, 40), [DepthEstimation(), boxes])
+        assert np.unique(found["depth"]).tolist() == [6]
+        moved = found[boxes.name]
+        np.testing.assert_allclose(np.diag(moved["camera"]), [30, 30, 1], rtol=1e-6)
+        np.testing.assert_allclose(moved["places"][0, 2], 6)
+        corners.add(tuple(moved["camera"][:2, 2]))
+    assert len(corners) > 4  # they are cropped, and mirrored
 
 
 @FEW

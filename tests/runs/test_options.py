@@ -9,8 +9,8 @@ import keras_mtl
 from keras_mtl.models.registry import presets_of
 from keras_mtl.runs.chosen_tasks import tasks_named
 from keras_mtl.runs.options import build, parse
-from keras_mtl.runs.recipes import FROM_TRUNK, ON_ROOMS, RECIPES, recipe_of
-from keras_mtl.tasks import nyud
+from keras_mtl.runs.recipes import FROM_TRUNK, ON_ROOMS, RECIPES, STREETS_FROM_TRUNK, recipe_of
+from keras_mtl.tasks import cityscapes_3d, nyud
 
 pytestmark = pytest.mark.once("torch", "arguments are the same on every backend")
 
@@ -71,6 +71,10 @@ def test_weights_that_come_with_the_package(monkeypatch, capsys):
     assert (options.pretrained, options.steps) == ("vit_nano_rooms", 7)
     for given in ("--from-scratch", "--backbone vit_pico", "--model tpanet", "--data x"):
         assert options_of(*given.split()).pretrained is None
+    on_streets = parse(cityscapes_3d(), "cityscapes_3d", "", [], generated="streets")
+    assert on_streets.pretrained == "vit_nano_rooms"
+    assert on_streets.image_size == STREETS_FROM_TRUNK["image_size"]
+    assert on_streets.loss_weights == {"semseg": 4.0, "depth": 0.2}
     options = options_of("--from-scratch")
     assert (options.backbone, options.image_size) == ("vit_pico", ON_ROOMS["image_size"])
     assert options_of("--pretrained", "x").pretrained == "x"

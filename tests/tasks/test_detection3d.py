@@ -19,6 +19,7 @@ from keras_mtl.boxes3d.points import parts_of_raw, points_of
 from keras_mtl.data.geometry import Change
 from keras_mtl.models.photographs import Place
 from keras_mtl.visualize.predictions import known_camera, save_prediction, save_predictions
+from keras_mtl.visualize.video import panels
 from tests import small
 
 SIZE = (48, 96)
@@ -323,6 +324,52 @@ def test_scored(task, scenes, trained):
     assert result["scores"]["mDS"] > 49
     with pytest.raises(ValueError, match="the class 'tram', which mDS does not know"):
         tasks.Detection3D(labels=["tram"], width=8, class_branch=(8,), groups=2).evaluator()
+
+
+def doors(images, labels):
+    """The same four scenes in twos."""
+    import tensorflow as tf
+
+    class Twos(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, k):
+            return keras.tree.map_structure(lambda x: x[2 * k : 2 * k + 2], (images, labels))
+
+    yield "batches", [Twos()[0], Twos()[1]]
+    yield "PyDataset", Twos()
+    yield "tf.data", tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
+
+
+def test_scored_alike_at_every_door(task, scenes, trained):
+    model = trained[0]
+    expected = keras_mtl.evaluate(model, scenes, progress=False).tasks[task.name]["scores"]
+    logs = model.evaluate(*scenes, batch_size=2, return_dict=True, verbose=0)
+    for door, data in doors(*scenes):
+        found = keras_mtl.evaluate(model, data, progress=False).tasks[task.name]["scores"]
+        assert found == pytest.approx(expected, abs=1e-3), door
+        if door != "batches":
+            found = model.evaluate(data, return_dict=True, verbose=0)
+            assert found == pytest.approx(logs, rel=1e-4), door
+
+
+def test_drawn_on_videos_and_in_tensorboard(task, scenes, trained, tmp_path):
+    model, (images, labels) = trained[0], scenes
+    frames = images[:2].astype("uint8")
+    for k, (time, picture) in enumerate(panels(model, enumerate(frames), batch_size=2)):
+        boxes = task.draw(model.predict_maps(frames[k])[task.name], frames[k])
+        assert time == k and picture.shape == (SIZE[0], 3 * SIZE[1], 3)
+        shown = picture[20:, SIZE[1] : 2 * SIZE[1]]  # below its name
+        np.testing.assert_array_equal(shown, boxes[20:])
+        assert (boxes != frames[k]).any()
+    some = keras.tree.map_structure(lambda x: x[:2], labels)
+    board = keras_mtl.callbacks.PredictionPanels(tmp_path, images[:2], some)
+    board.set_model(model)
+    board.on_train_begin()
+    board.on_epoch_end(0)
+    board.on_train_end()
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*tfevents*")) > 5000
 
 
 def perfect(task, label):

@@ -126,6 +126,8 @@ class KerasNetwork:
 
         if job["dtype"] == "bfloat16":
             keras.config.set_dtype_policy("mixed_bfloat16")
+        if not job["fused"]:
+            keras.config.disable_flash_attention()
         self.rng = np.random.default_rng(0)
         self.batch = job["batch"]
         build = _multi_task_model if what == OURS else _bare_trunk
@@ -152,6 +154,7 @@ class KerasNetwork:
         labels = self.rng.uniform(0.5, 5, shape)
         if task.channels == 3:
             labels /= np.linalg.norm(labels, axis=-1, keepdims=True)
+            labels[..., 2] *= -1  # towards the camera
         return labels.astype("float32")
 
     def train(self):
@@ -186,7 +189,7 @@ def _backbone_and_tasks(job, **less):
 
     description = description_of(job["network"])
     build, size = BACKBONES[description["backbone"]]
-    arguments = {**description.get("backbone_arguments", {}), **less}
+    arguments = {**description.get("backbone_arguments", {}), **job["backbone_arguments"], **less}
     backbone = getattr(backbones, build)(size, (*_image_size(job), 3), **arguments)
     return backbone, getattr(tasks, description["tasks"])()
 
@@ -505,6 +508,7 @@ def measure(job: dict, runs: int, kinds: list[str], patience: Patience) -> list[
                 "batch": job["batch"],
                 "dtype": job["dtype"],
                 "arguments": job["arguments"],
+                "fused": job["fused"],
                 "train_seconds": [x["seconds"] for x in found["train"]],
                 "train_cpu_seconds": [x["cpu"] for x in found["train"]],
                 "infer_seconds": [x["seconds"] for x in found["infer"]],
@@ -640,6 +644,11 @@ def main() -> None:
         help="""of the network, instead of its own, such as '{"remat": true}'""",
     )
     parser.add_argument(
+        "--no-fused-attention",
+        action="store_true",
+        help="keras.config.disable_flash_attention(), in Keras' networks",
+    )
+    parser.add_argument(
         "--jit", choices=("auto", "on", "off"), default="auto", help="Keras' jit_compile"
     )
     parser.add_argument("--compile", action="store_true", help="torch.compile the PyTorch trunk")
@@ -677,6 +686,8 @@ def main() -> None:
                     "dtype": options.dtype,
                     "backend": backend,
                     "arguments": options.arguments,
+                    "backbone_arguments": {},
+                    "fused": not options.no_fused_attention,
                     "jit": {"auto": "auto", "on": True, "off": False}[options.jit],
                     "compile": options.compile,
                 }

@@ -195,7 +195,7 @@ def _macs_torch(model, shape):
     try:
         with keras.device("meta"):  # tensors without values
             return _flops_torch(model, shape)
-    except (NotImplementedError, ValueError):  # one of the layers looks at values
+    except (RuntimeError, ValueError):  # a layer looks at values, or Keras casts no weight there
         return _flops_torch(model, shape)
 
 

@@ -39,6 +39,16 @@ def test_counted_by_hand():
     assert cost.parameters(model) == conv + attention + dense
 
 
+def test_as_much_in_mixed_precision():
+    expected, policy = cost.macs(conv_dense_attention()), keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        found = cost.macs(conv_dense_attention())
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert found[:2] == expected[:2]
+
+
 def test_normalization_and_resizing_counted_by_hand():
     image = keras.Input((8, 12, 3))
     x = keras.layers.BatchNormalization()(keras.layers.Conv2D(5, 1, strides=2)(image))

@@ -17,8 +17,9 @@ def dot_product_attention(query, key, value, chunk: int = CHUNK):
 
     The scores of all queries with all keys are never stored together, neither forward nor for the
     gradient. PyTorch has fused kernels for that on the CPU and on GPUs, JAX on GPUs in bfloat16 and
-    float16. Elsewhere `chunk` queries attend after another, and again in the gradient. Takes
-    tensors, not a symbolic `keras.Input`: call it inside a layer.
+    float16. Elsewhere, and after `keras.config.disable_flash_attention()`, `chunk` queries attend
+    after another, and again in the gradient. Takes tensors, not a symbolic `keras.Input`: call it
+    inside a layer.
 
     Args:
         query: float tensor `(B, Q, heads, d)`.
@@ -74,6 +75,8 @@ def attention_as_written(query, key, value):
 
 def _has_fused_kernel(backend: str, platform: str, dtype: str, size: int, lengths) -> bool:
     """Whether the backend may have attention that stores no scores, for these heads and lengths."""
+    if keras.config.is_flash_attention_enabled() is False:
+        return False
     if backend == "torch":
         return True
     # cuDNN's, as JAX takes it: with a gradient the numbers of queries and keys must be even.

@@ -42,7 +42,9 @@ class MTAN(MultiTaskModel):
 
     This is the paper's network as it was ported to ResNet. The paper's SegNet has 3x3 convolutions
     between the stages, too, and attends in its decoder. There is no published port to HRNet:
-    here u_i is the coarsest branch of stage i, so that strides are 4, 8, 16 and 32 as a ResNet's.
+    here u_i is the coarsest branch of stage i, so that strides are 4, 8, 16 and 32 as a ResNet's;
+    what the last stage gives its finer branches nobody reads, so that those weights get no
+    gradient, of which Keras warns with PyTorch and TensorFlow.
     A plain ViT's four groups of blocks all have one stride, and nothing is pooled. The dynamic
     weight average of the paper is `keras_mtl.balancing.DynamicWeightAverage`.
 

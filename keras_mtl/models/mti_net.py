@@ -71,7 +71,9 @@ class MTINet(MultiTaskModel):
             the model's.
         tasks: list of the tasks to predict, for instance `keras_mtl.tasks.nyud()`.
         auxiliary_tasks: list of further tasks, which are predicted initially only, and that in
-            training only: their features help the others, and training takes their labels.
+            training only: their features help the others, and training takes their labels. They
+            come after `tasks`, as in the published configurations; with `mask_grouping="adjacent"`
+            another order would be another network.
         mask_grouping: what the softmax of a mask runs over, `"task"` (the paper) or `"adjacent"`
             (the published code).
         image_statistics: mean and standard deviation of red, green and blue, on the 0..255 scale,

@@ -286,6 +286,11 @@ def test_trains_and_saves(monkeypatch, tmp_path):
 )
 def test_where_there_is_a_fused_kernel(case, fused):
     assert attention._has_fused_kernel(*case) is fused
+    keras.config.disable_flash_attention()
+    try:
+        assert not attention._has_fused_kernel(*case)
+    finally:
+        keras.config.enable_flash_attention()
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="PyTorch always has one, TensorFlow never")

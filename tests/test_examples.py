@@ -213,7 +213,7 @@ def test_a_backbone_that_does_not_fit(run, tmp_path):
     done = run("train_nyud.py", *small, "--output", tmp_path / "run")
     assert done.returncode == 1
     message = done.stderr.strip().splitlines()[-1]
-    assert message.startswith("train_nyud.py: TaskPrompter needs a keras_hub ViTBackbone")
+    assert message.startswith("train_nyud.py: TaskPrompter needs a plain Transformer")
 
 
 # === What a trained network gives ===

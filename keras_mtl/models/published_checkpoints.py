@@ -37,17 +37,19 @@ _PUBLISHED_NAMES = {"detection3d": "3ddet", "disparity": "depth"}
 
 
 def configurations() -> list[str]:
-    """The presets of the released variant.
+    """The presets of the released variant on the backbones that the authors have it on.
 
     Example:
 
     >>> configurations()[0]
     'taskprompter_vit_large_pascal'
     """
+    theirs = ("vision_transformer", "swin_transformer")
     return [
         name
         for name, preset in PRESETS.items()
         if preset["model"] == "TaskPrompter" and preset["arguments"].get("variant") == "released"
+        if BACKBONES.get(preset["backbone"], ("",))[0] in theirs
     ]
 
 

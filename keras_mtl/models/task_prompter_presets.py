@@ -11,6 +11,31 @@ def _published_cityscapes_3d() -> list[Task]:
 # The published position tables carry an entry for a class token that nobody reads.
 _VIT = {"use_class_token": True}
 
+# The released decoder on foundation features: in no paper, and with its settings of NYUD-v2's large
+# ViT. Windows divide 32 x 40 patches of 14 pixels, and 28 x 36 of 16.
+_ON_DINO = {
+    "variant": "released",
+    "decode_dim": 768,
+    "final_dim": 768,
+    "channel_windows": (4, 4),
+    "cross_task_reweighting": False,
+}
+_DINO_PRESETS = {
+    f"taskprompter_{backbone}_nyud": {
+        "backbone": backbone,
+        "backbone_arguments": {"num_register_tokens": 4},
+        "image_size": image_size,
+        "tasks": "nyud",
+        "arguments": _ON_DINO,
+    }
+    for backbone, image_size in (
+        ("dinov2_base", (448, 560)),
+        ("dinov2_large", (448, 560)),
+        ("dinov3_base", (448, 576)),
+        ("dinov3_large", (448, 576)),
+    )
+}
+
 PRESETS = {
     # TaskPrompter, Tables 2, 3, 5 and 8. Base on NYUD-v2 is in no table: large's, with its width.
     "taskprompter_vit_large_pascal": {
@@ -79,4 +104,5 @@ PRESETS = {
             "final_dim": 450,
         },
     },
+    **_DINO_PRESETS,
 }

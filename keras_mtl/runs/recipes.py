@@ -202,10 +202,11 @@ def make_backbone(name: str, image_size: tuple[int, int], patch_size: int = 8):
     Args:
         name: a key of `keras_mtl.presets.BACKBONES`.
         image_size: `(height, width)` in pixels.
-        patch_size: pixels, of a Vision Transformer.
+        patch_size: pixels, of a plain Transformer.
     """
     function, size = BACKBONES[name]
-    arguments = {"patch_size": patch_size} if function == "vision_transformer" else {}
+    plain = function in ("vision_transformer", "dinov2", "dinov3")
+    arguments = {"patch_size": patch_size} if plain else {}
     if size == "nano":  # nothing published is as small, so it may be built as it learns best
         arguments["convolutional_stem"] = True
     return getattr(backbones, function)(size, (*image_size, 3), **arguments)

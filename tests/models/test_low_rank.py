@@ -147,3 +147,39 @@ def test_what_has_no_updates():
     model.enable_lora(rank=1)
     with pytest.raises(ValueError, match="has low-rank updates already; call merged"):
         model.enable_lora(rank=1)
+
+
+@pytest.mark.once("torch", "a checkpoint stores all variables, whatever they are")
+def test_a_run_goes_on_with_its_updates(scenes, tmp_path):
+    how = {"batch_size": 2, "shuffle": False, "verbose": 0}
+
+    def run(folder, epochs):
+        keras.utils.set_random_seed(0)
+        model = baseline()
+        model.enable_lora(rank=1)
+        model.compile(keras.optimizers.Adam(0.05), metrics=None)
+        checkpoint = keras_mtl.resume.Checkpoint(tmp_path / folder)
+        epoch = checkpoint.restore(model)
+        model.fit(*scenes, epochs=epochs, initial_epoch=epoch, callbacks=[checkpoint], **how)
+        return epoch, model.get_weights()
+
+    _, whole = run("whole", 2)
+    run("parts", 1)
+    epoch, parts = run("parts", 2)
+    assert epoch == 1
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.once("tensorflow", "it writes the file on every backend")
+def test_an_exported_model_has_its_updates_merged(scenes, tmp_path):
+    model = baseline()
+    model.enable_lora(rank=1)
+    train(model, scenes)
+    keras_mtl.export.export_model(model, tmp_path / "saved", verbose=False)  # which compares maps
+    import tensorflow as tf
+
+    saved = tf.saved_model.load(str(tmp_path / "saved"))
+    found = saved.serve(scenes[0].astype("float32"))
+    expected = predicted(model, scenes[0])
+    assert_same({name: np.array(x) for name, x in found.items()}, expected, atol=1e-4)

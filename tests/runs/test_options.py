@@ -40,6 +40,8 @@ def options_of(*given):
         ("--data x --patch-size=16", "--patch-size would change nothing about --preset"),
         (f"--preset {PRESET} --decode 8", "unrecognized arguments: --decode 8"),
         (f"--preset {PRESET} --backbone hrnet18", "not allowed with argument --preset"),
+        ("--lora 0", "--lora: '0' is no whole number of 1 or more"),
+        ("--lora 8 --freeze-backbone", "--freeze-backbone: not allowed with argument --lora"),
         (f"--preset {PRESET} --model baseline", "pass --model tpanet or leave it out"),
     ],
 )

@@ -1,6 +1,7 @@
 """A training run from the command line, in this process."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -62,8 +63,8 @@ def test_folders_that_are_not_for_a_run(monkeypatch, tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
-    """Three classes with names, on data without labels for some of the tasks."""
+def test_training_on_own_classes(monkeypatch, tmp_path, write_folder, capsys):
+    """Three classes with names, on data without labels for some of the tasks, by few weights."""
     rng = np.random.default_rng(0)
     write_folder(
         tmp_path / "mine",
@@ -76,7 +77,7 @@ def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
     with pytest.raises(ValueError, match=r"3 classes of .*semseg.*soil, crop.* has 40; pass .*tas"):
         keras_mtl.data.load(data, "train", tasks=nyud("semseg"), image_size=(32, 48))
     few = "--model baseline --backbone vit_pico --patch-size 16 --head-width 4 --steps 1 --epochs 1"
-    few += " --batch-size 1 --image-size 32 48"
+    few += " --batch-size 1 --image-size 32 48 --lora 1"
     given = ("--data", data, *few.split(), "--output", tmp_path / "run")
     with pytest.raises(SystemExit, match=r"\(--tasks semseg depth takes what is there.\)"):
         train(*given)
@@ -84,6 +85,10 @@ def test_training_on_own_classes(monkeypatch, tmp_path, write_folder):
     train(*given, "--tasks", "semseg", "depth", "--balancing", "PCGrad")
     assert (tmp_path / "run" / "balancing.png").exists()
     assert "semseg_cosine_depth" in (tmp_path / "run" / "log.csv").read_text()
+    said = re.search(
+        r"([\d.]+) M parameters, of which ([\d.]+) M are trained", capsys.readouterr().out
+    )
+    assert float(said[2]) < float(said[1]) / 2
     scores = json.loads((tmp_path / "run" / "results.json").read_text())
     assert {"semseg_mIoU", "depth_RMSE"} < set(scores) and "normals_mErr" not in scores
     model = keras_mtl.load_model(tmp_path / "run" / "model.keras")

@@ -136,9 +136,9 @@ class PromptedEncoderBlock(PromptedBlock):
         kernel = ops.cast(first.kernel, tokens.dtype)
         if first.lora_enabled:  # the kernel as it is merged, but no gradient of all of it
             hidden = ops.matmul(tokens, ops.stop_gradient(kernel))
-            factors = ops.cast(first.lora_kernel_a, kernel.dtype), first.lora_kernel_b
-            low = ops.matmul(ops.matmul(ops.stop_gradient(tokens), factors[0]), factors[1])
-            low = ops.cast(low, kernel.dtype) * (first.lora_alpha / first.lora_rank)
+            a, b = (ops.cast(x, kernel.dtype) for x in (first.lora_kernel_a, first.lora_kernel_b))
+            low = ops.matmul(ops.matmul(ops.stop_gradient(tokens), a), b)
+            low = low * (first.lora_alpha / first.lora_rank)
             hidden = hidden + (low - ops.stop_gradient(low))
         else:
             hidden = ops.matmul(tokens, kernel)

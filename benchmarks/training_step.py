@@ -27,8 +27,14 @@ SETTINGS = {
             "channel_windows": (2, 2),
         },
     },
+    "taskprompter_vit_small": {  # what benchmarks/balancing.py measures
+        "backbone": "vit_small",
+        "image_size": (224, 224),
+        "tasks": "nyud",
+        "arguments": {"channel_windows": (2, 2)},
+    },
 }
-DEFAULT_NETWORKS = list(SETTINGS)
+DEFAULT_NETWORKS = ["taskprompter_vit_base_cpu"]
 PAPERS_NETWORKS = [
     f"{network}_{dataset}"
     for dataset in ("nyud", "pascal")
@@ -136,7 +142,12 @@ class KerasNetwork:
         images = self.rng.uniform(0, 255, (self.batch, height, width, 3))
         self.images = keras.ops.convert_to_tensor(images.astype("float32"))
         if what == OURS:
-            self.model.compile(metrics=None, jit_compile=job["jit"])
+            rule = job.get("balancing")  # a name in keras_mtl.balancing, and its arguments
+            if rule:
+                from keras_mtl import balancing
+
+                rule = getattr(balancing, rule[0])(**rule[1])
+            self.model.compile(metrics=None, jit_compile=job["jit"], balancing=rule)
             labels = {task.name: self._labels(task) for task in self.model.tasks}
         else:
             adam = keras.optimizers.Adam(2e-5, weight_decay=1e-6, global_clipnorm=10.0)

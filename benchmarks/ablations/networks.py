@@ -8,7 +8,9 @@ the steps, the optimizer and its schedule, the loss weights, the heads' width.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from keras_mtl import balancing
 
 TASKS = ("semseg", "depth", "normals", "edge")
 
@@ -22,12 +24,17 @@ class Network:
         backbone: key of a scale's `backbones`.
         arguments: of the class, on top of the scale's.
         tasks: names of the tasks it predicts.
+        balancing: name of a rule of `keras_mtl.balancing`, or "".
+        equal_weights: whether every task's loss counts 1, instead of what it counts in the training
+            scripts.
     """
 
     model: str
     backbone: str
     arguments: Mapping = field(default_factory=dict)
     tasks: tuple[str, ...] = TASKS
+    balancing: str = ""
+    equal_weights: bool = False
 
 
 NETWORKS = {}
@@ -89,3 +96,10 @@ NETWORKS |= {
     "invpt": Network("InvPT", "vit"),
     "astmt": Network("ASTMT", "se_resnet"),
 }
+
+# Rules weigh losses that count the same, as in their papers.
+_EQUAL = replace(NETWORKS["vit-baseline"], equal_weights=True)
+NETWORKS["balanced-equal"] = _EQUAL
+for _rule in balancing.RULES:
+    _name = _rule.__name__
+    NETWORKS[f"balanced-{_name}"] = replace(_EQUAL, balancing=_name)

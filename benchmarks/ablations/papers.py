@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from keras_mtl.balancing import RULES
+
 from benchmarks.ablations.networks import TASKS
 
 
@@ -74,7 +76,7 @@ def _sweep(argument, *rows):
     return [_row(label, f"`{argument}={value}`", *rest) for label, value, *rest in rows]
 
 
-SYSTEMS = "systems"
+SYSTEMS, BALANCING = "systems", "balancing"
 _ONE_LEVEL = "decoded after the last block only: `prompting_levels=1`"
 
 TABLES = {
@@ -239,5 +241,19 @@ TABLES = {
             ),
         ),
         against_cost=True,
+    ),
+    BALANCING: _table(
+        "Rules that balance the tasks",
+        "vit",
+        _row("fixed weights", "those of the training scripts, tuned", "vit-baseline"),
+        _row("equal weights", "every task's loss counts 1", "balanced-equal"),
+        *(
+            _row(
+                rule.__name__,
+                f"`balancing=keras_mtl.balancing.{rule.__name__}()` on equal weights",
+                f"balanced-{rule.__name__}",
+            )
+            for rule in RULES
+        ),
     ),
 }

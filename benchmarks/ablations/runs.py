@@ -17,7 +17,7 @@ import numpy as np
 
 import keras_mtl
 from benchmarks.ablations.machine import machine, versions
-from benchmarks.ablations.networks import NETWORKS
+from benchmarks.ablations.networks import NETWORKS, Network
 from benchmarks.training_step import device_peak, host_memory
 from keras_mtl import cost, files
 from keras_mtl.metrics import BoundaryF
@@ -75,7 +75,8 @@ class Work:
                     **network.arguments,
                 },
                 "tasks": network.tasks,
-                "loss_weights": ROOMS_LOSS_WEIGHTS,
+                "loss_weights": "equal" if network.equal_weights else ROOMS_LOSS_WEIGHTS,
+                "balancing": network.balancing or None,
                 "measured_on": self.held_out,
                 "odsF": odsf,
             }
@@ -228,7 +229,8 @@ class Work:
         backbone = self._backbone(kind)
         head = _pretraining_head(self.scale.arguments[kind])
         model = keras_mtl.MultiTaskBaseline(backbone, keras_mtl.tasks.nyud("semseg"), **head)
-        self._fit(model, "pretraining", self.scale.pretraining_steps, seed, report)
+        network = Network("MultiTaskBaseline", kind, tasks=("semseg",))
+        self._fit(model, network, "pretraining", self.scale.pretraining_steps, seed, report)
         about = json.dumps({"format": FORMAT, "settings": self.settings(name, seed)})
         weights = {str(i): weight for i, weight in enumerate(backbone.get_weights())}
         path = self.file(name, seed)
@@ -241,7 +243,7 @@ class Work:
         keras.utils.set_random_seed(seed)
         model = self.network(name, seed)
         start, processor = time.perf_counter(), time.process_time()
-        self._fit(model, "training", self.scale.steps, seed, report)
+        self._fit(model, NETWORKS[name], "training", self.scale.steps, seed, report)
         trained, processor = time.perf_counter(), time.process_time() - processor
         scores = self._scores(model)
         result = {
@@ -270,7 +272,7 @@ class Work:
             counted.write_text("5")
             before, _ = host_memory()
         model = self.network(name.removeprefix("measured-"))
-        self._compile(model, WARM + TIMED)
+        self._compile(model, WARM + TIMED, NETWORKS[name.removeprefix("measured-")])
         batches = _batches(self.rooms("training"), model.tasks, self.scale.batch_size, 1, seed)
         seconds = []
         for _ in range(WARM + TIMED):
@@ -293,20 +295,24 @@ class Work:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, json.dumps(result, indent=2) + "\n")
 
-    def _compile(self, model, steps):
+    def _compile(self, model, steps, network):
         updates = steps * model.updates_a_step
         rate = keras_mtl.schedules.PolynomialDecay(self.scale.learning_rate, updates)
         weights = {task.name: task.loss_weight for task in model.tasks}
         weights |= {name: w for name, w in ROOMS_LOSS_WEIGHTS.items() if name in weights}
+        if network.equal_weights:
+            weights = dict.fromkeys(weights, 1.0)
+        rule = getattr(keras_mtl.balancing, network.balancing)() if network.balancing else None
         model.compile(
             keras.optimizers.Adam(rate, weight_decay=1e-6, global_clipnorm=10.0),
             loss_weights=weights,
             metrics=None,
+            balancing=rule,
         )
 
-    def _fit(self, model, use, steps, seed, report):
+    def _fit(self, model, network, use, steps, seed, report):
 
-        self._compile(model, steps)
+        self._compile(model, steps, network)
         rooms, size = self.rooms(use), self.scale.batch_size
         batches = _batches(rooms, model.tasks, size, steps, seed)
         every = max(steps // 100, 1)

@@ -70,6 +70,10 @@ def test_every_row_of_every_table_builds(tmp_path):
             one = NETWORKS[name.replace(network.tasks[0], "depth")]
             assert dataclasses.replace(one, tasks=network.tasks) == network  # as that one
             continue
+        if name.startswith("balanced-"):  # the baseline, trained otherwise
+            alike = dataclasses.replace(network, balancing="", equal_weights=False)
+            assert alike == NETWORKS["vit-baseline"]
+            continue
         model = work.network(name)
         if network.model not in ("MultiTaskBaseline", "TaskPrompter", "TPANet"):
             assert tuple(model.output) == network.tasks  # its parts are tested with the model

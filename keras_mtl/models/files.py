@@ -194,8 +194,6 @@ def load_weights(model, load, filepath, **kwargs) -> None:
         # Keras itself reads on over weights that the model or the file lacks.
         content, expected = look_at(filepath), len(own_weights(model))
         _check_tasks(model, content.tasks, filepath)
-        if model.balancing is not None:
-            expected -= len(model.balancing.weights)  # not of the network
         if content.arrays != expected and not kwargs.get("skip_mismatch"):
             raise ValueError(f"The file holds {content.arrays} weights; this model has {expected}.")
         load(filepath, **kwargs)

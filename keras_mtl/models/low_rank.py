@@ -49,14 +49,21 @@ def updated_maps(model: keras.Model) -> list[keras.layers.Layer]:
     return [each for each in every_layer(model) if getattr(each, "lora_enabled", False)]
 
 
-def own_weights(model: keras.Model) -> list[keras.Variable]:
-    """A model's weights without the low-rank updates: those that its files hold."""
-    updates = {
+def own_weights(model) -> list[keras.Variable]:
+    """A network's weights without low-rank updates, and without those of a rule that balances it.
+
+    They are what a model has that is made of the configuration.
+
+    Args:
+        model: `MultiTaskModel`.
+    """
+    others = {
         id(each)
         for layer in updated_maps(model)
         for each in (layer.lora_kernel_a, layer.lora_kernel_b)
     }
-    return [weight for weight in model.weights if id(weight) not in updates]
+    others |= {id(each) for each in model.balancing.weights} if model.balancing else set()
+    return [weight for weight in model.weights if id(weight) not in others]
 
 
 def take_over(model: keras.Model, merged: keras.Model) -> None:

@@ -149,6 +149,25 @@ def test_what_has_no_updates():
         model.enable_lora(rank=1)
 
 
+@pytest.mark.once("torch", "weights are listed alike on every backend")
+@pytest.mark.parametrize("freeze", ["freeze_backbone", "enable_lora"])
+def test_a_rules_weights_are_not_the_networks(freeze, scenes, tmp_path):
+    """A file says which weights are frozen by their numbers, and a loaded model has no rule."""
+    model = baseline()
+    getattr(model, freeze)(1)
+    model.compile(balancing=keras_mtl.balancing.PCGrad(), metrics=None)
+    model.train_on_batch(*scenes)
+    assert model.balancing.weights
+    model.save(tmp_path / "model.keras")
+    loaded = keras_mtl.load_model(tmp_path / "model.keras")
+    assert loaded.frozen_weights == model.frozen_weights != []
+    expected = predicted(model, scenes[0])
+    assert_same(predicted(loaded, scenes[0]), expected)
+    assert_same(predicted(model.merged(), scenes[0]), expected)
+    model.load_weights(tmp_path / "model.keras")
+    assert_same(predicted(model, scenes[0]), expected)
+
+
 @pytest.mark.once("torch", "a checkpoint stores all variables, whatever they are")
 def test_a_run_goes_on_with_its_updates(scenes, tmp_path):
     how = {"batch_size": 2, "shuffle": False, "verbose": 0}

@@ -25,8 +25,9 @@ ours computes scores in chunks, the bare ViT stores them), and TaskPrompter comp
 again for the gradient (remat). Every network is in a process of its own, one after another, as in
 benchmarks/training_step.py, whose --help says what a step is.
 
-Prints a table and writes all figures as JSON after each network. What does not fit into --minutes
-or fails stands in the table as that; the most important networks come first.
+Prints a table, and after each network writes all figures as JSON and the table beside it. What
+does not fit into --minutes or fails stands in the table as that; the most important networks come
+first.
 
   step (ms)    median (min..max) of the runs
   img/s        images of a training step per second
@@ -193,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     def report(rows):
         files.write_text(options.json, json.dumps(rows, indent=2) + "\n")
+        files.write_text(Path(options.json).with_suffix(".md"), table(rows) + "\n")
         progress(f"{len(rows)} of {len(CASES) * len(options.backends)} rows in {options.json}")
 
     print(table(run(CASES, options.backends, options.minutes, measured, report)))

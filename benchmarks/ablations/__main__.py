@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"{each} has {taken} of the runs")
         if not options.table_only:
             _run_all(work, names, options.seeds, options.jobs or scale.jobs, options)
-            if table.against_cost:
+            if table.against_cost and not options.no_timing:
                 _measure_all(work, names, options)
         report = summary(table, work, options.seeds)
         differences = comparison(report, options.compare) if options.compare else ""
@@ -214,6 +214,9 @@ def _arguments(arguments):
     parser.add_argument("--learning-rate", type=float, help="instead of the scale's")
     parser.add_argument(
         "--table-only", action="store_true", help="write the table of the runs there are"
+    )
+    parser.add_argument(
+        "--no-timing", action="store_true", help="leave out the systems' step times and memory"
     )
     merge = "take over the finished runs of these, outputs of other machines; give each machine "
     merge += "seeds of its own, for the rows of a seed share a backbone"

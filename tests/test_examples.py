@@ -123,7 +123,7 @@ def test_streets(run, not_exported, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert "renders 4 streets to train on" in done.stdout
     scores = json.loads((tmp_path / "results.json").read_text())
-    assert {"semseg_mIoU", "depth_RMSE", "detection3d_mDS"} <= set(scores)
+    assert {"semseg_mIoU", "disparity_RMSE", "detection3d_mDS"} <= set(scores)
     table = (tmp_path / "results.md").read_text()
     assert "| detection3d | mDS [%]" in table and (tmp_path / "panel.png").is_file()
 

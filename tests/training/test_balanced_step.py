@@ -380,3 +380,26 @@ def test_a_model_trained_task_by_task_is_refused():
     for rule in (balancing.PCGrad(), balancing.FAMO()):
         with pytest.raises(ValueError, match="ASTMT is trained task by task"):
             model.compile(balancing=rule)
+
+
+@pytest.mark.once("torch", "each part is tested on every backend")
+@pytest.mark.parametrize("rule", balancing.RULES, ids=lambda rule: rule.__name__)
+def test_batches_without_a_label_of_any_task(rule, two):
+    """All stays a number, and the next batch trains; with bfloat16 and accumulated gradients."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = convolutions()
+    finally:
+        keras.config.set_dtype_policy(before)
+    optimizer = keras.optimizers.SGD(1e-2, gradient_accumulation_steps=2)
+    model.compile(optimizer, metrics=None, balancing=rule())
+    images, labels = two
+    none = {t.name: np.stack([t.no_label(*SIZE)] * len(images)) for t in TASKS}
+    start = values(model.trainable_variables)
+    for given in (none, none, labels, labels):
+        model.train_on_batch(images, given)
+        found = values([*model.variables, *model.balancing.variables])
+        assert all(np.isfinite(value).all() for value in found.values())
+    after = values(model.trainable_variables)
+    assert any(not np.array_equal(after[n], value) for n, value in start.items())

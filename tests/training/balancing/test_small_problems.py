@@ -34,7 +34,7 @@ def least(cost, tasks, bounds, **more):
     return min(each.fun for each in found)
 
 
-@pytest.mark.parametrize("tasks", [2, 5])
+@pytest.mark.parametrize("tasks", [2, 5, 10])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_least_on_the_simplex(tasks, kind):
     _, gramian = draw(tasks, kind)

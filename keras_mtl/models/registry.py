@@ -3,6 +3,7 @@
 An architecture registers itself, in this package or outside; a base class names none of them.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 
 from keras_mtl import backbones, shipped
@@ -164,7 +165,12 @@ def build_preset(
     """
     names = presets_of(architecture)
     if name not in names:
-        known = f"choose one of {', '.join(names)}" if names else "it has none"
+        near = difflib.get_close_matches(str(name), names, 3, cutoff=0)
+        known = (
+            f"the nearest of keras_mtl.presets.PRESETS are {', '.join(near)}"
+            if names
+            else "it has none"
+        )
         if trained := shipped.names():
             known += f" (trained ones that come with the package: {', '.join(trained)})"
         raise ValueError(

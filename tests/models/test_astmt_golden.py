@@ -314,8 +314,8 @@ def test_training_steps(step, golden):
     """One of each task, from the same weights.
 
     The network normalises two values here and there, and divides by short normals: some of its
-    gradients change by more than the tolerance when the image changes in the sixth digit. By as
-    much as they do they may differ.
+    gradients jump by more than the tolerance when the image changes in the sixth digit, either way.
+    By as much as they do they may differ.
     """
     share = golden.meta["discriminator_weight"]
     for task, weight in ((name, golden.meta["loss_mult"][name]) for name in golden.meta["tasks"]):
@@ -328,14 +328,15 @@ def test_training_steps(step, golden):
         ):
             assert value == pytest.approx(golden[f"{prefix}/{key}"], rel=1e-5), (task, key)
 
-        _, nearby = step(task, 1 + 1e-6)
+        nearby = [step(task, factor)[1] for factor in (1 - 1e-6, 1 + 1e-6)]
         names, values = golden[f"{prefix}/gradnorm/names"], golden[f"{prefix}/gradnorm/values"]
         expected = dict(zip(map(str, names), values, strict=True))
         least = 1e-3 * max(expected.values())
         expected["in/image"] = golden[f"{prefix}/grad_in_image_norm"]
         assert expected.keys() == norms.keys()
         for name, norm in expected.items():
-            tolerance = 2e-3 * max(norm, least) + abs(nearby[name] - norms[name])
+            change = max(abs(each[name] - norms[name]) for each in nearby)
+            tolerance = 2e-3 * max(norm, least) + change
             assert abs(norms[name] - norm) < tolerance, (task, name)
 
 

@@ -220,7 +220,16 @@ def transformer(out):
     return found
 
 
-WHAT = {each.__name__: each for each in (trained, balanced, weighed, resumed, transformer)}
+def unweighed(out):
+    """Rules by the gradients, which one device alone has on TensorFlow."""
+    model = build(keras_mtl.balancing.PCGrad())
+    with pytest.raises(ValueError, match="PCGrad compares gradients, and on TensorFlow"):
+        model.fit(*examples(BATCH, seed=0), batch_size=BATCH, verbose=0)
+    return {}
+
+
+PARTS = (trained, balanced, weighed, unweighed, resumed, transformer)
+WHAT = {each.__name__: each for each in PARTS}
 
 
 def numpy(variable):
@@ -342,7 +351,7 @@ def test_a_model_split_over_devices(folder, one):
 
 @only_tensorflow
 def test_two_replicas(folder, one):
-    found = start(folder, "replicas", "trained,balanced,resumed", devices=2)
+    found = start(folder, "replicas", "trained,balanced,resumed,unweighed", devices=2)
     check_same(found, one, "fixed")
     check_same(found, one, "balanced")
     check_resumed(found)

@@ -15,7 +15,7 @@ from keras_mtl.boxes3d import Choice, choose_boxes
 from keras_mtl.boxes3d.points import parts_of_raw, points_of
 from keras_mtl.layers import DeformableConvolution, FCOS3DHead
 from keras_mtl.layers.deformable_convolution import deformable_convolution
-from keras_mtl.losses.detection3d.fcos3d import loss_terms
+from keras_mtl.losses.detection3d.fcos3d import WEIGHTS, loss_terms
 from keras_mtl.losses.detection3d.targets import Targets, point_targets
 from keras_mtl.metrics.detection3d.files import read_truth
 from tests.golden_files import assert_close
@@ -203,18 +203,22 @@ def test_deformable_convolution(file):
         strides, weight = int(of["stride"]), last(of["grad_output"])
         arguments = [last(of[name]) for name in ("input", "offset", "mask")]
         arguments.append(np.ascontiguousarray(of["weight"].transpose(2, 3, 1, 0)))
-        tensors = map(ops.convert_to_tensor, arguments)
-        output = numpy(deformable_convolution(*tensors, strides=strides)) + of["bias"]
+        arguments.append(of["bias"])
+
+        def convolved(*given, strides=strides):
+            return deformable_convolution(*given[:4], strides=strides) + given[4]
+
+        output = numpy(convolved(*map(ops.convert_to_tensor, arguments)))
         near(output, last(of["output"]), f"{case} output")
 
-        def weighed(*given, strides=strides, weight=weight):
-            found = deformable_convolution(*given, strides=strides)
-            return ops.sum(found * ops.convert_to_tensor(weight))
+        def weighed(*given, convolved=convolved, weight=weight):
+            return ops.sum(convolved(*given) * ops.convert_to_tensor(weight))
 
         _, gradients = differentiated(weighed, *arguments)
         for name, found in zip(("input", "offset", "mask"), gradients, strict=False):
             near(found, last(of[f"grad_{name}"]), f"{case} {name}", 1e-3)
         near(gradients[3].transpose(3, 2, 0, 1), of["grad_weight"], f"{case} weight", 1e-3)
+        near(gradients[4], of["grad_bias"], f"{case} bias", 1e-3)
 
 
 # === Head ===
@@ -447,6 +451,13 @@ def test_losses_and_their_gradients(file):
 
 
 # === Decoding ===
+
+
+@pytest.mark.once("torch", "numbers know no backend")
+def test_weights_of_the_parts(file):
+    widths = {"offset": 2, "depth": 1, "size": 3, "angles": 3, "box": 4}
+    ours = [WEIGHTS[name] for name, width in widths.items() for _ in range(width)]
+    np.testing.assert_allclose(file["config/code_weight"], ours)
 
 
 @pytest.mark.once("torch", "the choice of boxes is NumPy")
